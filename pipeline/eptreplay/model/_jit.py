@@ -1,0 +1,60 @@
+"""The one decorator that compiles every kernel, and where the compiled code is kept.
+
+Numba's own cache looks only at the file a function stands in, so a change in a callee or in a constant
+elsewhere would leave stale machine code behind.  The cache folder is therefore named after a digest of
+every source file of this package, numba's version and its environment flags.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numba
+from numba.core import config
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _digest() -> str:
+    """Return a digest of all that decides the machine code of the kernels."""
+    digest = hashlib.sha256(f"{numba.__version__} {sys.version_info[:2]}".encode())
+    for name in sorted(name for name in os.environ if name.startswith("NUMBA_")):
+        digest.update(f"{name}={os.environ[name]}\n".encode())
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()[:20]
+
+
+def _cache_root() -> Path:
+    """Return the folder under which compiled kernels are kept (XDG base directories)."""
+    base = os.environ.get("EPTREPLAY_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
+    return Path(base) if base else Path.home() / ".cache"
+
+
+CACHE_DIR = _cache_root() / "eptreplay" / "kernels" / _digest()
+
+
+def compiled_before() -> bool:
+    """Return whether kernels of exactly this source have been compiled on this machine."""
+    return bool(config.DISABLE_JIT) or any(CACHE_DIR.glob("**/*.nbc"))
+
+
+def kernel(function: Function) -> Function:
+    """Compile a function without the interpreter lock and without reference counting.
+
+    The state travels as one NamedTuple of arrays.  Counting references to some ten arrays at every call
+    makes a call about ten times slower; kernels allocate nothing, so there is nothing to count
+    (`_nrt=False`, private to numba: tests/model/test_jit.py watches it).
+    """
+    before = config.CACHE_DIR
+    config.CACHE_DIR = str(CACHE_DIR)
+    try:
+        compiled: Function = numba.njit(cache=True, nogil=True, _nrt=False)(function)
+    finally:
+        config.CACHE_DIR = before
+    return compiled

@@ -1,0 +1,207 @@
+"""The state of one simulated host: page tables, physical pages, pv lists, counters.
+
+All of it lives in flat arrays, so that a kernel gets it as one NamedTuple and nothing is allocated while
+a trace runs.  Records are numpy structured types and read like C structs: `m.dirty`, `pmap.pm_eptgen`.
+
+Three kinds of number point from one array into another:
+
+* a **page** is the index of a physical data page in `page`; its physical address is `pbase + 4096 * page`;
+* a **slot** is the index of an entry in `pt`; slots 512 t to 512 t + 511 are page-table page t, which has
+  physical address `PTP_BASE + 4096 * t`.  A slot stands for what is a pointer to an entry in the kernel,
+  and -1 for NULL;
+* a **pv** is the index of a pv entry in `pv`; 0 stands for NULL.
+
+Everything that is zero is empty, so a fresh state costs no memory until it is touched: `numpy.zeros` maps
+pages lazily.  Several states that replay the same trace under different CPU profiles are stacked along a
+leading axis (`Worlds` in replay.py); a kernel never sees more than one of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eptreplay.model import pte
+from eptreplay.model._jit import kernel
+
+Records: TypeAlias = "np.recarray[Any, Any]"
+Record: TypeAlias = Any  # one element of Records: numpy types it no further
+
+# struct pmap: one address space.  The masks are what the kernel computes at every use from pm_type and
+# pm_flags (pmap_valid_bit and its kin); they never change after pmap_pinit_type.
+PMAP = np.dtype(
+    [
+        ("pm_id", np.int32),  # this pmap's number in State.pmap
+        ("pm_type", np.int32),  # PT_X86 or PT_EPT
+        ("pm_flags", np.int32),  # PMAP_* flags
+        ("pm_pml4", np.int32),  # page-table page that is the root
+        ("PG_V", np.uint64),  # mask: valid
+        ("PG_RW", np.uint64),  # mask: writable
+        ("PG_A", np.uint64),  # mask: accessed
+        ("PG_M", np.uint64),  # mask: modified
+        ("PG_G", np.uint64),  # mask: global (none in EPT)
+        ("PG_CACHE_WB", np.uint64),  # bits of a write-back leaf of either size
+        ("PG_PTE_PROMOTE", np.uint64),  # mask: what 512 PTEs must have in common to become one PDE
+        ("PG_READ", np.uint64),  # hardware: bits that every level needs for a read
+        ("PG_WRITE", np.uint64),  # hardware: bits that every level needs for a write
+        ("PG_FETCH", np.uint64),  # hardware: bits that every level needs for a fetch
+        ("PG_NOFETCH", np.uint64),  # hardware: bits of which none may be set, at any level, for a fetch
+        ("PG_HW_A", np.uint64),  # hardware: bit it sets in a leaf on every access (0: it sets none)
+        ("PG_HW_M", np.uint64),  # hardware: bit it sets in a leaf on a write (0: it sets none)
+        ("pm_address", np.uint64),  # the pmap's own kernel address, of which pmap_ts_referenced hashes 9 bits
+        ("pm_active", np.int64),  # host CPUs that are executing in this address space, a count
+        ("pm_eptgen", np.int64),  # invalidations so far (PT_EPT only)
+        ("resident_count", np.int64),  # pages mapped, with page-table pages but without the root
+        ("wired_count", np.int64),  # pages mapped wired
+        ("pm_quiet", np.int64),  # where this address space begins in State.quiet
+        ("pm_quiet_pages", np.int64),  # how many pages of it State.quiet covers, from address 0; 0: none
+    ],
+    align=True,
+)
+
+# struct vm_page: one physical 4 KB page.
+VM_PAGE = np.dtype(
+    [
+        ("pv_last", np.int32),  # tail of the list of 4 KB mappings, a pv
+        ("dirty", np.uint8),  # the machine-independent dirty field: 0 clean, 1 dirty
+        ("aflags", np.uint8),  # PGA_* flags, owned by the pmap
+        ("flags", np.uint8),  # PG_* and VPO_* flags
+        ("allocated", np.uint8),  # 1: belongs to an object
+    ],
+    align=True,
+)
+PGA_WRITEABLE = np.uint8(0x01)  # some mapping may be writable
+PGA_REFERENCED = np.uint8(0x02)  # some mapping that is gone had been used
+PG_FICTITIOUS = np.uint8(0x01)  # device memory: no pv table, no reservation
+VPO_UNMANAGED = np.uint8(0x02)  # mappings of it are not tracked
+
+# struct pv_entry: one mapping of one managed page.  Entries of a list form a ring; the list's owner holds
+# the last one, so that appending and rotating need no walk.
+PV_ENTRY = np.dtype(
+    [
+        ("pv_va", np.uint64),  # byte address where the mapping begins
+        ("pv_pmap", np.int32),  # number of the pmap that maps it
+        ("pv_next", np.int32),  # next in the ring; in the free list the next free one
+    ],
+    align=True,
+)
+
+# The vm_page of a page-table page, reduced to what is used of it.
+PTP = np.dtype(
+    [
+        ("wire_count", np.int32),  # valid entries in it (1 while it is new and empty)
+        ("next_free", np.int32),  # next in the free list
+    ],
+    align=True,
+)
+
+# Where new pv entries and page-table pages come from, and where physical memory begins.
+HOST = np.dtype(
+    [
+        ("pbase", np.uint64),  # physical address of page 0, a multiple of 2 MB
+        ("pv_free", np.int32),  # first free pv entry, 0: none
+        ("pv_used", np.int32),  # pv entries that were ever taken
+        ("ptp_free", np.int32),  # first free page-table page, 0: none
+        ("ptp_used", np.int32),  # page-table pages that were ever taken
+        ("exhausted", np.int32),  # 1: a pool was too small and the state is worthless
+    ],
+    align=True,
+)
+
+# Event counters, all 64-bit, all cumulative.
+COUNTERS = np.dtype(
+    [
+        ("ipis", np.int64),  # interprocessor interrupts sent for PT_EPT invalidations, one a target CPU
+        ("x86_ipis", np.int64),  # the same for PT_X86 shootdowns
+        ("promotions", np.int64),  # vm.pmap.pde.promotions: 512 PTEs became one PDE
+        ("demotions", np.int64),  # vm.pmap.pde.demotions: one PDE became 512 PTEs
+        ("mappings", np.int64),  # vm.pmap.pde.mappings: 2 MB mappings made directly
+        ("p_failures", np.int64),  # vm.pmap.pde.p_failures: promotions tried in vain
+        ("inv_page", np.int64),  # calls of pmap_invalidate_page
+        ("inv_range", np.int64),  # calls of pmap_invalidate_range
+        ("inv_all", np.int64),  # calls of pmap_invalidate_all
+        ("dirty_calls", np.int64),  # calls of vm_page_dirty
+        ("traps", np.int64),  # accesses the walker refused, each attempt
+        ("pages_allocated", np.int64),  # pages given to an object, ever
+    ],
+    align=True,
+)
+
+
+class State(NamedTuple):
+    """One simulated host.  The arrays are shared, not copied, when the tuple is."""
+
+    pmap: Records  # PMAP [pmaps]: address spaces
+    page: Records  # VM_PAGE [pages]: physical data pages
+    pv_table: NDArray[np.int32]  # [pages / 512]: tail of the list of 2 MB mappings of that block, a pv
+    reserv: NDArray[
+        np.int16
+    ]  # [pages / 512]: pages of that reservation that are allocated (vm_reserv popcnt)
+    pv: Records  # PV_ENTRY [mappings]: pv entries; 0 is never used
+    pt: NDArray[np.uint64]  # [512 * page-table pages]: the entries themselves
+    pm_root: NDArray[
+        np.int32
+    ]  # [as pt]: at the slot of a superpage's PDE, the page-table page kept for demotion
+    ptp: Records  # PTP [page-table pages]: 0 is never used
+    host: Records  # HOST [1]
+    cnt: Records  # COUNTERS [1]
+    quiet: NDArray[np.uint8]  # [guest pages]: accesses that change nothing, a bit each (1 R, 2 W, 4 X)
+
+
+def records(shape: int | tuple[int, ...], dtype: np.dtype[Any]) -> Records:
+    """Return zeroed records of a structured type, with its fields as attributes."""
+    return np.zeros(shape, dtype).view(np.recarray)
+
+
+def new_states(
+    worlds: int, *, pmaps: int, pages: int, mappings: int, tables: int, quiet: NDArray[np.uint8], pbase: int
+) -> State:
+    """Return empty states stacked along a leading axis of length `worlds`; `quiet` is shared by all.
+
+    Args:
+        worlds: how many states.
+        pmaps: address spaces in each.
+        pages: physical data pages in each; rounded up to whole reservations.
+        mappings: the most managed mappings that can exist at once in each.
+        tables: the most page-table pages that can exist at once in each, roots included.
+        quiet: shape [guest pages], see State.
+        pbase: physical address of page 0, bytes, a multiple of 2 MB.
+    """
+    blocks = -(-pages // pte.NPTEPG)
+    host = records((worlds, 1), HOST)
+    host.pbase = pbase
+    host.pv_used = 1
+    host.ptp_used = 1
+    return State(
+        pmap=records((worlds, pmaps), PMAP),
+        page=records((worlds, blocks * pte.NPTEPG), VM_PAGE),
+        pv_table=np.zeros((worlds, blocks), np.int32),
+        reserv=np.zeros((worlds, blocks), np.int16),
+        pv=records((worlds, mappings + 1), PV_ENTRY),
+        pt=np.zeros((worlds, (tables + 1) * pte.NPTEPG), np.uint64),
+        pm_root=np.zeros((worlds, (tables + 1) * pte.NPTEPG), np.int32),
+        ptp=records((worlds, tables + 1), PTP),
+        host=host,
+        cnt=records((worlds, 1), COUNTERS),
+        quiet=quiet,
+    )
+
+
+@kernel
+def world(states: State, number: int) -> State:
+    """Return one of several stacked states, as views of the same memory."""
+    return State(
+        states.pmap[number],
+        states.page[number],
+        states.pv_table[number],
+        states.reserv[number],
+        states.pv[number],
+        states.pt[number],
+        states.pm_root[number],
+        states.ptp[number],
+        states.host[number],
+        states.cnt[number],
+        states.quiet,
+    )

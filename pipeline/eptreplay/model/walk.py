@@ -1,0 +1,59 @@
+"""The page walker of the CPU: what hardware does with an address, and which bits it sets.
+
+No TLB stands before it here: every access sees the tables as they are now (tlb.py is the other way).
+
+Source: SDM volume 3, 4.6 (access rights), 4.8 (accessed and dirty), 28.2.3 (EPT violations), 28.2.4 (A/D in EPT).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from eptreplay.model import pte
+from eptreplay.model._jit import kernel
+from eptreplay.model.ptp import NPTEPG, table_of
+from eptreplay.model.state import Record, State
+
+EMPTY = pte.EMPTY
+INDEX_MASK = pte.INDEX_MASK
+PDRSHIFT = pte.PDRSHIFT
+PG_PS = pte.PG_PS
+PML4SHIFT = pte.PML4SHIFT
+VM_PROT_EXECUTE = pte.VM_PROT_EXECUTE
+VM_PROT_READ = pte.VM_PROT_READ
+VM_PROT_WRITE = pte.VM_PROT_WRITE
+
+NINE_BITS = np.uint64(9)
+
+
+@kernel
+def walk(st: State, pmap: Record, va: np.uint64, access: int) -> bool:
+    """Translate one access: return whether every level allows it, and if so set A, and D for a write, in the leaf.
+
+    Args:
+        st: the host.
+        pmap: the address space; its masks say what the format asks for.
+        va: byte address.
+        access: VM_PROT_READ, VM_PROT_WRITE or VM_PROT_EXECUTE.
+    """
+    needed = pmap.PG_READ
+    forbidden = EMPTY
+    if access == VM_PROT_WRITE:
+        needed = pmap.PG_WRITE
+    elif access == VM_PROT_EXECUTE:
+        needed = pmap.PG_FETCH
+        forbidden = pmap.PG_NOFETCH
+
+    table = np.int64(pmap.pm_pml4)
+    shift = PML4SHIFT
+    for level in range(4, 0, -1):
+        slot = table * NPTEPG + np.int64((va >> shift) & INDEX_MASK)
+        entry = st.pt[slot]
+        if (entry & needed) != needed or (entry & forbidden) != EMPTY:
+            return False
+        if level == 1 or (level == 2 and (entry & PG_PS) != EMPTY):
+            st.pt[slot] = entry | pmap.PG_HW_A | (pmap.PG_HW_M if access == VM_PROT_WRITE else EMPTY)
+            return True
+        table = table_of(entry)
+        shift -= NINE_BITS
+    return False
