@@ -1,0 +1,1 @@
+"""Traces in: finding, checking, reading, cutting and making them."""

@@ -1,0 +1,323 @@
+"""Guests and their traces: everything a footer tells, before a row is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from eptreplay.errors import TraceError
+from eptreplay.ingest.columns import check_columns
+from eptreplay.ingest.guest_config import (
+    GuestConfig,
+    check_time_unit,
+    check_vcpus,
+    load_guest_config,
+)
+from eptreplay.ingest.locate import GuestFiles, locate, unique_names
+from eptreplay.ingest.parquet import PARQUET_ERRORS, check_footer, one_line, open_parquet
+from eptreplay.ingest.schema import (
+    KEY_SEGMENTS,
+    KEY_TIME,
+    KEY_TIME_UNIT,
+    KEY_VCPUS,
+    TIME_UNITS,
+    Segment,
+)
+from eptreplay.ingest.segments import parse_segments_json, ram_ranges
+from eptreplay.ingest.statistics import ColumnRange, group_statistics
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class RowGroup:
+    """One row group of a guest's trace.
+
+    Args:
+        file: the file it is in.
+        index: its number in that file, from 0.
+        rows: its rows.
+        first_row: number of its first row in the guest's trace, from 0.
+        file_row: number of its first row in its file, from 0.
+        ranges: smallest and largest value of each integer column, where the statistics say.
+        nulls: columns that hold nulls, where the statistics say.
+    """
+
+    file: Path
+    index: int
+    rows: int
+    first_row: int
+    file_row: int
+    ranges: Mapping[str, ColumnRange] = field(default_factory=dict)
+    nulls: frozenset[str] = frozenset()
+
+    @property
+    def time_min(self) -> int | None:
+        """Time of the first row, if the statistics say."""
+        return self._bound("time", 0)
+
+    @property
+    def time_max(self) -> int | None:
+        """Time of the last row, if the statistics say."""
+        return self._bound("time", 1)
+
+    @property
+    def vcpu_min(self) -> int | None:
+        """Smallest vCPU number, if the statistics say."""
+        return self._bound("vcpu", 0)
+
+    @property
+    def vcpu_max(self) -> int | None:
+        """Largest vCPU number, if the statistics say."""
+        return self._bound("vcpu", 1)
+
+    @property
+    def op_max(self) -> int | None:
+        """Largest operation code, if the statistics say."""
+        return self._bound("op", 1)
+
+    @property
+    def vcpu_constant(self) -> int | None:
+        """The one vCPU of all its rows, if the statistics say that there is just one."""
+        return self.vcpu_min if self.vcpu_min == self.vcpu_max else None
+
+    def _bound(self, column: str, which: int) -> int | None:
+        known = self.ranges.get(column)
+        return None if known is None else known[which]
+
+
+@dataclass(frozen=True, slots=True)
+class GuestTrace:
+    """The trace of one guest and what is known of the guest.
+
+    Args:
+        name: unique among the guests of a run.
+        files: in the order of the accesses.
+        rows: in all files.
+        row_groups: in the order of the accesses.
+        columns: known columns that every file has.
+        segments: memory layout in ascending order of address, without overlaps.
+        vcpus: number of virtual CPUs.
+        time_unit: one of `schema.TIME_UNITS`.
+        metadata: key-value metadata of the first file, as text.
+    """
+
+    name: str
+    files: tuple[Path, ...]
+    rows: int
+    row_groups: tuple[RowGroup, ...]
+    columns: frozenset[str]
+    segments: tuple[Segment, ...]
+    vcpus: int
+    time_unit: str
+    metadata: Mapping[str, str]
+
+    def ram_ranges(self) -> tuple[tuple[int, int], ...]:
+        """Half-open ranges of guest page numbers that are memory, ascending."""
+        return ram_ranges(self.segments)
+
+    @property
+    def ram_pages(self) -> int:
+        """Pages of memory."""
+        return sum(high - low for low, high in self.ram_ranges())
+
+
+class BadGuest(NamedTuple):
+    """A guest whose trace cannot be opened, and why."""
+
+    name: str
+    files: tuple[Path, ...]
+    error: TraceError
+
+
+def find_traces(specs: Sequence[str], *, bad: list[BadGuest] | None = None) -> tuple[GuestTrace, ...]:
+    """Find and open the traces that files, folders and globs stand for.
+
+    Args:
+        specs: see `locate.locate`.
+        bad: takes the guests that cannot be opened, so that the others can go on;
+            without it the first one raises.
+
+    Returns:
+        Guests in order of their first appearance, names unique.
+
+    Raises:
+        UsageError: a name leads to nothing.
+        TraceError: a trace is not what the format says, and `bad` is not given.
+    """
+    traces: list[GuestTrace] = []
+    for guest in locate(specs):
+        try:
+            traces.extend(open_guest(guest))
+        except TraceError as error:
+            if bad is None:
+                raise
+            bad.append(BadGuest(guest.name, guest.files, error))
+    names = unique_names([(trace.name, trace.files[0]) for trace in traces])
+    return tuple(
+        trace if trace.name == name else replace(trace, name=name)
+        for trace, name in zip(traces, names, strict=True)
+    )
+
+
+def open_trace(path: Path | str) -> GuestTrace:
+    """Open one file that holds the trace of one guest.
+
+    Raises:
+        TraceError: it is not what the format says, or holds several guests.
+    """
+    path = Path(path)
+    traces = open_guest(GuestFiles(path.name.removesuffix(".parquet"), (path,), path.parent))
+    if len(traces) > 1:
+        names = ", ".join(f"'{trace.name}'" for trace in traces[:5])
+        raise TraceError(
+            str(path),
+            f"it holds {len(traces)} guests ({names})",
+            column="guest",
+            expected="one guest",
+            advice="open it with find_traces",
+        )
+    return traces[0]
+
+
+def open_guest(guest: GuestFiles) -> tuple[GuestTrace, ...]:
+    """Open the files of a guest, or the file of several guests.
+
+    Args:
+        guest: see `locate.locate`.
+
+    Returns:
+        One trace; or, if the file has a `guest` column, one for each of its values.
+
+    Raises:
+        TraceError: a file is not what the format says, or two files contradict each other.
+    """
+    footers = [_read_footer(path) for path in guest.files]
+    first = footers[0]
+    for other in footers[1:]:
+        _check_same(first, other)
+    groups: dict[str, list[RowGroup]] = {}
+    for footer in footers:
+        for row_group, value in footer.row_groups:
+            groups.setdefault(guest.name if value is None else value, []).append(row_group)
+    groups = {name: rows for name, rows in groups.items() if any(group.rows for group in rows)}
+    if not groups:
+        raise TraceError(str(guest.files[0]), "it has no rows", expected="at least one access")
+    return tuple(_trace(name, rows, first, guest) for name, rows in groups.items())
+
+
+@dataclass(frozen=True, slots=True)
+class _Footer:
+    """What one file says: its row groups with the guest each names, columns with types, metadata."""
+
+    path: Path
+    row_groups: tuple[tuple[RowGroup, str | None], ...]
+    columns: Mapping[str, str]
+    metadata: Mapping[str, str]
+
+
+def _read_footer(path: Path) -> _Footer:
+    with open_parquet(path) as file:
+        try:
+            check_footer(path, file)
+            columns = check_columns(path, file.schema_arrow)
+            row_groups = []
+            row = 0
+            for index in range(file.metadata.num_row_groups):
+                meta = file.metadata.row_group(index)
+                stats = group_statistics(path, index, meta, columns)
+                group = RowGroup(path, index, meta.num_rows, 0, row, stats.ranges, stats.nulls)
+                row_groups.append((group, stats.guest))
+                row += meta.num_rows
+            metadata = {
+                key.decode("utf-8", "replace"): value.decode("utf-8", "replace")
+                for key, value in (file.metadata.metadata or {}).items()
+                if key != b"ARROW:schema"
+            }
+        except TraceError:
+            raise
+        except PARQUET_ERRORS as error:
+            raise TraceError(str(path), f"its footer is damaged ({one_line(error)})") from error
+    return _Footer(path, tuple(row_groups), columns, metadata)
+
+
+def _check_same(first: _Footer, other: _Footer) -> None:
+    """Refuse two files of one guest that cannot be one trace."""
+    if first.columns != other.columns:
+        differing = sorted(set(first.columns.items()) ^ set(other.columns.items()))
+        name = differing[0][0]
+        raise TraceError(
+            str(other.path),
+            f"this file has {other.columns.get(name, 'no such column')}",
+            column=name,
+            expected=f"{first.columns.get(name, 'no such column')}, as in {first.path}: files of one guest are alike",
+        )
+    for key in (KEY_SEGMENTS, KEY_VCPUS, KEY_TIME_UNIT):
+        if first.metadata.get(key) != other.metadata.get(key):
+            raise TraceError(
+                str(other.path),
+                f"metadata key '{key}' differs from that of {first.path}",
+                expected="files of one guest with one layout",
+                advice="put the files of different guests into folders guest=NAME/",
+            )
+
+
+def _trace(name: str, row_groups: Sequence[RowGroup], footer: _Footer, guest: GuestFiles) -> GuestTrace:
+    config = load_guest_config(guest.folder, name)
+    numbered = []
+    rows = 0
+    for group in row_groups:
+        numbered.append(replace(group, first_row=rows))
+        rows += group.rows
+    return GuestTrace(
+        name=name,
+        files=guest.files,
+        rows=rows,
+        row_groups=tuple(numbered),
+        columns=frozenset(footer.columns),
+        segments=_segments(footer, config),
+        vcpus=_vcpus(footer, config),
+        time_unit=_time_unit(footer, config),
+        metadata=footer.metadata,
+    )
+
+
+def _segments(footer: _Footer, config: GuestConfig) -> tuple[Segment, ...]:
+    if config.segments is not None:
+        return config.segments
+    text = footer.metadata.get(KEY_SEGMENTS)
+    if text is None:
+        raise TraceError(
+            str(footer.path),
+            f"the metadata has no key '{KEY_SEGMENTS}', so the guest's memory layout is unknown",
+            advice="put a guest.toml beside the trace with a line like "
+            'segments = [{ gpa = 0, bytes = 0x40000000, kind = "ram" }]',
+        )
+    return parse_segments_json(text, str(footer.path))
+
+
+def _vcpus(footer: _Footer, config: GuestConfig) -> int:
+    if config.vcpus is not None:
+        return config.vcpus
+    text = footer.metadata.get(KEY_VCPUS)
+    if text is None:
+        raise TraceError(
+            str(footer.path),
+            f"the metadata has no key '{KEY_VCPUS}'",
+            advice="put a guest.toml beside the trace with a line like vcpus = 2",
+        )
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text
+    return check_vcpus(number, str(footer.path), f"metadata key '{KEY_VCPUS}'")
+
+
+def _time_unit(footer: _Footer, config: GuestConfig) -> str:
+    if config.time_unit is not None:
+        return config.time_unit
+    unit = footer.metadata.get(KEY_TIME_UNIT)
+    if unit is not None:
+        return check_time_unit(unit, str(footer.path), f"metadata key '{KEY_TIME_UNIT}'")
+    # Captures describe the column in prose that begins with the unit: "ns since ...".
+    words = footer.metadata.get(KEY_TIME, "").split(maxsplit=1)
+    return words[0] if words and words[0] in TIME_UNITS else TIME_UNITS[0]

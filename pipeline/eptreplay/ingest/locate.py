@@ -1,0 +1,143 @@
+"""From what a user names (files, folders, globs) to guests and their files."""
+
+from __future__ import annotations
+
+import glob
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import unquote
+
+from eptreplay.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+SUFFIX = ".parquet"
+_HIVE = "guest="
+_GLOB_CHARACTERS = frozenset("*?[")
+
+
+class GuestFiles(NamedTuple):
+    """A guest before its files are opened.
+
+    Args:
+        name: unique among the guests found together.
+        files: its trace, in the order of the accesses.
+        folder: where its `guest.toml` may be.
+    """
+
+    name: str
+    files: tuple[Path, ...]
+    folder: Path
+
+
+def locate(specs: Sequence[str]) -> tuple[GuestFiles, ...]:
+    """Find the guests that files, folders and globs stand for.
+
+    A folder stands for every `*.parquet` in it and below, except names that begin
+    with `.` or `_`. Files below a hive folder `guest=NAME` are one guest, in the
+    order of their names; every other file is a guest of its own, named after the
+    file. A file reached twice counts once.
+
+    Args:
+        specs: what the user named, in order.
+
+    Returns:
+        Guests in order of their first appearance, names unique.
+
+    Raises:
+        UsageError: a name leads to nothing, or there is none.
+    """
+    if not specs:
+        raise UsageError("no trace was named; give a Parquet file, a folder or a glob")
+    found: dict[Path, None] = {}
+    for spec in specs:
+        found.update(dict.fromkeys(_expand(spec)))
+    guests: dict[tuple[Path, str], list[Path]] = {}
+    seen: set[Path] = set()
+    for path in found:
+        real = path.resolve()
+        if real not in seen:
+            seen.add(real)
+            guests.setdefault(_guest_of(path), []).append(path)
+    names = unique_names([(name, folder) for folder, name in guests])
+    return tuple(
+        GuestFiles(unique, tuple(sorted(files)), folder if folder.is_dir() else folder.parent)
+        for unique, ((folder, _), files) in zip(names, guests.items(), strict=True)
+    )
+
+
+def unique_names(guests: Sequence[tuple[str, Path]]) -> list[str]:
+    """Tell guests of one name apart by their folder, then by a number.
+
+    Args:
+        guests: name of each and the folder or file it comes from.
+
+    Returns:
+        One name a guest, all different: `web`, or `a/web` and `b/web`, or `web`, `web (2)`.
+    """
+    counts = Counter(name for name, _ in guests)
+    taken: set[str] = set()
+    result = []
+    for name, place in guests:
+        wish = f"{place.absolute().parent.name}/{name}" if counts[name] > 1 else name
+        unique, number = wish, 1
+        while unique in taken:
+            number += 1
+            unique = f"{wish} ({number})"
+        taken.add(unique)
+        result.append(unique)
+    return result
+
+
+def _expand(spec: str) -> Iterable[Path]:
+    """The trace files a user's word stands for, in the order of their names."""
+    if "://" in spec:
+        raise UsageError(
+            f"{spec}: object stores are not read directly; copy or mount the trace, then name its path"
+        )
+    path = Path(spec)
+    try:
+        if path.is_dir():
+            return _in_folder(path)
+        if path.exists():
+            return (path,)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{spec!r:.200}: this path cannot be looked at ({error})") from error
+    if not _GLOB_CHARACTERS.intersection(spec):
+        raise UsageError(f"{spec}: there is no such file or folder; check the path")
+    matches = [Path(match) for match in sorted(glob.glob(spec, recursive=True))]  # noqa: PTH207  absolute patterns too
+    if not matches:
+        raise UsageError(f"{spec}: no file matches; quote the pattern and check the folder")
+    files: list[Path] = []
+    for match in matches:
+        files.extend(_in_folder(match, required=False) if match.is_dir() else [match])
+    if not files:
+        raise UsageError(f"{spec}: only folders without *{SUFFIX} files match")
+    return files
+
+
+def _in_folder(folder: Path, *, required: bool = True) -> list[Path]:
+    try:
+        files = [
+            path
+            for path in sorted(folder.rglob("*" + SUFFIX))
+            if path.is_file()
+            and not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
+        ]
+    except OSError as error:
+        raise UsageError(f"{folder}: this folder cannot be read ({error.strerror})") from error
+    if required and not files:
+        raise UsageError(
+            f"{folder}: there is no *{SUFFIX} file in this folder or below; name the folder of the traces"
+        )
+    return files
+
+
+def _guest_of(path: Path) -> tuple[Path, str]:
+    """The hive folder of a file and its value, or the file itself and its stem."""
+    for folder in path.parents:
+        if folder.name.startswith(_HIVE) and len(folder.name) > len(_HIVE):
+            return folder, unquote(folder.name[len(_HIVE) :])
+    return path, path.name.removesuffix(SUFFIX)

@@ -1,0 +1,212 @@
+"""Batches of columns out of a trace, checked, as views of the decoded buffers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from eptreplay.errors import TraceError
+from eptreplay.ingest.decode import decode
+from eptreplay.ingest.parquet import open_parquet
+from eptreplay.ingest.prefetch import one_ahead
+from eptreplay.ingest.rows import BadRows, Limits, OnBadRows, Place, check_rows, good_rows
+from eptreplay.ingest.suspects import suspects
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Generator, Iterator, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from eptreplay.ingest.dataset import GuestTrace, RowGroup
+    from eptreplay.ingest.decode import Piece
+    from eptreplay.ingest.rows import Values
+
+BATCH_ROWS = 1 << 18
+"""Rows decoded at a time: a batch stays in the processor's cache between decoding,
+checking and replaying."""
+
+_STREAM_ROWS = 1 << 22
+_STREAM_BYTES = 1 << 20
+"""A file with a row group of more rows than this is read through buffers of this
+size, so that memory does not grow with the row group."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Consecutive rows of one row group; arrays are read-only.
+
+    Args:
+        row_group: ordinal in `trace.row_groups`.
+        first_row: number of the first row in the guest's trace, from 0, counting
+            rows that are skipped.
+        rows: length n of the arrays.
+        gpa: shape (n,), guest-physical byte addresses.
+        op: shape (n,), codes of `schema.Op`.
+        vcpu: shape (n,), uint8 or uint16; None if not asked for, or if
+            `RowGroup.vcpu_constant` is the vCPU of every row.
+        size: shape (n,), uint8 or uint16, bytes; None if not asked for, not there, or
+            if no row of the row group can cross a page.
+        count: shape (n,), accesses a row stands for; None if each stands for one.
+        time: shape (n,), in the trace's unit; None where it was not asked for.
+    """
+
+    row_group: int
+    first_row: int
+    rows: int
+    gpa: NDArray[np.uint64]
+    op: NDArray[np.uint8]
+    vcpu: NDArray[Any] | None
+    size: NDArray[Any] | None
+    count: NDArray[np.uint32] | None
+    time: NDArray[np.uint64] | None
+
+
+class _Plan(NamedTuple):
+    """What to decode of a row group, and which optional columns of that the caller gets."""
+
+    decode: tuple[str, ...]
+    give: frozenset[str]
+
+
+def read_batches(
+    trace: GuestTrace,
+    *,
+    time_row_groups: Collection[int] | None = None,
+    vcpu: bool = False,
+    size: bool = True,
+    prefetch: bool = True,
+    on_bad_rows: OnBadRows = "fail",
+    bad_rows: BadRows | None = None,
+    batch_rows: int = BATCH_ROWS,
+) -> Iterator[Batch]:
+    """Read a trace from its first row to its last.
+
+    Args:
+        trace: see `dataset`.
+        time_row_groups: ordinals of the row groups whose time is wanted; None: all.
+            In the others, time is checked by statistics only.
+        vcpu: whether the vcpu column is wanted.
+        size: whether the size column is wanted.
+        prefetch: decode the next batch in a thread while the caller uses this one.
+        on_bad_rows: `fail` at the first row that breaks a rule, or `skip` such rows.
+            To skip the same rows whatever is asked for, `skip` decodes every column.
+        bad_rows: takes the counts of rows skipped.
+        batch_rows: the most rows of a batch.
+
+    Returns:
+        Batches in the order of the accesses; a row group makes one or several.
+
+    Raises:
+        TraceError: the trace is damaged, or a row breaks a rule and the policy is `fail`.
+    """
+    skip = on_bad_rows == "skip"
+    plans = [
+        _plan(
+            trace,
+            group,
+            time=time_row_groups is None or ordinal in time_row_groups,
+            vcpu=vcpu,
+            size=size,
+            skip=skip,
+        )
+        for ordinal, group in enumerate(trace.row_groups)
+    ]
+    skipped = (BadRows() if bad_rows is None else bad_rows) if skip else None
+    batches = _batches(trace, plans, skipped, batch_rows)
+    return one_ahead(batches) if prefetch else batches
+
+
+def _plan(trace: GuestTrace, group: RowGroup, *, time: bool, vcpu: bool, size: bool, skip: bool) -> _Plan:
+    """Decide what to decode: what is asked for, and what only a look at its rows can check."""
+    known = {name: known for name, known in group.ranges.items() if name not in group.nulls}
+    # Each column with: is it asked for, and must it be looked at in any case?
+    optional = [("time", time, skip or "time" not in known)]
+    if group.vcpu_constant is None or "vcpu" not in known or known["vcpu"].high >= trace.vcpus:
+        optional.append(("vcpu", vcpu, skip or "vcpu" not in known))
+    # An access of one byte cannot cross a page.
+    if "size" in trace.columns and ("size" not in known or known["size"].high > 1):
+        optional.append(("size", size, skip))
+    if "count" in trace.columns and known.get("count") != (1, 1):
+        optional.append(("count", True, True))
+    return _Plan(
+        decode=("gpa", "op", *(name for name, asked, checked in optional if asked or checked)),
+        give=frozenset(name for name, asked, _ in optional if asked),
+    )
+
+
+def _batches(
+    trace: GuestTrace, plans: Sequence[_Plan], skipped: BadRows | None, batch_rows: int
+) -> Generator[Batch, None, None]:
+    if skipped is None:
+        _refuse_suspects(trace, batch_rows)
+    stream = _STREAM_BYTES if any(group.rows > _STREAM_ROWS for group in trace.row_groups) else 0
+    last_time = 0
+    for path, members in groupby(enumerate(trace.row_groups), key=lambda member: member[1].file):
+        with open_parquet(path, stream_bytes=stream) as file:
+            for ordinal, group in members:
+                _check_unchanged(group, file.metadata)
+                for piece in decode(file, group, plans[ordinal].decode, batch_rows):
+                    columns = _checked(piece, group, Limits(trace.vcpus, last_time), skipped)
+                    if "time" in columns and len(columns["time"]):
+                        last_time = int(columns["time"][-1])
+                    if len(columns["gpa"]):
+                        yield _batch(ordinal, group.first_row + piece.row, columns, plans[ordinal].give)
+                if "time" not in plans[ordinal].decode:
+                    last_time = max(last_time, group.time_max or 0)
+
+
+def _checked(piece: Piece, group: RowGroup, limits: Limits, skipped: BadRows | None) -> dict[str, Values]:
+    """The columns of a piece after the policy for bad rows."""
+    place = Place(str(group.file), group.index, group.file_row + piece.row)
+    if skipped is None:
+        check_rows(piece.columns, piece.nulls, limits, place)
+        return piece.columns
+    keep = good_rows(piece.columns, piece.nulls, limits, place, skipped)
+    if keep is None:
+        return piece.columns
+    kept = {name: values[keep] for name, values in piece.columns.items()}
+    for values in kept.values():
+        values.flags.writeable = False  # like views of Arrow buffers, so that kernels see one type
+    return kept
+
+
+def _batch(ordinal: int, first_row: int, columns: dict[str, Values], give: frozenset[str]) -> Batch:
+    optional: dict[str, Any] = {
+        name: columns[name] if name in give else None for name in ("vcpu", "size", "count", "time")
+    }
+    gpa: Any = columns["gpa"]
+    op: Any = columns["op"]
+    return Batch(row_group=ordinal, first_row=first_row, rows=len(gpa), gpa=gpa, op=op, **optional)
+
+
+def _refuse_suspects(trace: GuestTrace, batch_rows: int) -> None:
+    """Fail before the first row if statistics say that a later one is bad."""
+    for suspect in suspects(trace):
+        group = suspect.group
+        last_time = suspect.last_time
+        with open_parquet(group.file, stream_bytes=_STREAM_BYTES) as file:
+            for piece in decode(file, group, (suspect.column,), batch_rows):
+                columns = _checked(piece, group, Limits(trace.vcpus, last_time), None)
+                if suspect.column == "time":
+                    last_time = int(columns["time"][-1])
+        raise TraceError(
+            str(group.file),
+            f"the statistics say {suspect.claim}, but no row does",
+            column=suspect.column,
+            row_group=group.index,
+            advice="write the file again with a correct writer",
+        )
+
+
+def _check_unchanged(group: RowGroup, metadata: Any) -> None:  # noqa: ANN401  pyarrow is untyped
+    """Refuse a file that is no longer the one whose footer was read."""
+    if group.index >= metadata.num_row_groups or metadata.row_group(group.index).num_rows != group.rows:
+        raise TraceError(
+            str(group.file),
+            "the file has changed since it was opened",
+            row_group=group.index,
+            expected=f"a row group of {group.rows:,} rows",
+            advice="let nothing write to a trace while it is replayed",
+        )

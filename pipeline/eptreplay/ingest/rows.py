@@ -1,0 +1,255 @@
+"""Is every row an access? The rules for values, and the policy for rows that break one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+
+from eptreplay.errors import TraceError
+from eptreplay.ingest.schema import EVENT_MIN, GPA_BITS, OP_MAX, PAGE_SIZE, Event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+    Values = NDArray[np.unsignedinteger]
+    Mask = NDArray[np.bool_]
+
+OnBadRows = Literal["fail", "skip"]
+
+
+class Limits(NamedTuple):
+    """What the rules compare with.
+
+    Args:
+        vcpus: virtual CPUs of the guest.
+        last_time: time of the row before the first one.
+    """
+
+    vcpus: int
+    last_time: int
+
+
+class Place(NamedTuple):
+    """Where a stretch of rows begins: file, row group in it, row in it."""
+
+    file: str
+    row_group: int
+    row: int
+
+
+@dataclass(slots=True)
+class BadRows:
+    """Rows that were left out, by reason.
+
+    Args:
+        counts: rows a reason; a row counts under the first rule it breaks.
+        first: where the first row of each reason stands, in words.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    first: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def total(self) -> int:
+        """Rows left out."""
+        return self.counts.total()
+
+    def add(self, error: TraceError, reason: str, rows: int) -> None:
+        """Count rows that break a rule; the error describes the first of them."""
+        self.counts[reason] += rows
+        self.first.setdefault(reason, str(error))
+
+
+class _Rule(NamedTuple):
+    """One rule about one column.
+
+    Args:
+        reason: short name of what a row does that breaks it.
+        column: the column it looks at.
+        holds: a cheap test of a whole batch.
+        breaks: which rows break it.
+        found: what such a row is, in words; takes its value.
+        expected: what the format asks for.
+    """
+
+    reason: str
+    column: str
+    holds: Callable[[Values, Limits], bool]
+    breaks: Callable[[Values, Limits], Mask]
+    found: Callable[[int], str]
+    expected: Callable[[Limits], str]
+
+
+def _event(code: int) -> str:
+    name = (
+        f"the event {Event(code).name.lower()}" if code in set(Event) else "an event code that means nothing"
+    )
+    return f"op {code} is {name}; this version replays accesses only"
+
+
+def _ordered(time: Values, limits: Limits) -> bool:
+    return int(time[0]) >= limits.last_time and bool((time[1:] >= time[:-1]).all())
+
+
+def _backwards(time: Values, limits: Limits) -> Mask:
+    latest = np.maximum.accumulate(np.maximum(time, np.uint64(limits.last_time)))
+    return time < latest
+
+
+_OPS = "0 read, 1 write or 2 fetch"
+_RULES = (
+    _Rule(
+        "unknown_op",
+        "op",
+        lambda op, _: int(op.max()) <= OP_MAX,
+        lambda op, _: (op > OP_MAX) & (op < EVENT_MIN),
+        lambda value: f"op {value} is unknown",
+        lambda _: _OPS,
+    ),
+    _Rule(
+        "event",
+        "op",
+        lambda op, _: int(op.max()) < EVENT_MIN,
+        lambda op, _: op >= EVENT_MIN,
+        _event,
+        lambda _: _OPS,
+    ),
+    _Rule(
+        "gpa",
+        "gpa",
+        lambda gpa, _: int(gpa.max()) >> GPA_BITS == 0,
+        lambda gpa, _: gpa >= np.uint64(1 << GPA_BITS),
+        lambda value: f"the address {value:#x} has more than {GPA_BITS} bits",
+        lambda _: f"an address below {1 << GPA_BITS:#x}",
+    ),
+    _Rule(
+        "vcpu",
+        "vcpu",
+        lambda vcpu, limits: int(vcpu.max()) < limits.vcpus,
+        lambda vcpu, limits: vcpu >= limits.vcpus,
+        lambda value: f"vCPU {value} is none of the guest's",
+        lambda limits: f"a number below {limits.vcpus}, its vCPUs",
+    ),
+    _Rule(
+        "count",
+        "count",
+        lambda count, _: int(count.min()) > 0,
+        lambda count, _: count == 0,
+        lambda _: "the row stands for 0 accesses",
+        lambda _: "at least 1",
+    ),
+    _Rule(
+        "size",
+        "size",
+        lambda size, _: size.itemsize == 1 or int(size.max()) <= PAGE_SIZE,
+        lambda size, _: size > PAGE_SIZE,
+        lambda value: f"an access of {value} bytes",
+        lambda _: f"at most {PAGE_SIZE}, so that it touches at most two pages",
+    ),
+    _Rule(
+        "time",
+        "time",
+        _ordered,
+        _backwards,
+        lambda value: f"time goes back to {value}",
+        lambda limits: f"no time before that of an earlier row (the batch begins after {limits.last_time})",
+    ),
+)
+
+
+def check_rows(
+    columns: Mapping[str, Values], nulls: Mapping[str, Mask], limits: Limits, place: Place
+) -> None:
+    """Refuse a batch with a row that breaks a rule.
+
+    Args:
+        columns: decoded columns by name, each of shape (n,), n > 0.
+        nulls: for each column with nulls, which rows are null.
+        limits: what the rules compare with.
+        place: where the batch begins, for messages.
+
+    Raises:
+        TraceError: naming the first row that breaks the first broken rule.
+    """
+    for name, mask in nulls.items():
+        raise _null(name, mask, place)
+    for rule in _RULES:
+        values = columns.get(rule.column)
+        if values is not None and not rule.holds(values, limits):
+            mask = rule.breaks(values, limits)
+            # `holds` of a lower rule also fails for what a higher one catches.
+            if mask.any():
+                raise _broken(rule, mask, values, limits, place)
+
+
+def good_rows(
+    columns: Mapping[str, Values], nulls: Mapping[str, Mask], limits: Limits, place: Place, bad: BadRows
+) -> Mask | None:
+    """Tell the rows to keep from those that break a rule, and count the latter.
+
+    Args:
+        columns: decoded columns by name, each of shape (n,), n > 0.
+        nulls: for each column with nulls, which rows are null.
+        limits: what the rules compare with.
+        place: where the batch begins, for messages.
+        bad: takes the counts.
+
+    Returns:
+        Shape (n,): which rows to keep; None if all.
+    """
+    if not nulls and all(
+        rule.holds(columns[rule.column], limits) for rule in _RULES if rule.column in columns
+    ):
+        return None
+    drop = np.zeros(len(next(iter(columns.values()))), dtype=np.bool_)
+    for name, mask in nulls.items():
+        mask = mask & ~drop  # noqa: PLW2901  a row counts once
+        if mask.any():
+            bad.add(_null(name, mask, place), "null", int(np.count_nonzero(mask)))
+            drop |= mask
+    for rule in _RULES:
+        values = columns.get(rule.column)
+        if values is None:
+            continue
+        if rule.column == "time":
+            # A row that is left out for another reason must not hold back later ones.
+            values = np.where(drop, np.uint64(0), values)
+        mask = rule.breaks(values, limits) & ~drop
+        if mask.any():
+            bad.add(_broken(rule, mask, values, limits, place), rule.reason, int(np.count_nonzero(mask)))
+            drop |= mask
+    return ~drop
+
+
+def _null(name: str, mask: Mask, place: Place) -> TraceError:
+    row = int(mask.argmax())
+    return TraceError(
+        place.file,
+        f"the value is null ({int(np.count_nonzero(mask)):,} nulls from here on in this batch)",
+        column=name,
+        row_group=place.row_group,
+        row=place.row + row,
+        expected="no nulls",
+        advice=_ADVICE,
+    )
+
+
+def _broken(rule: _Rule, mask: Mask, values: Values, limits: Limits, place: Place) -> TraceError:
+    row = int(mask.argmax())
+    return TraceError(
+        place.file,
+        rule.found(int(values[row])),
+        column=rule.column,
+        row_group=place.row_group,
+        row=place.row + row,
+        expected=rule.expected(limits),
+        advice=_ADVICE,
+    )
+
+
+_ADVICE = "correct the trace, or leave such rows out with --on-bad-rows skip"

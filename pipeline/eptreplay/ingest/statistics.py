@@ -1,0 +1,88 @@
+"""What the footer says of the values of a row group."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from eptreplay.errors import TraceError
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+    from pathlib import Path
+
+    import pyarrow.parquet as pq
+
+
+class ColumnRange(NamedTuple):
+    """Smallest and largest value of a column in a row group."""
+
+    low: int
+    high: int
+
+
+class GroupStatistics(NamedTuple):
+    """What a footer says of one row group.
+
+    Args:
+        ranges: of every integer column that has one.
+        nulls: columns that hold nulls.
+        guest: the value of the `guest` column; None if there is no such column.
+    """
+
+    ranges: dict[str, ColumnRange]
+    nulls: frozenset[str]
+    guest: str | None
+
+
+def group_statistics(
+    path: Path, index: int, row_group: pq.RowGroupMetaData, columns: Container[str]
+) -> GroupStatistics:
+    """Collect the statistics of a row group.
+
+    Args:
+        path: the file, for messages.
+        index: number of the row group in it.
+        row_group: its metadata.
+        columns: names of the columns to look at.
+
+    Raises:
+        TraceError: the row group has rows of several guests, or does not say of which.
+    """
+    ranges: dict[str, ColumnRange] = {}
+    nulls: set[str] = set()
+    guest: str | None = None
+    for number in range(row_group.num_columns):
+        chunk = row_group.column(number)
+        name = chunk.path_in_schema
+        if name not in columns:
+            continue
+        stats = chunk.statistics if chunk.is_stats_set else None
+        if stats is not None and stats.null_count:
+            nulls.add(name)
+        low, high = (stats.min, stats.max) if stats is not None and stats.has_min_max else (None, None)
+        if name == "guest":
+            guest = _one_guest(path, index, low, high, name in nulls)
+        # Statistics that contradict themselves are worth nothing: the column is decoded instead.
+        elif isinstance(low, int) and isinstance(high, int) and 0 <= low <= high:
+            ranges[name] = ColumnRange(low, high)
+    return GroupStatistics(ranges, frozenset(nulls), guest)
+
+
+def _one_guest(path: Path, index: int, low: object, high: object, nulls: bool) -> str:
+    if not isinstance(low, str) or low != high or nulls:
+        found = (
+            "no statistics"
+            if low is None
+            else "nulls"
+            if nulls
+            else f"rows of '{low!s:.60}' to '{high!s:.60}'"
+        )
+        raise TraceError(
+            str(path),
+            f"this row group has {found}",
+            column="guest",
+            row_group=index,
+            expected="all rows of a row group from one guest, and statistics that say so",
+            advice="sort the rows by guest and start a row group with each, or write a file for each guest",
+        )
+    return low
