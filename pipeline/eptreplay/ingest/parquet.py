@@ -27,6 +27,10 @@ PARQUET_ERRORS = (
 )
 """Everything pyarrow raises on a damaged file (found by damaging files)."""
 
+_BUFFER_BYTES = 1 << 20
+"""Column chunks are read through buffers of this size, so that memory does not grow
+with the row group; as fast as reading them whole."""
+
 _MAGIC = b"PAR1"
 _FOOTER_TAIL = 8
 _LOOKS_LIKE = (
@@ -51,13 +55,11 @@ _PLAIN_ONLY = {"PLAIN", "RLE", "BIT_PACKED"}
 
 
 @contextmanager
-def open_parquet(path: Path, *, stream_bytes: int = 0) -> Iterator[pq.ParquetFile]:
+def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
     """Open a file for reading with page checksums verified.
 
     Args:
         path: the file.
-        stream_bytes: read column chunks through buffers of this size; 0 reads
-            each chunk whole, which is faster while chunks are small.
 
     Yields:
         The open file; closed on leaving.
@@ -76,7 +78,7 @@ def open_parquet(path: Path, *, stream_bytes: int = 0) -> Iterator[pq.ParquetFil
             file = pq.ParquetFile(
                 source,
                 pre_buffer=False,
-                buffer_size=stream_bytes,
+                buffer_size=_BUFFER_BYTES,
                 page_checksum_verification=True,
             )
         except PARQUET_ERRORS as error:

@@ -27,11 +27,6 @@ BATCH_ROWS = 1 << 18
 """Rows decoded at a time: a batch stays in the processor's cache between decoding,
 checking and replaying."""
 
-_STREAM_ROWS = 1 << 22
-_STREAM_BYTES = 1 << 20
-"""A file with a row group of more rows than this is read through buffers of this
-size, so that memory does not grow with the row group."""
-
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -141,10 +136,9 @@ def _batches(
 ) -> Generator[Batch, None, None]:
     if skipped is None:
         _refuse_suspects(trace, batch_rows)
-    stream = _STREAM_BYTES if any(group.rows > _STREAM_ROWS for group in trace.row_groups) else 0
     last_time = 0
     for path, members in groupby(enumerate(trace.row_groups), key=lambda member: member[1].file):
-        with open_parquet(path, stream_bytes=stream) as file:
+        with open_parquet(path) as file:
             for ordinal, group in members:
                 _check_unchanged(group, file.metadata)
                 for piece in decode(file, group, plans[ordinal].decode, batch_rows):
@@ -186,7 +180,7 @@ def _refuse_suspects(trace: GuestTrace, batch_rows: int) -> None:
     for suspect in suspects(trace):
         group = suspect.group
         last_time = suspect.last_time
-        with open_parquet(group.file, stream_bytes=_STREAM_BYTES) as file:
+        with open_parquet(group.file) as file:
             for piece in decode(file, group, (suspect.column,), batch_rows):
                 columns = _checked(piece, group, Limits(trace.vcpus, last_time), None)
                 if suspect.column == "time":

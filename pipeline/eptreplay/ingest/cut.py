@@ -1,0 +1,116 @@
+"""Samples: the first row groups of a trace, row for row, with a note of where they come from."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eptreplay.errors import OutputError, TraceError, UsageError
+from eptreplay.ingest.layout import trace_writer
+from eptreplay.ingest.parquet import PARQUET_ERRORS, check_footer, one_line, open_parquet
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+KEY_ROWS = "cut_rows"
+KEY_SOURCE = "cut_source"
+KEY_SOURCE_SHA256 = "cut_source_sha256"
+
+_ENCODINGS = ("DELTA_BINARY_PACKED", "BYTE_STREAM_SPLIT", "PLAIN")
+_LEVEL = 19
+"""A sample is packed once and stored for ever; zstd unpacks every level alike."""
+
+
+def cut_trace(source: Path | str, target: Path | str, row_groups: int) -> int:
+    """Copy the first row groups of a trace into a file of their own.
+
+    Columns, types, encodings, codecs and key-value metadata stay as they are; keys
+    `cut_rows`, `cut_source` and `cut_source_sha256` are added, and page checksums.
+    The rows of the copy are compared with those of the source.
+
+    Args:
+        source: the trace.
+        target: the file to make.
+        row_groups: how many to copy.
+
+    Returns:
+        Rows copied.
+
+    Raises:
+        UsageError: the trace has fewer row groups.
+        TraceError: the trace is damaged.
+        OutputError: the copy cannot be written, or does not read back equal.
+    """
+    source, target = Path(source), Path(target)
+    with open_parquet(source) as file:
+        check_footer(source, file)
+        meta = file.metadata
+        if not 1 <= row_groups <= meta.num_row_groups:
+            raise UsageError(f"{source}: cut 1 to {meta.num_row_groups} row groups, not {row_groups}")
+        rows: int = sum(meta.row_group(group).num_rows for group in range(row_groups))
+        notes = {KEY_ROWS: str(rows), KEY_SOURCE: source.name, KEY_SOURCE_SHA256: sha256(source)}
+        schema = file.schema_arrow.with_metadata(_metadata(meta, notes))
+        with trace_writer(target, schema, _options(meta.row_group(0))) as writer:
+            for group in range(row_groups):
+                table = _row_group(source, file, group)
+                writer.write_table(table.cast(schema), row_group_size=max(1, table.num_rows))
+        _compare(source, file, target, row_groups)
+    return rows
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _metadata(meta: pq.FileMetaData, notes: Mapping[str, str]) -> dict[bytes, bytes]:
+    # The Arrow schema is stored anew by the writer.
+    kept = {key: value for key, value in (meta.metadata or {}).items() if key != b"ARROW:schema"}
+    return kept | {key.encode(): value.encode() for key, value in notes.items()}
+
+
+def _options(row_group: pq.RowGroupMetaData) -> dict[str, Any]:
+    """Writer options that repeat how the columns of a row group are stored."""
+    dictionary: list[str] = []
+    encoding: dict[str, str] = {}
+    codec: dict[str, str] = {}
+    level: dict[str, int] = {}
+    for index in range(row_group.num_columns):
+        chunk = row_group.column(index)
+        name = chunk.path_in_schema
+        codec[name] = "none" if chunk.compression == "UNCOMPRESSED" else chunk.compression.lower()
+        if codec[name] == "zstd":
+            level[name] = _LEVEL
+        if chunk.has_dictionary_page:
+            dictionary.append(name)
+        else:
+            encoding[name] = next(e for e in _ENCODINGS if e in (*chunk.encodings, "PLAIN"))
+    return {
+        "use_dictionary": dictionary,
+        "column_encoding": encoding,
+        "compression": codec,
+        "compression_level": level,
+        "write_page_checksum": True,
+    }
+
+
+def _row_group(path: Path, file: pq.ParquetFile, group: int) -> pa.Table:
+    try:
+        return file.read_row_group(group, use_threads=False)
+    except PARQUET_ERRORS as error:
+        raise TraceError(str(path), f"its data is damaged ({one_line(error)})", row_group=group) from error
+
+
+def _compare(source: Path, original: pq.ParquetFile, target: Path, row_groups: int) -> None:
+    with open_parquet(target) as copy:
+        same = copy.metadata.num_row_groups == row_groups and all(
+            _row_group(target, copy, group).equals(_row_group(source, original, group))
+            for group in range(row_groups)
+        )
+    if not same:
+        raise OutputError(f"{target}: the copy does not read back equal to {source}; do not use it")
