@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eptreplay.model import pte
-from eptreplay.model._jit import kernel
+from eptreplay.model._jit import entry_point, kernel
 from eptreplay.model.ptp import NULL, pmap_next_pde, table_of
-from eptreplay.model.state import Record, State
+from eptreplay.model.state import Record, State, world
 
 EMPTY = pte.EMPTY
 NPTEPG = pte.NPTEPG
@@ -57,7 +57,17 @@ def pmap_state_sum(st: State, pmap: Record) -> np.uint64:
     return total
 
 
-@kernel
+@entry_point
+def state_sums(states: State, sums: NDArray[np.uint64]) -> None:
+    """Write the checksum of all pmaps of every one of several stacked states to `sums`, shape [states]."""
+    for number in range(len(sums)):
+        st = world(states, number)
+        sums[number] = EMPTY
+        for pm in range(len(st.pmap)):
+            sums[number] += pmap_state_sum(st, st.pmap[pm])
+
+
+@entry_point
 def dump_entries(
     st: State, pmap: Record, levels: NDArray[np.uint8], vas: NDArray[np.uint64], raws: NDArray[np.uint64]
 ) -> int:

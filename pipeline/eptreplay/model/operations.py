@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eptreplay.model import pte
-from eptreplay.model._jit import kernel
+from eptreplay.model._jit import entry_point, kernel
 from eptreplay.model.checksum import pmap_state_sum
 from eptreplay.model.emulate import pmap_emulate_accessed_dirty
 from eptreplay.model.pmap import (
@@ -26,6 +26,7 @@ from eptreplay.model.pmap import (
     pmap_is_prefaultable,
     pmap_mincore,
     pmap_object_init_pt,
+    pmap_pinit_type,
 )
 from eptreplay.model.pmap_page import (
     pmap_clear_modify,
@@ -186,7 +187,7 @@ EXISTS_QUICK = int(Operation.EXISTS_QUICK)
 ACCESS_PERM_RUN = int(Operation.ACCESS_PERM_RUN)
 
 
-@kernel
+@entry_point
 def run_operations(
     st: State, regions: NDArray[np.uint64], pmaps: int, arguments: Records, results: Records
 ) -> None:
@@ -405,3 +406,9 @@ def _change_wiring_run(st: State, pmap: Record, op: Record) -> int:
         pmap_change_wiring(st, pmap, va, op.wired != 0)
         done += 1
     return done
+
+
+@entry_point
+def init_pmap(st: State, pm_id: int, pm_type: int, pm_flags: int, pm_address: int) -> None:
+    """Make an empty address space; see pmap_pinit_type."""
+    pmap_pinit_type(st, pm_id, pm_type, pm_flags, pm_address)

@@ -110,6 +110,9 @@ HOST = np.dtype(
     align=True,
 )
 
+FAULT_KINDS = 3  # read, write, fetch
+FAULT_CAUSES = 6  # see vm_fault.py
+
 # Event counters, all 64-bit, all cumulative.
 COUNTERS = np.dtype(
     [
@@ -125,6 +128,15 @@ COUNTERS = np.dtype(
         ("dirty_calls", np.int64),  # calls of vm_page_dirty
         ("traps", np.int64),  # accesses the walker refused, each attempt
         ("pages_allocated", np.int64),  # pages given to an object, ever
+        (
+            "faults",
+            np.int64,
+            (FAULT_KINDS, FAULT_CAUSES),
+        ),  # refused accesses by kind and cause, see vm_fault.py
+        ("sweeps", np.int64),  # aging or harvest sweeps over all pages
+        ("ts_referenced", np.int64),  # sum of what pmap_ts_referenced answered in aging sweeps
+        ("dirty_last_harvest", np.int64),  # pages found dirty by the last harvest sweep
+        ("dirty_all_harvests", np.int64),  # pages found dirty by all harvest sweeps
     ],
     align=True,
 )

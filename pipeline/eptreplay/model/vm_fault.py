@@ -10,7 +10,7 @@ import numpy as np
 from eptreplay.model import pte
 from eptreplay.model._jit import kernel
 from eptreplay.model.emulate import HANDLED, pmap_emulate_accessed_dirty
-from eptreplay.model.pmap import pmap_enter
+from eptreplay.model.pmap import leaf_of, pmap_enter
 from eptreplay.model.state import Record, State
 from eptreplay.model.vm_page import vm_page_alloc, vm_page_dirty
 from eptreplay.model.walk import walk
@@ -25,6 +25,14 @@ HIT = 0  # the walker took it
 EMULATED = 1  # A/D emulation gave back a right
 REFUSED = 2  # a fault that nobody resolved
 FAULTED = 3  # vm_fault mapped the page
+
+# Why an access left the guest: the second index of COUNTERS.faults.
+CAUSE_ACCESSED = 0  # emulated: the page was mapped, but its accessed bit was clear
+CAUSE_DIRTY = 1  # emulated: the page was mapped writable, but its modified bit was clear
+CAUSE_FIRST_USE = 2  # vm_fault: the page had never been used
+CAUSE_UNMAPPED = 3  # vm_fault: the page is in memory, but its mapping had been removed
+CAUSE_WRITE_PROTECTED = 4  # vm_fault: a write, or a fetch, that a 4 KB mapping does not allow
+CAUSE_SUPERPAGE_PROTECTED = 5  # vm_fault: a write, or a fetch, that a superpage does not allow
 
 
 @kernel
@@ -51,12 +59,35 @@ def vm_fault(st: State, pmap: Record, va: np.uint64, access: int, m: int) -> Non
 
 
 @kernel
-def guest_access(st: State, pmap: Record, va: np.uint64, access: int, m: int) -> int:
-    """Make one access of a guest to its own memory, page `m`, and see it through: HIT, EMULATED or FAULTED."""
+def fault_cause(st: State, pmap: Record, va: np.uint64, m: int) -> int:
+    """Return why the walker refused an access to page `m` that A/D emulation could not settle."""
+    level, _ = leaf_of(st, pmap, va)
+    if level == 2:
+        return CAUSE_SUPERPAGE_PROTECTED
+    if level == 1:
+        return CAUSE_WRITE_PROTECTED
+    return CAUSE_UNMAPPED if st.page[m].allocated != 0 else CAUSE_FIRST_USE
+
+
+@kernel
+def guest_access(st: State, pmap: Record, va: np.uint64, op: int, m: int) -> None:
+    """Make one access of a guest to its own memory, page `m`, see it through and count what it took.
+
+    Args:
+        st: the host.
+        pmap: the guest's address space.
+        va: guest-physical byte address.
+        op: kind of access: 0 read, 1 write, 2 fetch.
+        m: the page that backs the address.
+    """
+    access = 1 << op
     outcome = access_page(st, pmap, va, access)
-    if outcome != REFUSED:
-        return outcome
+    if outcome == HIT:
+        return
+    if outcome == EMULATED:
+        st.cnt[0].faults[op, CAUSE_DIRTY if access == VM_PROT_WRITE else CAUSE_ACCESSED] += 1
+        return
+    st.cnt[0].faults[op, fault_cause(st, pmap, va, m)] += 1
     while outcome == REFUSED:
         vm_fault(st, pmap, va, access, m)
         outcome = access_page(st, pmap, va, access)
-    return FAULTED

@@ -1,0 +1,289 @@
+"""The access loop: rows of a trace, in order, through one guest under several CPU profiles at once.
+
+For almost every access of a trace nothing changes: the page is mapped, its accessed bit is set, and on a
+write its dirty bit too, under every profile.  One byte a guest page says so (`State.quiet`: a bit each for
+reads, writes and fetches), and such an access is only counted.  Any other takes the slow path: it is made
+in the model of every profile.  The bit is set when all models have taken the access; it is cleared when any
+of them takes something away from the page's entry (entry.py), and at the end of an interval, so that the
+first access of a kind to a page in an interval is always seen here.
+
+Worlds: the states of all profiles are stacked along a leading axis and share `quiet`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eptreplay.model import pte
+from eptreplay.model._jit import entry_point, kernel
+from eptreplay.model.pmap import pmap_pinit_type
+from eptreplay.model.pmap_page import pmap_clear_modify, pmap_is_modified, pmap_ts_referenced
+from eptreplay.model.state import Record, Records, State, new_states, records, world
+from eptreplay.model.vm_fault import guest_access
+from eptreplay.model.vm_page import vm_page_dirty
+
+NPTEPG = pte.NPTEPG
+PAGE_SHIFT = pte.PAGE_SHIFT
+VM_PROT_WRITE = pte.VM_PROT_WRITE
+
+# Codes of the column `op`.
+OP_READ = 0
+OP_WRITE = 1
+OP_FETCH = 2
+
+NEVER = -1
+
+# What the trace itself did to a guest page: the truth, whatever a CPU can record of it.
+TOUCH = np.dtype(
+    [
+        ("first_row", np.int64),  # 1 + row of the first access, 0: never touched
+        ("last_touch", np.int32),  # 1 + interval of the last access, 0: never touched
+        ("last_write", np.int32),  # 1 + interval of the last write, 0: never written
+    ],
+    align=True,
+)
+
+# What the trace itself did in all, and in the interval that is open.
+TALLY = np.dtype(
+    [
+        ("reads", np.int64),  # accesses to memory, by kind
+        ("writes", np.int64),
+        ("fetches", np.int64),
+        ("unbacked", np.int64),  # rows whose page is not memory
+        ("interval", np.int32),  # number of the open interval
+        ("touched", np.int32),  # distinct pages touched in it
+        ("written", np.int32),  # distinct pages written in it
+    ],
+    align=True,
+)
+
+
+def new_worlds(
+    pmap_types: NDArray[np.int64],
+    pmap_flags: NDArray[np.int64],
+    ram_pages: NDArray[np.int64],
+    vcpus: int,
+    pbase: int,
+) -> State:
+    """Return one state a profile, each with an empty guest of its own, stacked and ready to replay.
+
+    Page g of guest memory will be physical page g: the host has a frame for all of it.
+
+    Args:
+        pmap_types: shape [profiles]: PT_X86 or PT_EPT.
+        pmap_flags: shape [profiles]: PMAP_* flags.
+        ram_pages: shape [ranges, 2]: guest pages [begin, end) that are memory, ascending.
+        vcpus: virtual CPUs; all of them count as running.
+        pbase: physical address of guest page 0, bytes, a multiple of 2 MB.
+    """
+    pages = int(ram_pages[-1, 1])
+    blocks = sum(int(-(-end // NPTEPG) - begin // NPTEPG) for begin, end in ram_pages)
+    tables = 1 + blocks + 2 * (2 + pages // NPTEPG**2)
+    states = new_states(
+        len(pmap_types),
+        pmaps=1,
+        pages=pages,
+        mappings=int((ram_pages[:, 1] - ram_pages[:, 0]).sum()),
+        tables=tables,
+        quiet=np.zeros(pages, np.uint8),
+        pbase=pbase,
+    )
+    states.pmap.pm_quiet_pages = pages
+    states.pmap.pm_active = vcpus
+    init_guests(states, pmap_types, pmap_flags)
+    return states
+
+
+@entry_point
+def init_guests(states: State, pmap_types: NDArray[np.int64], pmap_flags: NDArray[np.int64]) -> None:
+    """Make pmap 0 of every world, of the given types and flags; the pmap's address hashes to 0."""
+    for number in range(len(pmap_types)):
+        pmap_pinit_type(world(states, number), 0, pmap_types[number], pmap_flags[number], 0)
+
+
+def new_touches(ram_pages: NDArray[np.int64]) -> Records:
+    """Return TOUCH [guest pages] for a guest of which nothing has been touched."""
+    return records(int(ram_pages[-1, 1]), TOUCH)
+
+
+def new_tally() -> Records:
+    """Return TALLY [1] for a trace of which nothing has been replayed."""
+    return records(1, TALLY)
+
+
+@kernel
+def is_ram(ram_pages: NDArray[np.int64], page: int) -> bool:
+    """Return whether a guest page is memory."""
+    for i in range(len(ram_pages)):
+        if ram_pages[i, 0] <= page < ram_pages[i, 1]:
+            return True
+    return False
+
+
+@entry_point
+def replay_rows(
+    states: State,
+    touches: Records,
+    tally: Records,
+    opened: NDArray[np.int32],
+    ram_pages: NDArray[np.int64],
+    gpa: NDArray[np.uint64],
+    op: NDArray[np.uint8],
+    first_row: int,
+) -> None:
+    """Replay consecutive rows, none of which crosses a page.
+
+    Args:
+        states: the worlds.
+        touches: TOUCH [guest pages], updated.
+        tally: TALLY [1], updated but for reads, writes and fetches (see count_accesses).
+        opened: shape [guest pages]: the pages touched in the open interval, as many as the tally says; updated.
+        ram_pages: shape [ranges, 2]: guest pages that are memory.
+        gpa: shape [rows]: guest-physical byte addresses.
+        op: shape [rows]: OP_READ, OP_WRITE or OP_FETCH; the caller has checked that.
+        first_row: number of the first of these rows in the trace.
+    """
+    quiet = states.quiet
+    pages = np.uint64(len(quiet))
+    for i in range(len(gpa)):
+        page = gpa[i] >> PAGE_SHIFT
+        if page < pages and (quiet[page] >> op[i]) & 1:
+            continue
+        _replay_row(states, touches, tally[0], opened, ram_pages, gpa[i], np.int64(op[i]), first_row + i)
+
+
+@kernel
+def _replay_row(
+    states: State,
+    touches: Records,
+    tally: Record,
+    opened: NDArray[np.int32],
+    ram_pages: NDArray[np.int64],
+    gpa: np.uint64,
+    op: int,
+    row: int,
+) -> None:
+    """Make an access that may change something, in every world."""
+    page = np.int64(gpa >> PAGE_SHIFT)
+    if not is_ram(ram_pages, page):
+        tally.unbacked += 1
+        return
+    _note_touch(touches[page], tally, opened, page, op, row)
+    for number in range(len(states.page)):
+        st = world(states, number)
+        guest_access(st, st.pmap[0], gpa, op, page)
+    states.quiet[page] |= np.uint8(1 << op)
+
+
+@kernel
+def _note_touch(
+    touch: Record, tally: Record, opened: NDArray[np.int32], page: int, op: int, row: int
+) -> None:
+    """Record the first access to a page in the trace and in the open interval, and the first write in it."""
+    now = tally.interval + 1
+    if touch.first_row == 0:
+        touch.first_row = row + 1
+    if touch.last_touch != now:
+        touch.last_touch = now
+        opened[tally.touched] = page
+        tally.touched += 1
+    if op == OP_WRITE and touch.last_write != now:
+        touch.last_write = now
+        tally.written += 1
+
+
+@entry_point
+def close_interval(states: State, tally: Records, opened: NDArray[np.int32]) -> None:
+    """Begin a new interval: every page touched in the old one is looked at again at its next access."""
+    for i in range(tally[0].touched):
+        states.quiet[opened[i]] = 0
+    tally[0].touched = 0
+    tally[0].written = 0
+    tally[0].interval += 1
+
+
+@entry_point
+def count_accesses(op: NDArray[np.uint8], count: NDArray[np.uint32]) -> tuple[int, int, int]:
+    """Return how many reads, writes and fetches rows stand for.
+
+    Args:
+        op: shape [rows]: codes.
+        count: shape [rows]: accesses a row stands for; shape [0]: one each.
+    """
+    writes = fetches = total = 0
+    if len(count) == 0:
+        total = len(op)
+        for i in range(len(op)):
+            writes += np.int64(op[i] == OP_WRITE)
+            fetches += np.int64(op[i] == OP_FETCH)
+    else:
+        for i in range(len(op)):
+            total += np.int64(count[i])
+            writes += np.int64(count[i]) * np.int64(op[i] == OP_WRITE)
+            fetches += np.int64(count[i]) * np.int64(op[i] == OP_FETCH)
+    return total - writes - fetches, writes, fetches
+
+
+@entry_point
+def count_page_accesses(
+    gpa: NDArray[np.uint64],
+    op: NDArray[np.uint8],
+    count: NDArray[np.uint32],
+    page_accesses: NDArray[np.int64],
+) -> None:
+    """Add the accesses of rows to the exact counts of their pages.
+
+    Args:
+        gpa: shape [rows]: guest-physical byte addresses.
+        op: shape [rows]: codes.
+        count: shape [rows]: accesses a row stands for; shape [0]: one each.
+        page_accesses: shape [guest pages, 4]: reads, writes, fetches of each page, updated; the fourth is unused.
+    """
+    pages = np.uint64(len(page_accesses))
+    for i in range(len(gpa)):
+        page = gpa[i] >> PAGE_SHIFT
+        if page < pages:
+            page_accesses[page, op[i]] += np.int64(count[i]) if len(count) != 0 else 1
+
+
+@entry_point
+def age(states: State) -> None:
+    """In every world, ask every allocated page, in order, how often it was used, and forget it (pmap_ts_referenced)."""
+    for number in range(len(states.page)):
+        st = world(states, number)
+        found = 0
+        for block in range(len(st.reserv)):
+            if st.reserv[block] != 0:
+                for m in range(block * NPTEPG, (block + 1) * NPTEPG):
+                    if st.page[m].allocated != 0:
+                        found += pmap_ts_referenced(st, m)
+        st.cnt[0].ts_referenced += found
+        st.cnt[0].sweeps += 1
+
+
+@entry_point
+def harvest(states: State) -> None:
+    """In every world, collect the pages that show as dirty, in order, and make the next write to them show again."""
+    for number in range(len(states.page)):
+        st = world(states, number)
+        found = 0
+        for block in range(len(st.reserv)):
+            if st.reserv[block] != 0:
+                for m in range(block * NPTEPG, (block + 1) * NPTEPG):
+                    if st.page[m].allocated != 0:
+                        found += _harvest_page(st, m)
+        st.cnt[0].dirty_last_harvest = found
+        st.cnt[0].dirty_all_harvests += found
+        st.cnt[0].sweeps += 1
+
+
+@kernel
+def _harvest_page(st: State, m: int) -> int:
+    """Return 1 if a page is dirty in its own field or by a mapping, else 0, and make it clean."""
+    if st.page[m].dirty == 0 and pmap_is_modified(st, m):
+        vm_page_dirty(st, m)
+    dirty = np.int64(st.page[m].dirty)
+    pmap_clear_modify(st, m)
+    st.page[m].dirty = 0
+    return dirty
