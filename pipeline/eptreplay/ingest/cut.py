@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from eptreplay.errors import OutputError, TraceError, UsageError
 from eptreplay.ingest.layout import trace_writer
-from eptreplay.ingest.parquet import PARQUET_ERRORS, check_footer, one_line, open_parquet
+from eptreplay.ingest.parquet import PARQUET_ERRORS, one_line, open_parquet
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import pyarrow as pa
     import pyarrow.parquet as pq
+
+    from eptreplay.ingest.footer import Group
 
 KEY_ROWS = "cut_rows"
 KEY_SOURCE = "cut_source"
@@ -46,15 +46,13 @@ def cut_trace(source: Path | str, target: Path | str, row_groups: int) -> int:
         OutputError: the copy cannot be written, or does not read back equal.
     """
     source, target = Path(source), Path(target)
-    with open_parquet(source) as file:
-        check_footer(source, file)
-        meta = file.metadata
-        if not 1 <= row_groups <= meta.num_row_groups:
-            raise UsageError(f"{source}: cut 1 to {meta.num_row_groups} row groups, not {row_groups}")
-        rows: int = sum(meta.row_group(group).num_rows for group in range(row_groups))
+    with open_parquet(source) as (file, footer):
+        if not 1 <= row_groups <= len(footer.groups):
+            raise UsageError(f"{source}: cut 1 to {len(footer.groups)} row groups, not {row_groups}")
+        rows = sum(group.rows for group in footer.groups[:row_groups])
         notes = {KEY_ROWS: str(rows), KEY_SOURCE: source.name, KEY_SOURCE_SHA256: sha256(source)}
-        schema = file.schema_arrow.with_metadata(_metadata(meta, notes))
-        with trace_writer(target, schema, _options(meta.row_group(0))) as writer:
+        schema = file.schema_arrow.with_metadata(footer.metadata | notes)
+        with trace_writer(target, schema, _options(footer.groups[0])) as writer:
             for group in range(row_groups):
                 table = _row_group(source, file, group)
                 writer.write_table(table.cast(schema), row_group_size=max(1, table.num_rows))
@@ -68,33 +66,17 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _metadata(meta: pq.FileMetaData, notes: Mapping[str, str]) -> dict[bytes, bytes]:
-    # The Arrow schema is stored anew by the writer.
-    kept = {key: value for key, value in (meta.metadata or {}).items() if key != b"ARROW:schema"}
-    return kept | {key.encode(): value.encode() for key, value in notes.items()}
-
-
-def _options(row_group: pq.RowGroupMetaData) -> dict[str, Any]:
-    """Writer options that repeat how the columns of a row group are stored."""
-    dictionary: list[str] = []
-    encoding: dict[str, str] = {}
-    codec: dict[str, str] = {}
-    level: dict[str, int] = {}
-    for index in range(row_group.num_columns):
-        chunk = row_group.column(index)
-        name = chunk.path_in_schema
-        codec[name] = "none" if chunk.compression == "UNCOMPRESSED" else chunk.compression.lower()
-        if codec[name] == "zstd":
-            level[name] = _LEVEL
-        if chunk.has_dictionary_page:
-            dictionary.append(name)
-        else:
-            encoding[name] = next(e for e in _ENCODINGS if e in (*chunk.encodings, "PLAIN"))
+def _options(group: Group) -> dict[str, Any]:
+    """Writer options that repeat how the known columns of a row group are stored."""
+    plain = {name: chunk for name, chunk in group.chunks.items() if not chunk.dictionary}
     return {
-        "use_dictionary": dictionary,
-        "column_encoding": encoding,
-        "compression": codec,
-        "compression_level": level,
+        "use_dictionary": [name for name in group.chunks if name not in plain],
+        "column_encoding": {
+            name: next(encoding for encoding in _ENCODINGS if encoding in {*chunk.encodings, "PLAIN"})
+            for name, chunk in plain.items()
+        },
+        "compression": {name: chunk.codec for name, chunk in group.chunks.items()},
+        "compression_level": {name: _LEVEL for name, chunk in group.chunks.items() if chunk.codec == "zstd"},
         "write_page_checksum": True,
     }
 
@@ -108,8 +90,8 @@ def _row_group(path: Path, file: pq.ParquetFile, group: int) -> pa.Table:
 
 def _compare(source: Path, original: pq.ParquetFile, target: Path, row_groups: int) -> None:
     with open_parquet(target) as copy:
-        same = copy.metadata.num_row_groups == row_groups and all(
-            _row_group(target, copy, group).equals(_row_group(source, original, group))
+        same = len(copy.footer.groups) == row_groups and all(
+            _row_group(target, copy.file, group).equals(_row_group(source, original, group))
             for group in range(row_groups)
         )
     if not same:

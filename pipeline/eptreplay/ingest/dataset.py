@@ -15,7 +15,7 @@ from eptreplay.ingest.guest_config import (
     load_guest_config,
 )
 from eptreplay.ingest.locate import GuestFiles, locate, unique_names
-from eptreplay.ingest.parquet import PARQUET_ERRORS, check_footer, one_line, open_parquet
+from eptreplay.ingest.parquet import PARQUET_ERRORS, one_line, open_parquet
 from eptreplay.ingest.schema import (
     KEY_SEGMENTS,
     KEY_TIME,
@@ -194,13 +194,13 @@ def open_guest(guest: GuestFiles) -> tuple[GuestTrace, ...]:
     Raises:
         TraceError: a file is not what the format says, or two files contradict each other.
     """
-    footers = [_read_footer(path) for path in guest.files]
-    first = footers[0]
-    for other in footers[1:]:
+    files = [_read_file(path) for path in guest.files]
+    first = files[0]
+    for other in files[1:]:
         _check_same(first, other)
     groups: dict[str, list[RowGroup]] = {}
-    for footer in footers:
-        for row_group, value in footer.row_groups:
+    for file in files:
+        for row_group, value in file.row_groups:
             groups.setdefault(guest.name if value is None else value, []).append(row_group)
     groups = {name: rows for name, rows in groups.items() if any(group.rows for group in rows)}
     if not groups:
@@ -209,7 +209,7 @@ def open_guest(guest: GuestFiles) -> tuple[GuestTrace, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Footer:
+class _File:
     """What one file says: its row groups with the guest each names, columns with types, metadata."""
 
     path: Path
@@ -218,32 +218,23 @@ class _Footer:
     metadata: Mapping[str, str]
 
 
-def _read_footer(path: Path) -> _Footer:
-    with open_parquet(path) as file:
+def _read_file(path: Path) -> _File:
+    with open_parquet(path) as opened:
         try:
-            check_footer(path, file)
-            columns = check_columns(path, file.schema_arrow)
-            row_groups = []
-            row = 0
-            for index in range(file.metadata.num_row_groups):
-                meta = file.metadata.row_group(index)
-                stats = group_statistics(path, index, meta, columns)
-                group = RowGroup(path, index, meta.num_rows, 0, row, stats.ranges, stats.nulls)
-                row_groups.append((group, stats.guest))
-                row += meta.num_rows
-            metadata = {
-                key.decode("utf-8", "replace"): value.decode("utf-8", "replace")
-                for key, value in (file.metadata.metadata or {}).items()
-                if key != b"ARROW:schema"
-            }
-        except TraceError:
-            raise
+            columns = check_columns(path, opened.file.schema_arrow)
         except PARQUET_ERRORS as error:
-            raise TraceError(str(path), f"its footer is damaged ({one_line(error)})") from error
-    return _Footer(path, tuple(row_groups), columns, metadata)
+            raise TraceError(str(path), f"its schema is damaged ({one_line(error)})") from error
+        footer = opened.footer
+    row_groups = []
+    row = 0
+    for index, group in enumerate(footer.groups):
+        stats = group_statistics(path, index, group)
+        row_groups.append((RowGroup(path, index, group.rows, 0, row, stats.ranges, stats.nulls), stats.guest))
+        row += group.rows
+    return _File(path, tuple(row_groups), columns, footer.metadata)
 
 
-def _check_same(first: _Footer, other: _Footer) -> None:
+def _check_same(first: _File, other: _File) -> None:
     """Refuse two files of one guest that cannot be one trace."""
     if first.columns != other.columns:
         differing = sorted(set(first.columns.items()) ^ set(other.columns.items()))
@@ -264,7 +255,7 @@ def _check_same(first: _Footer, other: _Footer) -> None:
             )
 
 
-def _trace(name: str, row_groups: Sequence[RowGroup], footer: _Footer, guest: GuestFiles) -> GuestTrace:
+def _trace(name: str, row_groups: Sequence[RowGroup], file: _File, guest: GuestFiles) -> GuestTrace:
     config = load_guest_config(guest.folder, name)
     numbered = []
     rows = 0
@@ -276,48 +267,48 @@ def _trace(name: str, row_groups: Sequence[RowGroup], footer: _Footer, guest: Gu
         files=guest.files,
         rows=rows,
         row_groups=tuple(numbered),
-        columns=frozenset(footer.columns),
-        segments=_segments(footer, config),
-        vcpus=_vcpus(footer, config),
-        time_unit=_time_unit(footer, config),
-        metadata=footer.metadata,
+        columns=frozenset(file.columns),
+        segments=_segments(file, config),
+        vcpus=_vcpus(file, config),
+        time_unit=_time_unit(file, config),
+        metadata=file.metadata,
     )
 
 
-def _segments(footer: _Footer, config: GuestConfig) -> tuple[Segment, ...]:
+def _segments(file: _File, config: GuestConfig) -> tuple[Segment, ...]:
     if config.segments is not None:
         return config.segments
-    text = footer.metadata.get(KEY_SEGMENTS)
+    text = file.metadata.get(KEY_SEGMENTS)
     if text is None:
         raise TraceError(
-            str(footer.path),
+            str(file.path),
             f"the metadata has no key '{KEY_SEGMENTS}', so the guest's memory layout is unknown",
             advice="put a guest.toml beside the trace with a line like "
             'segments = [{ gpa = 0, bytes = 0x40000000, kind = "ram" }]',
         )
-    return parse_segments_json(text, str(footer.path))
+    return parse_segments_json(text, str(file.path))
 
 
-def _vcpus(footer: _Footer, config: GuestConfig) -> int:
+def _vcpus(file: _File, config: GuestConfig) -> int:
     if config.vcpus is not None:
         return config.vcpus
-    text = footer.metadata.get(KEY_VCPUS)
+    text = file.metadata.get(KEY_VCPUS)
     if text is None:
         raise TraceError(
-            str(footer.path),
+            str(file.path),
             f"the metadata has no key '{KEY_VCPUS}'",
             advice="put a guest.toml beside the trace with a line like vcpus = 2",
         )
     number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text
-    return check_vcpus(number, str(footer.path), f"metadata key '{KEY_VCPUS}'")
+    return check_vcpus(number, str(file.path), f"metadata key '{KEY_VCPUS}'")
 
 
-def _time_unit(footer: _Footer, config: GuestConfig) -> str:
+def _time_unit(file: _File, config: GuestConfig) -> str:
     if config.time_unit is not None:
         return config.time_unit
-    unit = footer.metadata.get(KEY_TIME_UNIT)
+    unit = file.metadata.get(KEY_TIME_UNIT)
     if unit is not None:
-        return check_time_unit(unit, str(footer.path), f"metadata key '{KEY_TIME_UNIT}'")
+        return check_time_unit(unit, str(file.path), f"metadata key '{KEY_TIME_UNIT}'")
     # Captures describe the column in prose that begins with the unit: "ns since ...".
-    words = footer.metadata.get(KEY_TIME, "").split(maxsplit=1)
+    words = file.metadata.get(KEY_TIME, "").split(maxsplit=1)
     return words[0] if words and words[0] in TIME_UNITS else TIME_UNITS[0]

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from eptreplay.errors import TraceError
 
 if TYPE_CHECKING:
-    from collections.abc import Container
     from pathlib import Path
 
-    import pyarrow.parquet as pq
+    from eptreplay.ingest.footer import Group
 
 
 class ColumnRange(NamedTuple):
@@ -34,16 +33,13 @@ class GroupStatistics(NamedTuple):
     guest: str | None
 
 
-def group_statistics(
-    path: Path, index: int, row_group: pq.RowGroupMetaData, columns: Container[str]
-) -> GroupStatistics:
+def group_statistics(path: Path, index: int, group: Group) -> GroupStatistics:
     """Collect the statistics of a row group.
 
     Args:
         path: the file, for messages.
         index: number of the row group in it.
-        row_group: its metadata.
-        columns: names of the columns to look at.
+        group: what the footer says.
 
     Raises:
         TraceError: the row group has rows of several guests, or does not say of which.
@@ -51,19 +47,14 @@ def group_statistics(
     ranges: dict[str, ColumnRange] = {}
     nulls: set[str] = set()
     guest: str | None = None
-    for number in range(row_group.num_columns):
-        chunk = row_group.column(number)
-        name = chunk.path_in_schema
-        if name not in columns:
-            continue
-        stats = chunk.statistics if chunk.is_stats_set else None
-        if stats is not None and stats.null_count:
+    for name, chunk in group.chunks.items():
+        if chunk.nulls:
             nulls.add(name)
-        low, high = (stats.min, stats.max) if stats is not None and stats.has_min_max else (None, None)
+        low, high = chunk.low, chunk.high
         if name == "guest":
             guest = _one_guest(path, index, low, high, name in nulls)
         # Statistics that contradict themselves are worth nothing: the column is decoded instead.
-        elif isinstance(low, int) and isinstance(high, int) and 0 <= low <= high:
+        elif isinstance(low, int) and isinstance(high, int) and low <= high:
             ranges[name] = ColumnRange(low, high)
     return GroupStatistics(ranges, frozenset(nulls), guest)
 
