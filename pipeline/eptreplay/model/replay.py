@@ -24,15 +24,16 @@ from eptreplay.model.vm_fault import guest_access
 from eptreplay.model.vm_page import vm_page_dirty
 
 NPTEPG = pte.NPTEPG
+PAGE_MASK = pte.PAGE_MASK
 PAGE_SHIFT = pte.PAGE_SHIFT
-VM_PROT_WRITE = pte.VM_PROT_WRITE
+PAGE_SIZE = pte.PAGE_SIZE
+
+NEXT = np.uint64(1)
 
 # Codes of the column `op`.
 OP_READ = 0
 OP_WRITE = 1
 OP_FETCH = 2
-
-NEVER = -1
 
 # What the trace itself did to a guest page: the truth, whatever a CPU can record of it.
 TOUCH = np.dtype(
@@ -130,27 +131,42 @@ def replay_rows(
     ram_pages: NDArray[np.int64],
     gpa: NDArray[np.uint64],
     op: NDArray[np.uint8],
+    size: NDArray[np.uint16],
+    count: NDArray[np.uint32],
     first_row: int,
 ) -> None:
-    """Replay consecutive rows, none of which crosses a page.
+    """Replay consecutive rows; one that crosses a page touches the next page once, too.
 
     Args:
         states: the worlds.
         touches: TOUCH [guest pages], updated.
-        tally: TALLY [1], updated but for reads, writes and fetches (see count_accesses).
+        tally: TALLY [1], updated; the caller adds the rows' accesses by kind (count_accesses).
         opened: shape [guest pages]: the pages touched in the open interval, as many as the tally says; updated.
         ram_pages: shape [ranges, 2]: guest pages that are memory.
         gpa: shape [rows]: guest-physical byte addresses.
         op: shape [rows]: OP_READ, OP_WRITE or OP_FETCH; the caller has checked that.
+        size: shape [rows]: bytes; shape [0] when no row crosses a page (may_cross).
+        count: shape [rows]: accesses a row stands for; shape [0]: one each.
         first_row: number of the first of these rows in the trace.
     """
     quiet = states.quiet
     pages = np.uint64(len(quiet))
+    sizes = len(size)
     for i in range(len(gpa)):
         page = gpa[i] >> PAGE_SHIFT
-        if page < pages and (quiet[page] >> op[i]) & 1:
-            continue
-        _replay_row(states, touches, tally[0], opened, ram_pages, gpa[i], np.int64(op[i]), first_row + i)
+        if page >= pages or not (quiet[page] >> op[i]) & 1:
+            accesses = np.int64(count[i]) if len(count) != 0 else 1
+            _replay_row(
+                states, touches, tally[0], opened, ram_pages, gpa[i], np.int64(op[i]), accesses, first_row + i
+            )
+        if sizes != 0 and (gpa[i] & PAGE_MASK) + np.uint64(size[i]) > PAGE_SIZE:
+            # The part on the next page is an access of its own.
+            _add_accesses(tally[0], np.int64(op[i]), 1)
+            if page + NEXT >= pages or not (quiet[page + NEXT] >> op[i]) & 1:
+                gpa_next = (page + NEXT) << PAGE_SHIFT
+                _replay_row(
+                    states, touches, tally[0], opened, ram_pages, gpa_next, np.int64(op[i]), 1, first_row + i
+                )
 
 
 @kernel
@@ -162,18 +178,40 @@ def _replay_row(
     ram_pages: NDArray[np.int64],
     gpa: np.uint64,
     op: int,
+    accesses: int,
     row: int,
 ) -> None:
-    """Make an access that may change something, in every world."""
+    """Make an access that may change something, in every world; outside memory it counts as unbacked only."""
     page = np.int64(gpa >> PAGE_SHIFT)
     if not is_ram(ram_pages, page):
         tally.unbacked += 1
+        _add_accesses(tally, op, -accesses)
         return
     _note_touch(touches[page], tally, opened, page, op, row)
     for number in range(len(states.page)):
         st = world(states, number)
         guest_access(st, st.pmap[0], gpa, op, page)
     states.quiet[page] |= np.uint8(1 << op)
+
+
+@kernel
+def _add_accesses(tally: Record, op: int, accesses: int) -> None:
+    """Add accesses of a kind to the tally."""
+    if op == OP_READ:
+        tally.reads += accesses
+    elif op == OP_WRITE:
+        tally.writes += accesses
+    else:
+        tally.fetches += accesses
+
+
+@entry_point
+def may_cross(gpa: NDArray[np.uint64], size: NDArray[np.uint16]) -> bool:
+    """Return whether any row crosses a page; `gpa` and `size` in bytes, shape [rows]."""
+    crossing = 0
+    for i in range(len(gpa)):
+        crossing += np.int64((gpa[i] & PAGE_MASK) + np.uint64(size[i]) > PAGE_SIZE)
+    return crossing != 0
 
 
 @kernel
