@@ -69,18 +69,16 @@ def state_sums(states: State, sums: NDArray[np.uint64]) -> None:
 
 @entry_point
 def dump_entries(
-    st: State, pmap: Record, levels: NDArray[np.uint8], vas: NDArray[np.uint64], raws: NDArray[np.uint64]
+    st: State, pm_id: int, levels: NDArray[np.uint8], vas: NDArray[np.uint64], raws: NDArray[np.uint64]
 ) -> int:
     """List every entry of a pmap that is not zero, from the root down; return how many there are.
 
     Writes level, start address and raw entry to three arrays of equal length, as far as they reach.  The
     frame of an entry that points to a table is left out: where tables stand means nothing.
     """
-    found = _dump_table(st, np.int64(pmap.pm_pml4), EMPTY, 4, 0, levels, vas, raws)
+    found = _dump_table(st, np.int64(st.pmap[pm_id].pm_pml4), EMPTY, 4, 0, levels, vas, raws)
     for level in range(4, 1, -1):
-        begin = 0
-        end = found
-        for i in range(begin, min(end, len(levels))):
+        for i in range(min(found, len(levels))):
             if levels[i] == level and not (level == 2 and (raws[i] & PG_PS) != EMPTY):
                 found = _dump_table(st, table_of(raws[i]), vas[i], level - 1, found, levels, vas, raws)
                 raws[i] &= ~PG_FRAME

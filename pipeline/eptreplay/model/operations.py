@@ -401,7 +401,7 @@ def _change_wiring_run(st: State, pmap: Record, op: Record) -> int:
         if level == 0:
             continue
         entry = st.pt[slot]
-        if level == 2 and (entry & pmap.PG_A) == EMPTY and ((entry & PG_W) != EMPTY) != (op.wired != 0):  # noqa: PLR0916 - the kernel's own precondition
+        if level == 2 and (entry & pmap.PG_A) == EMPTY and ((entry & PG_W) != EMPTY) != (op.wired != 0):
             continue
         pmap_change_wiring(st, pmap, va, op.wired != 0)
         done += 1

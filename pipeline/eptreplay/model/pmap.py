@@ -29,7 +29,6 @@ from eptreplay.model.ptp import (
 )
 from eptreplay.model.pv import clear_writeable_if_unmapped, pv_free_page, pv_insert_page, pv_insert_pde
 from eptreplay.model.state import (
-    PG_FICTITIOUS,
     PGA_REFERENCED,
     PGA_WRITEABLE,
     VPO_UNMANAGED,
@@ -170,7 +169,7 @@ def pmap_enter(st: State, pmap: Record, va: np.uint64, access: int, m: int, prot
         newpte |= PG_NX
     if wired:
         newpte |= PG_W
-    managed = (st.page[m].flags & VPO_UNMANAGED) == 0
+    managed = (st.page[m].oflags & VPO_UNMANAGED) == 0
     if not managed and (newpte & pmap.PG_RW) != EMPTY:
         # Nobody asks whether device memory is dirty: spare the fault that would find out.
         newpte |= pmap.PG_M
@@ -265,7 +264,7 @@ def pmap_enter_quick(st: State, pmap: Record, va: np.uint64, m: int, prot: int) 
         st.ptp[table].wire_count -= 1
         return
     newpte = vm_page_to_phys(st, m) | pmap.PG_CACHE_WB | pmap.PG_V | PG_U
-    if (st.page[m].flags & VPO_UNMANAGED) == 0:
+    if (st.page[m].oflags & VPO_UNMANAGED) == 0:
         newpte |= PG_MANAGED
         pv_insert_page(st, pmap, va, m)
     if (prot & VM_PROT_EXECUTE) == 0:
@@ -288,7 +287,7 @@ def pmap_enter_object(
     m = m_start
     stop = min(m_start + psize, len(st.page))
     while m < stop:
-        if m != m_start and (st.page[m].allocated == 0 or (st.page[m].flags & VPO_UNMANAGED) != 0):
+        if m != m_start and (st.page[m].allocated == 0 or (st.page[m].oflags & VPO_UNMANAGED) != 0):
             m += 1
             continue
         va = start + (np.uint64(m - m_start) << PAGE_SHIFT)

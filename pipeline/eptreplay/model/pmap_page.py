@@ -59,7 +59,7 @@ def _va_in_superpage(m: int, va: np.uint64) -> np.uint64:
 def pmap_remove_all(st: State, m: int) -> None:
     """Remove every mapping of a page; it inherits what the entries knew."""
     block = m // NPTEPG
-    if (st.page[m].flags & PG_FICTITIOUS) == 0:
+    if (st.page[m].oflags & PG_FICTITIOUS) == 0:
         pv = pv_first(st, st.pv_table[block])
         while pv != 0:
             pmap = st.pmap[st.pv[pv].pv_pmap]
@@ -122,7 +122,7 @@ def pmap_remove_write(st: State, m: int) -> None:
     """Take the right to write from every mapping of a page; it is dirty if one had been written."""
     if (st.page[m].aflags & PGA_WRITEABLE) == 0:
         return
-    if (st.page[m].flags & PG_FICTITIOUS) == 0:
+    if (st.page[m].oflags & PG_FICTITIOUS) == 0:
         _demote_writable(st, m, False)
     pv = pv_first(st, st.page[m].pv_last)
     while pv != 0:
@@ -147,7 +147,7 @@ def pmap_clear_modify(st: State, m: int) -> None:
     """
     if (st.page[m].aflags & PGA_WRITEABLE) == 0:
         return
-    if (st.page[m].flags & PG_FICTITIOUS) == 0:
+    if (st.page[m].oflags & PG_FICTITIOUS) == 0:
         _demote_writable(st, m, True)
     pv = pv_first(st, st.page[m].pv_last)
     while pv != 0:
@@ -168,7 +168,7 @@ def pmap_ts_referenced(st: State, m: int) -> int:
     is removed instead, so that the next access faults.
     """
     count = 0
-    if (st.page[m].flags & PG_FICTITIOUS) == 0:
+    if (st.page[m].oflags & PG_FICTITIOUS) == 0:
         count = _ts_referenced_2m(st, m)
         if count >= PMAP_TS_REFERENCED_MAX:
             return count
@@ -260,7 +260,7 @@ def _page_test_mappings(st: State, m: int, accessed: bool) -> bool:
         if _entry_shows(st.pmap[st.pv[pv].pv_pmap], st.pt[_pv_slot_4k(st, pv)], accessed):
             return True
         pv = pv_next(st, st.page[m].pv_last, pv)
-    if (st.page[m].flags & PG_FICTITIOUS) != 0:
+    if (st.page[m].oflags & PG_FICTITIOUS) != 0:
         return False
     block = m // NPTEPG
     pv = pv_first(st, st.pv_table[block])
@@ -293,14 +293,14 @@ def pmap_is_referenced(st: State, m: int) -> bool:
 @kernel
 def pmap_page_wired_mappings(st: State, m: int) -> int:
     """Return how many mappings of a page are wired."""
-    if (st.page[m].flags & VPO_UNMANAGED) != 0:
+    if (st.page[m].oflags & VPO_UNMANAGED) != 0:
         return 0
     count = 0
     pv = pv_first(st, st.page[m].pv_last)
     while pv != 0:
         count += np.int64((st.pt[_pv_slot_4k(st, pv)] & PG_W) != EMPTY)
         pv = pv_next(st, st.page[m].pv_last, pv)
-    if (st.page[m].flags & PG_FICTITIOUS) != 0:
+    if (st.page[m].oflags & PG_FICTITIOUS) != 0:
         return count
     block = m // NPTEPG
     pv = pv_first(st, st.pv_table[block])
@@ -313,7 +313,7 @@ def pmap_page_wired_mappings(st: State, m: int) -> int:
 @kernel
 def pmap_page_is_mapped(st: State, m: int) -> bool:
     """Return whether a page is mapped anywhere; unmanaged pages never are, as far as anyone knows."""
-    return (st.page[m].flags & VPO_UNMANAGED) == 0 and page_is_mapped(st, m)
+    return (st.page[m].oflags & VPO_UNMANAGED) == 0 and page_is_mapped(st, m)
 
 
 @kernel
@@ -328,7 +328,7 @@ def pmap_page_exists_quick(st: State, pmap: Record, m: int) -> bool:
         if loops >= EXISTS_QUICK_MAX:
             return False
         pv = pv_next(st, st.page[m].pv_last, pv)
-    if (st.page[m].flags & PG_FICTITIOUS) != 0:
+    if (st.page[m].oflags & PG_FICTITIOUS) != 0:
         return False
     block = m // NPTEPG
     pv = pv_first(st, st.pv_table[block])

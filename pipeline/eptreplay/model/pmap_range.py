@@ -13,7 +13,7 @@ from eptreplay.model._jit import kernel
 from eptreplay.model.entry import pte_clear_bits, pte_load_clear, pte_load_store, set_bits
 from eptreplay.model.invalidate import pmap_invalidate_all, pmap_invalidate_page
 from eptreplay.model.ptp import NULL, pmap_next_pde, pmap_pde, pmap_pde_to_pte, pmap_unwire_pt, table_of
-from eptreplay.model.pv import clear_writeable_if_unmapped, pv_free_page, pv_free_pde
+from eptreplay.model.pv import clear_writeable_if_unmapped, pv_free_page
 from eptreplay.model.state import PGA_REFERENCED, Record, State
 from eptreplay.model.superpage import pmap_demote_pde, pmap_protect_pde, pmap_remove_pde
 from eptreplay.model.vm_page import phys_to_vm_page, vm_page_dirty

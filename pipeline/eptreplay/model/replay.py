@@ -17,9 +17,14 @@ from numpy.typing import NDArray
 
 from eptreplay.model import pte
 from eptreplay.model._jit import entry_point, kernel
-from eptreplay.model.pmap import pmap_pinit_type
-from eptreplay.model.pmap_page import pmap_clear_modify, pmap_is_modified, pmap_ts_referenced
-from eptreplay.model.state import Record, Records, State, new_states, records, world
+from eptreplay.model.pmap import leaf_of, pmap_pinit_type
+from eptreplay.model.pmap_page import (
+    pmap_clear_modify,
+    pmap_is_modified,
+    pmap_is_referenced,
+    pmap_ts_referenced,
+)
+from eptreplay.model.state import PGA_REFERENCED, Record, Records, State, new_states, records, world
 from eptreplay.model.vm_fault import guest_access
 from eptreplay.model.vm_page import vm_page_dirty
 
@@ -29,6 +34,7 @@ PAGE_SHIFT = pte.PAGE_SHIFT
 PAGE_SIZE = pte.PAGE_SIZE
 
 NEXT = np.uint64(1)
+SUPERPAGE_LEVEL = 2
 
 # Codes of the column `op`.
 OP_READ = 0
@@ -267,6 +273,7 @@ def count_accesses(op: NDArray[np.uint8], count: NDArray[np.uint32]) -> tuple[in
 def count_page_accesses(
     gpa: NDArray[np.uint64],
     op: NDArray[np.uint8],
+    size: NDArray[np.uint16],
     count: NDArray[np.uint32],
     page_accesses: NDArray[np.int64],
 ) -> None:
@@ -275,6 +282,7 @@ def count_page_accesses(
     Args:
         gpa: shape [rows]: guest-physical byte addresses.
         op: shape [rows]: codes.
+        size: shape [rows]: bytes; shape [0] when no row crosses a page (may_cross).
         count: shape [rows]: accesses a row stands for; shape [0]: one each.
         page_accesses: shape [guest pages, 4]: reads, writes, fetches of each page, updated; the fourth is unused.
     """
@@ -283,6 +291,8 @@ def count_page_accesses(
         page = gpa[i] >> PAGE_SHIFT
         if page < pages:
             page_accesses[page, op[i]] += np.int64(count[i]) if len(count) != 0 else 1
+        if len(size) != 0 and page + NEXT < pages and (gpa[i] & PAGE_MASK) + np.uint64(size[i]) > PAGE_SIZE:
+            page_accesses[page + NEXT, op[i]] += 1
 
 
 @entry_point
@@ -325,3 +335,40 @@ def _harvest_page(st: State, m: int) -> int:
     pmap_clear_modify(st, m)
     st.page[m].dirty = 0
     return dirty
+
+
+# What a host can see of a guest page at one moment, a bit each (observe_pages).
+SEEN_ALLOCATED = 1  # the page is in host memory
+SEEN_MAPPED = 2  # the guest's tables map it
+SEEN_SUPERPAGE = 4  # by a 2 MB entry
+SEEN_ACCESSED = 8  # an entry, or the page's own flag, says that it was used
+SEEN_DIRTY = 16  # an entry, or the page's own field, says that it was written
+
+
+@entry_point
+def observe_pages(states: State, seen: NDArray[np.uint8]) -> None:
+    """Write what the host sees of every page in every world to `seen`, shape [worlds, pages], SEEN_* bits."""
+    for number in range(len(seen)):
+        st = world(states, number)
+        for block in range(len(st.reserv)):
+            if st.reserv[block] != 0:
+                for m in range(block * NPTEPG, min((block + 1) * NPTEPG, seen.shape[1])):
+                    seen[number, m] = _observe_page(st, m)
+
+
+@kernel
+def _observe_page(st: State, m: int) -> int:
+    """Return the SEEN_* bits of a page that backs the same guest page."""
+    if st.page[m].allocated == 0:
+        return 0
+    seen = SEEN_ALLOCATED
+    level, _ = leaf_of(st, st.pmap[0], np.uint64(m) << PAGE_SHIFT)
+    if level != 0:
+        seen |= SEEN_MAPPED
+    if level == SUPERPAGE_LEVEL:
+        seen |= SEEN_SUPERPAGE
+    if (st.page[m].aflags & PGA_REFERENCED) != 0 or pmap_is_referenced(st, m):
+        seen |= SEEN_ACCESSED
+    if st.page[m].dirty != 0 or pmap_is_modified(st, m):
+        seen |= SEEN_DIRTY
+    return seen

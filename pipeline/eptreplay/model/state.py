@@ -67,7 +67,7 @@ VM_PAGE = np.dtype(
         ("pv_last", np.int32),  # tail of the list of 4 KB mappings, a pv
         ("dirty", np.uint8),  # the machine-independent dirty field: 0 clean, 1 dirty
         ("aflags", np.uint8),  # PGA_* flags, owned by the pmap
-        ("flags", np.uint8),  # PG_* and VPO_* flags
+        ("oflags", np.uint8),  # PG_FICTITIOUS and VPO_UNMANAGED
         ("allocated", np.uint8),  # 1: belongs to an object
     ],
     align=True,

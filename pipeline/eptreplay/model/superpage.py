@@ -73,7 +73,7 @@ def may_promote(st: State, pmap: Record, table: int, m: int) -> bool:
     return (
         st.ptp[table].wire_count == NPTEPG
         and pmap_ps_enabled(pmap)
-        and (st.page[m].flags & PG_FICTITIOUS) == 0
+        and (st.page[m].oflags & PG_FICTITIOUS) == 0
         and vm_reserv_is_full(st, m)
     )
 
@@ -222,7 +222,7 @@ def pmap_enter_pde(st: State, pmap: Record, va: np.uint64, m: int, prot: int) ->
         st.ptp[table].wire_count -= 1
         return False
     newpde = vm_page_to_phys(st, m) | pmap.PG_CACHE_WB | PG_PS | pmap.PG_V | PG_U
-    if (st.page[m].flags & VPO_UNMANAGED) == 0:
+    if (st.page[m].oflags & VPO_UNMANAGED) == 0:
         newpde |= PG_MANAGED
         pv_insert_pde(st, pmap, va, m)
     if (prot & VM_PROT_EXECUTE) == 0:

@@ -1,0 +1,158 @@
+"""Golden replays: whole traces through a real pmap, with counters at every so many rows, replayed and compared.
+
+docs/conformance.md describes the files.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from eptreplay.conform.report import Mismatch, Report
+from eptreplay.cuts import Action, Rhythm
+from eptreplay.errors import TraceError, UsageError
+from eptreplay.guest import Options, Policy, Replay, drive
+from eptreplay.ingest.dataset import open_trace
+from eptreplay.units import Every
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+def golden_files(folder: Path) -> list[Path]:
+    """Return the golden replays in a folder, by name."""
+    return sorted(path for path in folder.glob("*.jsonl") if path.name.count(".") >= 3 and _is_golden(path))
+
+
+def _is_golden(path: Path) -> bool:
+    """Return whether a file begins like a golden replay."""
+    with path.open(encoding="utf-8") as lines:
+        try:
+            head = json.loads(lines.readline())
+        except (ValueError, UnicodeDecodeError):
+            return False
+    return isinstance(head, dict) and {"trace", "mode", "ram_pages", "nvcpus"} <= head.keys()
+
+
+class _GoldenPmap(NamedTuple):
+    """The pmap of a golden replay."""
+
+    pmap_type: int
+    pmap_flags: int
+
+
+class _Golden(NamedTuple):
+    """One golden file: its parameters and its lines of counters."""
+
+    path: Path
+    head: dict[str, Any]
+    lines: list[dict[str, Any]]
+
+
+_MODES = {0: Policy.PLAIN, 1: Policy.AGE, 2: Policy.HARVEST}
+
+
+def check_golden(
+    folder: Path, traces: Path | None, *, watch: Callable[[str, int], None] | None = None
+) -> Report:
+    """Replay the traces behind the golden files of a folder and compare every counter of every checkpoint.
+
+    Files about the same trace and policy are replayed together, in one pass.
+
+    Args:
+        folder: holds the golden files.
+        traces: holds the traces they name; None: the same folder.
+        watch: hears what is replayed and how many rows more of it are done.
+
+    Raises:
+        UsageError: a trace is not there.
+        TraceError: a file is damaged.
+    """
+    groups: dict[tuple[str, ...], list[_Golden]] = defaultdict(list)
+    for path in golden_files(folder):
+        golden = _load_golden(path)
+        head = golden.head
+        groups[
+            (
+                head["trace"],
+                str(head["mode"]),
+                str(head["every"]),
+                str(head["nvcpus"]),
+                str(head["ram_pages"]),
+            )
+        ].append(golden)
+    report = Report()
+    for group in groups.values():
+        report.add(_check_group(group, traces or folder, watch))
+    return report
+
+
+def _load_golden(path: Path) -> _Golden:
+    try:
+        head, *lines = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
+    except ValueError as error:
+        raise TraceError(
+            str(path), f"not a golden replay: {error}", expected="a JSON object a line"
+        ) from error
+    return _Golden(path, head, lines)
+
+
+def _check_group(group: list[_Golden], traces: Path, watch: Callable[[str, int], None] | None) -> Report:
+    head = group[0].head
+    path = traces / head["trace"]
+    if not path.exists():
+        raise UsageError(f"{path}: no such trace; give the folder of the traces with --traces")
+    trace = open_trace(path)
+    options = Options(policy=_MODES[int(head["mode"])], every=Every(head["every"], timed=False), intervals=0)
+    pmaps = [_GoldenPmap(int(golden.head["type"]), int(golden.head["flags"])) for golden in group]
+    replay = Replay(pmaps, np.array(head["ram_pages"], np.int64), int(head["nvcpus"]))
+    rhythms = [Rhythm(Action.SWEEP, rows=head["every"]), Rhythm(Action.CHECKPOINT, rows=head["every"])]
+    checkpoints: list[list[dict[str, int]]] = []
+    name = f"{head['trace']} {options.policy}"
+    for action, _ in drive(
+        trace, replay, rhythms, options, watch=lambda rows: watch(name, rows) if watch else None
+    ):
+        if action is Action.SWEEP:
+            replay.sweep(options.policy)
+        else:
+            checkpoints.append(_checkpoint(replay))
+    checkpoints.append(_checkpoint(replay))
+    report = Report(sequences=len(group), operations=replay.rows * len(group))
+    for number, golden in enumerate(group):
+        _compare_golden(report, golden, [checkpoint[number] for checkpoint in checkpoints])
+    return report
+
+
+def _checkpoint(replay: Replay) -> list[dict[str, int]]:
+    """Return the counters of every profile with the checksum of its tables."""
+    sums = replay.state_sums()
+    return [counters | {"state_sum": sums[number]} for number, counters in enumerate(replay.counters())]
+
+
+def _compare_golden(report: Report, golden: _Golden, found: list[dict[str, int]]) -> None:
+    """Compare the lines of one golden file, the last with the end of the replay."""
+    first: Mismatch | None = None
+    if len(found) < len(golden.lines):
+        first = Mismatch(golden.path.name, "whole file", "checkpoints", len(golden.lines), len(found))
+        report.mismatches += 1
+    for line, counters in zip(golden.lines, _aligned(golden, found), strict=False):
+        for name, expected in line.items():
+            if name == "at":
+                continue
+            report.values += 1
+            if counters.get(name) != expected:
+                report.mismatches += 1
+                value = counters.get(name, -1)
+                first = first or Mismatch(golden.path.name, f"row {line['rows']:,}", name, expected, value)
+    if first is not None:
+        report.first.append(first)
+
+
+def _aligned(golden: _Golden, found: list[dict[str, int]]) -> Iterator[dict[str, int]]:
+    """Yield for every line of a golden file the counters of that moment."""
+    for number, line in enumerate(golden.lines):
+        yield found[-1] if line["at"] == "end" else found[min(number, len(found) - 1)]

@@ -1,0 +1,357 @@
+"""Vectors: single operations on a pmap, with every result and the final tables, replayed and compared.
+
+docs/conformance.md describes the files.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from eptreplay.conform.report import Mismatch, Report
+from eptreplay.errors import TraceError
+from eptreplay.model import operations, pte
+from eptreplay.model.checksum import dump_entries
+from eptreplay.model.state import (
+    PG_FICTITIOUS,
+    PGA_REFERENCED,
+    PGA_WRITEABLE,
+    VPO_UNMANAGED,
+    State,
+    new_states,
+    records,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+Columns = dict[str, Any]
+
+
+def has_vectors(folder: Path) -> bool:
+    """Return whether a folder holds vectors."""
+    return (folder / "sequences.parquet").exists() and (folder / "ops.parquet").exists()
+
+
+def _read(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a whole Parquet file.
+
+    Raises:
+        TraceError: it is not there, damaged, or lacks a column.
+    """
+    try:
+        return pq.read_table(path, columns=list(columns) if columns else None)
+    except FileNotFoundError as error:
+        raise TraceError(
+            str(path), "no such file", advice="see docs/conformance.md for the files a folder must hold"
+        ) from error
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise TraceError(
+            str(path), f"cannot be read: {error}", expected="a Parquet file of recorded operations"
+        ) from error
+
+
+def _column(table: pa.Table, name: str, path: Path) -> NDArray[Any]:
+    """Return one column without nulls; null becomes 0."""
+    if name not in table.column_names:
+        raise TraceError(
+            str(path), "missing column", column=name, expected="the columns of docs/conformance.md"
+        )
+    column = table.column(name)
+    if column.null_count:
+        column = column.fill_null(0)
+    values: NDArray[Any] = column.to_numpy()
+    return values
+
+
+class _Vectors(NamedTuple):
+    """The files of a folder of vectors, as columns; `ops`, `dump` and `pages` sorted by sequence."""
+
+    folder: Path
+    sequences: list[dict[str, Any]]
+    ops: Columns
+    has_sum: NDArray[np.bool_]
+    dump: Columns | None
+    pages: Columns | None
+
+
+def _load_vectors(folder: Path) -> _Vectors:
+    ops_path = folder / "ops.parquet"
+    table = _read(ops_path)
+    arguments = [name for name in operations.ARGUMENTS.names or () if name != "want_sum"]
+    names = ["seq", *arguments, *(operations.RESULTS.names or ())]
+    ops = {name: _column(table, name, ops_path) for name in names}
+    has_sum = table.column("state_sum").is_valid().to_numpy()
+    return _Vectors(
+        folder,
+        _read(folder / "sequences.parquet").to_pylist(),
+        ops,
+        has_sum,
+        _optional(folder / "dump.parquet", ("seq", "pm", "level", "va", "raw")),
+        _optional(folder / "pages.parquet", ("seq", "page", "dirty", "referenced", "writeable")),
+    )
+
+
+def _optional(path: Path, names: Sequence[str]) -> Columns | None:
+    if not path.exists():
+        return None
+    table = _read(path, names)
+    return {name: _column(table, name, path) for name in names}
+
+
+def check_vectors(
+    folder: Path, *, only: frozenset[int] | None = None, watch: Callable[[str, int], None] | None = None
+) -> Report:
+    """Replay the vectors of a folder and compare every field after every operation, and the final state.
+
+    Args:
+        folder: holds the files named above.
+        only: numbers of the sequences to replay; None for all.
+        watch: hears the name of a sequence and its number of operations, when it is done.
+
+    Raises:
+        TraceError: a file is missing or damaged.
+    """
+    vectors = _load_vectors(folder)
+    report = Report()
+    for sequence in vectors.sequences:
+        if only is not None and sequence["seq"] not in only:
+            continue
+        found = _check_sequence(vectors, sequence)
+        report.add(found)
+        if watch is not None:
+            watch(f"sequence {sequence['seq']}", found.operations)
+    return report
+
+
+class _Rows(NamedTuple):
+    """One sequence: arguments, results expected, and the slice of the ops file it stands in."""
+
+    arguments: Any
+    expected: Columns
+    where: str
+
+
+def _sequence_rows(vectors: _Vectors, sequence: dict[str, Any]) -> _Rows:
+    begin, end = np.searchsorted(vectors.ops["seq"], [sequence["seq"], sequence["seq"] + 1])
+    arguments = records(int(end - begin), operations.ARGUMENTS)
+    for name in operations.ARGUMENTS.names or ():
+        arguments[name] = vectors.has_sum[begin:end] if name == "want_sum" else vectors.ops[name][begin:end]
+    expected = {name: vectors.ops[name][begin:end] for name in operations.RESULTS.names or ()}
+    return _Rows(arguments, expected, f"{vectors.folder.name}, sequence {sequence['seq']}")
+
+
+def _pool_sizes(arguments: Any, regions: NDArray[np.uint64]) -> tuple[int, int]:  # noqa: ANN401 - records
+    """Return bounds of the mappings and page-table pages that a sequence can need."""
+    length = np.maximum(arguments["n"].astype(np.uint64) << np.uint64(12), arguments["eva"] - arguments["va"])
+    length = np.where(
+        arguments["eva"] < arguments["va"], arguments["n"].astype(np.uint64) << np.uint64(12), length
+    )
+    first = arguments["va"] >> np.uint64(21)
+    spans = [np.unique(first + np.uint64(k)) for k in range(int((length >> np.uint64(21)).max(initial=np.uint64(0))) + 2)
+             if k < MOST_SUPERPAGES]  # fmt: skip
+    places = np.unique(
+        np.concatenate(
+            [*spans, (regions >> np.uint64(21)).ravel(), (regions >> np.uint64(21)).ravel() + np.uint64(1)]
+        )
+    )
+    pmaps = len(regions)
+    tables = pmaps * (3 * len(places) + 1)
+    return pmaps * len(places) * pte.NPTEPG, tables
+
+
+MOST_SUPERPAGES = 4096
+"""Ranges in vectors are not longer than this many superpages where they make mappings."""
+
+
+def _new_host(sequence: dict[str, Any], regions: NDArray[np.uint64], sizes: tuple[int, int]) -> State:
+    """Return the host that a sequence begins with: unused pages, the last regions device memory, empty pmaps."""
+    pages = pte.NPTEPG * sequence["n_regions"]
+    states = new_states(
+        1,
+        pmaps=len(regions),
+        pages=pages,
+        mappings=sizes[0],
+        tables=sizes[1],
+        quiet=np.zeros(0, np.uint8),
+        pbase=sequence["pbase"],
+    )
+    st = State(*(array if array is states.quiet else array[0] for array in states))
+    st.page.oflags[pages - pte.NPTEPG * sequence["n_dev"] :] = PG_FICTITIOUS | VPO_UNMANAGED
+    for pm in range(len(regions)):
+        operations.init_pmap(
+            st, pm, sequence[f"type{pm}"], sequence[f"flags{pm}"], sequence[f"pmap_low9_{pm}"]
+        )
+    return st
+
+
+def _check_sequence(vectors: _Vectors, sequence: dict[str, Any]) -> Report:
+    rows = _sequence_rows(vectors, sequence)
+    pmaps = 2 if sequence["type1"] >= 0 else 1
+    regions = np.array([sequence[f"va{pm}"] for pm in range(pmaps)], np.uint64)
+    st = _new_host(sequence, regions, _pool_sizes(rows.arguments, regions))
+    results = records(len(rows.arguments), operations.RESULTS)
+    with np.errstate(over="ignore"):
+        operations.run_operations(st, regions, pmaps, rows.arguments, results)
+    if st.host[0].exhausted:
+        raise TraceError(
+            rows.where, "needs more page tables than the model set aside", advice="please report this"
+        )
+    report = Report(sequences=1, operations=len(results))
+    _compare_results(report, sequence, rows, results, vectors)
+    _compare_dump(report, sequence, st, pmaps, vectors.dump, rows.where)
+    _compare_pages(report, sequence, st, vectors.pages, rows.where)
+    del report.first[1:]
+    return report
+
+
+def _compare_results(
+    report: Report,
+    sequence: dict[str, Any],
+    rows: _Rows,
+    results: Any,
+    vectors: _Vectors,
+) -> None:
+    """Compare every field after every operation."""
+    first: tuple[int, str] | None = None
+    for name in operations.RESULTS.names or ():
+        expected = rows.expected[name].astype(results[name].dtype)
+        counts = rows.arguments["want_sum"] != 0 if name == "state_sum" else np.ones(len(results), bool)
+        differ = np.flatnonzero((expected != results[name]) & counts)
+        report.values += int(counts.sum())
+        report.mismatches += len(differ)
+        if len(differ) and (first is None or differ[0] < first[0]):
+            first = (int(differ[0]), name)
+    if first is None:
+        return
+    i, name = first
+    operation = rows.arguments[i]
+    report.first.append(
+        Mismatch(
+            rows.where,
+            f"operation {i}, {_describe(operation)}",
+            name,
+            int(rows.expected[name][i]),
+            int(results[name][i]),
+            _leaf_detail(sequence, operation, rows.expected, results, i),
+        )
+    )
+
+
+def _describe(operation: Any) -> str:  # noqa: ANN401 - a record
+    """Return an operation with its arguments as one would write it."""
+    name = operations.Operation(int(operation["op"])).name.lower()
+    given = [f"va={int(operation['va']):#x}"]
+    given += [f"eva={int(operation['eva']):#x}"] if operation["eva"] else []
+    given += [
+        f"{field}={int(operation[field])}" for field in ("pm", "page", "n", "prot", "access", "wired", "arg")
+    ]
+    return f"{name}({', '.join(given)})"
+
+
+def _leaf_detail(
+    sequence: dict[str, Any],
+    operation: Any,
+    expected: Columns,
+    results: Any,
+    i: int,
+) -> tuple[str, ...]:
+    """Return both leaf entries decoded into named bits."""
+    pm = int(operation["pm"])
+    if pm > 1:
+        return ()
+    pmap = (sequence[f"type{pm}"], sequence[f"flags{pm}"])
+    return (
+        "entry expected: " + _entry(int(expected["leaf"][i]), int(expected["leaf_level"][i]), pmap),
+        "entry found:    " + _entry(int(results["leaf"][i]), int(results["leaf_level"][i]), pmap),
+    )
+
+
+def _entry(raw: int, level: int, pmap: tuple[int, int]) -> str:
+    """Return an entry as hexadecimal, level and named bits."""
+    if level == 0:
+        return "none"
+    return f"{raw:#018x} level {level} {' '.join(pte.names(raw, *pmap, level))}"
+
+
+def _compare_dump(
+    report: Report, sequence: dict[str, Any], st: State, pmaps: int, dump: Columns | None, where: str
+) -> None:
+    """Compare every entry of the final tables."""
+    if dump is None:
+        return
+    begin, end = np.searchsorted(dump["seq"], [sequence["seq"], sequence["seq"] + 1])
+    for pm in range(pmaps):
+        rows = np.flatnonzero(dump["pm"][begin:end] == pm) + begin
+        expected = {(int(dump["level"][i]), int(dump["va"][i])): int(dump["raw"][i]) for i in rows}
+        found = _dump(st, pm)
+        pmap = (sequence[f"type{pm}"], sequence[f"flags{pm}"])
+        report.values += len(expected.keys() | found.keys())
+        differ = [
+            key for key in sorted(expected.keys() | found.keys()) if expected.get(key) != found.get(key)
+        ]
+        report.mismatches += len(differ)
+        if differ:
+            level, va = differ[0]
+            raws = expected.get(differ[0], 0), found.get(differ[0], 0)
+            detail = tuple(
+                f"entry {word} {_entry(raw, level, pmap)}"
+                for word, raw in zip(("expected:", "found:   "), raws, strict=True)
+            )
+            report.first.append(
+                Mismatch(where, f"final tables, pmap {pm}, level {level}, va {va:#x}", "raw", *raws, detail)
+            )
+
+
+def _dump(st: State, pm: int) -> dict[tuple[int, int], int]:
+    """Return every entry of a pmap that is not zero, by level and address."""
+    room = 1 << 14
+    while True:
+        levels, vas, raws = np.zeros(room, np.uint8), np.zeros(room, np.uint64), np.zeros(room, np.uint64)
+        found = dump_entries(st, pm, levels, vas, raws)
+        if found <= room:
+            return {(int(levels[i]), int(vas[i])): int(raws[i]) for i in range(found)}
+        room = found
+
+
+def _compare_pages(
+    report: Report, sequence: dict[str, Any], st: State, pages: Columns | None, where: str
+) -> None:
+    """Compare the final state of every allocated page."""
+    if pages is None:
+        return
+    begin, end = np.searchsorted(pages["seq"], [sequence["seq"], sequence["seq"] + 1])
+    expected_allocated = np.zeros(len(st.page), np.int64)
+    expected_allocated[pages["page"][begin:end]] = 1
+    _compare_column(
+        report, where, "allocated", np.arange(len(st.page)), expected_allocated, st.page.allocated
+    )
+    numbers = pages["page"][begin:end]
+    page = st.page[numbers]
+    found = {
+        "dirty": page.dirty,
+        "referenced": (page.aflags & PGA_REFERENCED) != 0,
+        "writeable": (page.aflags & PGA_WRITEABLE) != 0,
+    }
+    for name, values in found.items():
+        _compare_column(report, where, name, numbers, pages[name][begin:end], values)
+
+
+def _compare_column(
+    report: Report, where: str, name: str, numbers: NDArray[Any], expected: NDArray[Any], found: NDArray[Any]
+) -> None:
+    """Compare one field of pages."""
+    differ = np.flatnonzero(expected.astype(np.int64) != found.astype(np.int64))
+    report.values += len(numbers)
+    report.mismatches += len(differ)
+    if len(differ):
+        i = int(differ[0])
+        report.first.append(
+            Mismatch(where, f"final state of page {int(numbers[i])}", name, int(expected[i]), int(found[i]))
+        )

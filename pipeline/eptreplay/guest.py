@@ -1,0 +1,397 @@
+"""One guest: its trace replayed under several CPU profiles at once, and what there is to tell of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from eptreplay.cuts import Action, Cutter, Rhythm, timed_row_groups
+from eptreplay.errors import TraceError
+from eptreplay.ingest.reader import read_batches
+from eptreplay.model import replay as kernels
+from eptreplay.model.checksum import state_sums
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from eptreplay.ingest.dataset import GuestTrace
+    from eptreplay.ingest.reader import Batch
+    from eptreplay.ingest.rows import BadRows, OnBadRows
+    from eptreplay.units import Every
+
+GUEST_PBASE = 0x1_0000_0000
+"""Physical address of a guest's page 0, bytes."""
+
+CAUSES = ("accessed", "dirty", "first_use", "unmapped", "write_protected", "superpage_protected")
+KINDS = ("read", "write", "fetch")
+EMULATED_CAUSES = 2  # the first two of CAUSES
+
+
+class Policy(StrEnum):
+    """What the host does to the guest's memory at every sweep."""
+
+    PLAIN = "plain"
+    AGE = "age"
+    HARVEST = "harvest"
+
+
+class Pmap(Protocol):
+    """The part of a profile that a replay needs."""
+
+    @property
+    def pmap_type(self) -> int:
+        """PT_X86 or PT_EPT."""
+
+    @property
+    def pmap_flags(self) -> int:
+        """PMAP_* flags."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a trace is replayed.
+
+    Args:
+        policy: what a sweep does.
+        every: distance between sweeps; None without sweeps.
+        intervals: how many intervals of equal trace time the tables have; 0: one for the whole trace.
+        page_accesses: whether to count the accesses of every page exactly.
+        on_bad_rows: `fail` or `skip`.
+    """
+
+    policy: Policy = Policy.PLAIN
+    every: Every | None = None
+    intervals: int = 256
+    page_accesses: bool = True
+    on_bad_rows: OnBadRows = "fail"
+
+
+class Watcher(Protocol):
+    """Hears how far a replay has come."""
+
+    def __call__(self, rows: int) -> None:
+        """Take note of `rows` more rows replayed."""
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """All counters at one moment.
+
+    Args:
+        rows: rows replayed so far.
+        time: time of the cut, in the trace's unit; None where only the row is known.
+        counters: for every profile, counter name to value, cumulative.
+        pages_touched: distinct pages touched in the interval that ends here.
+        pages_written: distinct pages written in it.
+    """
+
+    rows: int
+    time: int | None
+    counters: list[dict[str, int]]
+    pages_touched: int
+    pages_written: int
+
+
+@dataclass(slots=True)
+class GuestResult:
+    """What a replay of one guest found.
+
+    Args:
+        trace: the trace.
+        interval_start: where the first interval begins, in the trace's unit of time; None if unknown.
+        snapshots: at the end of every interval.
+        faults: shape [profiles, kinds, causes]: refused accesses.
+        page: shape [pages]: guest page numbers that were touched, ascending.
+        touches: TOUCH [pages] of those.
+        page_accesses: shape [pages, 4]: reads, writes, fetches of those; None if not counted.
+        seen: shape [profiles, pages]: SEEN_* bits of those at the end.
+        state_sums: shape [profiles]: checksums of the final tables.
+    """
+
+    trace: GuestTrace
+    interval_start: int | None
+    snapshots: list[Snapshot]
+    faults: NDArray[np.int64]
+    page: NDArray[np.int64]
+    touches: Any
+    page_accesses: NDArray[np.int64] | None
+    seen: NDArray[np.uint8]
+    state_sums: list[int]
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """Return the array marked read-only, like views of decoded columns: kernels are compiled for that alone."""
+    array.flags.writeable = False
+    return array
+
+
+NO_SIZES = _read_only(np.zeros(0, np.uint16))
+NO_COUNTS = _read_only(np.zeros(0, np.uint32))
+
+
+@dataclass(slots=True)
+class Replay:
+    """The state of one guest's replay under several profiles; rows go in, counters come out."""
+
+    profiles: Sequence[Pmap]
+    ram_pages: NDArray[np.int64]
+    vcpus: int
+    count_pages: bool = False
+    rows: int = 0
+    states: Any = field(init=False)
+    touches: Any = field(init=False)
+    tally: Any = field(init=False)
+    opened: NDArray[np.int32] = field(init=False)
+    page_accesses: NDArray[np.int64] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make the empty guests."""
+        pages = int(self.ram_pages[-1, 1])
+        self.states = kernels.new_worlds(
+            np.array([profile.pmap_type for profile in self.profiles], np.int64),
+            np.array([profile.pmap_flags for profile in self.profiles], np.int64),
+            self.ram_pages,
+            self.vcpus,
+            GUEST_PBASE,
+        )
+        self.touches = kernels.new_touches(self.ram_pages)
+        self.tally = kernels.new_tally()
+        self.opened = np.zeros(pages, np.int32)
+        self.page_accesses = np.zeros((pages if self.count_pages else 0, 4), np.int64)
+
+    def replay(self, batch: Batch, begin: int, end: int) -> None:
+        """Replay rows [begin, end) of a batch."""
+        gpa, op = batch.gpa[begin:end], batch.op[begin:end]
+        count = NO_COUNTS if batch.count is None else batch.count[begin:end]
+        size = NO_SIZES
+        if batch.size is not None:
+            sizes = _read_only(batch.size[begin:end].astype(np.uint16))
+            if kernels.may_cross(gpa, sizes):
+                size = sizes
+        reads, writes, fetches = kernels.count_accesses(op, count)
+        self.tally.reads += reads
+        self.tally.writes += writes
+        self.tally.fetches += fetches
+        kernels.replay_rows(
+            self.states,
+            self.touches,
+            self.tally,
+            self.opened,
+            self.ram_pages,
+            gpa,
+            op,
+            size,
+            count,
+            self.rows,
+        )
+        if self.count_pages:
+            kernels.count_page_accesses(gpa, op, size, count, self.page_accesses)
+        self.rows += end - begin
+
+    def sweep(self, policy: Policy) -> None:
+        """Let the host sweep over all pages in every profile."""
+        if policy is Policy.AGE:
+            kernels.age(self.states)
+        elif policy is Policy.HARVEST:
+            kernels.harvest(self.states)
+
+    def close_interval(self) -> None:
+        """End the open interval and begin the next."""
+        kernels.close_interval(self.states, self.tally, self.opened)
+
+    def counters(self) -> list[dict[str, int]]:
+        """Return the cumulative counters of every profile, by name, in the order of the summary table."""
+        return [self._counters(number) for number in range(len(self.profiles))]
+
+    def _counters(self, number: int) -> dict[str, int]:
+        tally, cnt, pmap = self.tally[0], self.states.cnt[number, 0], self.states.pmap[number, 0]
+        faults = cnt.faults
+        emulated = faults[:, :EMULATED_CAUSES].sum(axis=1)
+        resolved = faults[:, EMULATED_CAUSES:].sum(axis=1)
+        accesses = (tally.reads, tally.writes, tally.fetches)
+        hits = [
+            int(total) - int(e) - int(f) for total, e, f in zip(accesses, emulated, resolved, strict=True)
+        ]
+        return {
+            "rows": self.rows,
+            "reads": int(tally.reads),
+            "writes": int(tally.writes),
+            "fetches": int(tally.fetches),
+            "unbacked": int(tally.unbacked),
+            "hit_r": hits[0],
+            "hit_w": hits[1],
+            "hit_x": hits[2],
+            "ad_emulated_r": int(emulated[0]),
+            "ad_emulated_w": int(emulated[1]),
+            "vm_faults_r": int(resolved[0]),
+            "vm_faults_w": int(resolved[1]),
+            "vm_faults_x": int(resolved[2]),
+            "traps": int(cnt.traps),
+            "pages_allocated": int(cnt.pages_allocated),
+            "promotions": int(cnt.promotions),
+            "demotions": int(cnt.demotions),
+            "p_failures": int(cnt.p_failures),
+            "mappings": int(cnt.mappings),
+            "resident": int(pmap.resident_count),
+            "wired": int(pmap.wired_count),
+            "eptgen": int(pmap.pm_eptgen),
+            "ipis": int(cnt.ipis),
+            "x86_ipis": int(cnt.x86_ipis),
+            "inv_page": int(cnt.inv_page),
+            "inv_range": int(cnt.inv_range),
+            "inv_all": int(cnt.inv_all),
+            "dirty_calls": int(cnt.dirty_calls),
+            "sweeps": int(cnt.sweeps),
+            "ts_referenced": int(cnt.ts_referenced),
+            "dirty_last_harvest": int(cnt.dirty_last_harvest),
+            "dirty_all_harvests": int(cnt.dirty_all_harvests),
+        }
+
+    def state_sums(self) -> list[int]:
+        """Return the checksum of every profile's tables."""
+        sums = np.zeros(len(self.profiles), np.uint64)
+        state_sums(self.states, sums)
+        return [int(value) for value in sums]
+
+
+GAUGES = frozenset({"resident", "wired", "dirty_last_harvest"})
+"""Counters that are a level at a moment, not a number of events so far."""
+
+
+def replay_trace(
+    trace: GuestTrace,
+    profiles: Sequence[Pmap],
+    options: Options,
+    *,
+    watch: Watcher | None = None,
+    bad_rows: BadRows | None = None,
+) -> GuestResult:
+    """Replay a trace from its first row to its last.
+
+    Raises:
+        TraceError: the trace is damaged, has no memory, or a row breaks a rule and the policy is `fail`.
+        UsageError: the trace's unit of time does not fit the options.
+    """
+    replay = Replay(profiles, guest_ram_pages(trace), trace.vcpus, options.page_accesses)
+    rhythms = _rhythms(trace, options)
+    snapshots: list[Snapshot] = []
+    for action, time in drive(trace, replay, rhythms, options, watch=watch, bad_rows=bad_rows):
+        if action is Action.SWEEP:
+            replay.sweep(options.policy)
+        else:
+            snapshots.append(_snapshot(replay, time))
+            replay.close_interval()
+    if not snapshots or snapshots[-1].rows < replay.rows:
+        snapshots.append(_snapshot(replay, trace.row_groups[-1].time_max))
+    return _result(trace, replay, snapshots)
+
+
+def drive(
+    trace: GuestTrace,
+    replay: Replay,
+    rhythms: Sequence[Rhythm],
+    options: Options,
+    *,
+    watch: Watcher | None = None,
+    bad_rows: BadRows | None = None,
+) -> Iterator[tuple[Action, int | None]]:
+    """Feed a trace to a replay and yield wherever a cut asks for an action, with the cut's time."""
+    cutter = Cutter(rhythms)
+    batches = read_batches(
+        trace,
+        time_row_groups=timed_row_groups(trace, rhythms),
+        on_bad_rows=options.on_bad_rows,
+        bad_rows=bad_rows,
+    )
+    for batch in batches:
+        begin = 0
+        for cut in cutter.cuts(batch, replay.rows, trace.row_groups[batch.row_group].time_min):
+            if cut.rows > begin:
+                replay.replay(batch, begin, cut.rows)
+                begin = cut.rows
+            yield cut.action, cut.time
+        if batch.rows > begin:
+            replay.replay(batch, begin, batch.rows)
+        if watch is not None:
+            watch(batch.rows)
+
+
+def guest_ram_pages(trace: GuestTrace) -> NDArray[np.int64]:
+    """Return the guest pages that are memory, shape [ranges, 2].
+
+    Raises:
+        TraceError: none are.
+    """
+    ranges = trace.ram_ranges()
+    if not ranges:
+        raise TraceError(
+            str(trace.files[0]),
+            "the memory layout has no whole page of memory",
+            expected="at least one segment whose kind starts with 'ram'",
+            advice="give the segments in a guest.toml beside the trace",
+        )
+    return np.array(ranges, np.int64)
+
+
+def _rhythms(trace: GuestTrace, options: Options) -> list[Rhythm]:
+    """Return the cuts that sweeps and intervals ask for."""
+    begin, end = trace.row_groups[0].time_min, trace.row_groups[-1].time_max
+    rhythms = []
+    if options.policy is not Policy.PLAIN and options.every is not None:
+        if not options.every.timed:
+            rhythms.append(Rhythm(Action.SWEEP, rows=options.every.amount))
+        elif begin is not None and end is not None:
+            step = options.every.in_units_of(trace.time_unit)
+            rhythms.append(Rhythm(Action.SWEEP, times=range(begin + step, end + 1, step)))
+        else:
+            raise TraceError(
+                str(trace.files[0]),
+                "row groups without statistics of the time column",
+                column="time",
+                advice="give the distance between sweeps in rows, or write the file with statistics",
+            )
+    if options.intervals > 1:
+        if begin is None or end is None or end - begin < options.intervals:
+            rhythms.append(Rhythm(Action.CLOSE_INTERVAL, rows=max(1, -(-trace.rows // options.intervals))))
+        else:
+            span = end - begin
+            cuts = [begin + -(-span * k // options.intervals) for k in range(1, options.intervals)]
+            rhythms.append(Rhythm(Action.CLOSE_INTERVAL, times=cuts))
+    return rhythms
+
+
+def _snapshot(replay: Replay, time: int | None) -> Snapshot:
+    """Return all counters as they are now."""
+    tally = replay.tally[0]
+    return Snapshot(replay.rows, time, replay.counters(), int(tally.touched), int(tally.written))
+
+
+def _result(trace: GuestTrace, replay: Replay, snapshots: list[Snapshot]) -> GuestResult:
+    """Collect what a finished replay found."""
+    page = np.flatnonzero(replay.touches.first_row)
+    seen = np.zeros((len(replay.profiles), len(replay.touches)), np.uint8)
+    kernels.observe_pages(replay.states, seen)
+    return GuestResult(
+        trace=trace,
+        interval_start=trace.row_groups[0].time_min,
+        snapshots=snapshots,
+        faults=np.array(replay.states.cnt.faults[:, 0]),
+        page=page,
+        touches=replay.touches[page],
+        page_accesses=replay.page_accesses[page] if replay.count_pages else None,
+        seen=seen[:, page],
+        state_sums=replay.state_sums(),
+    )
+
+
+def increments(before: Mapping[str, int] | None, after: Mapping[str, int]) -> dict[str, int]:
+    """Return what counters gained between two snapshots; gauges keep their value."""
+    return {
+        name: value if name in GAUGES or before is None else value - before[name]
+        for name, value in after.items()
+    }

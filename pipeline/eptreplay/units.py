@@ -1,0 +1,71 @@
+"""Quantities as people write them: durations, numbers of rows, sizes."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from eptreplay.errors import UsageError
+
+NANOSECONDS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000, "min": 60_000_000_000}
+
+
+@dataclass(frozen=True, slots=True)
+class Every:
+    """A distance along a trace: `amount` rows, or `amount` nanoseconds of trace time if `timed`."""
+
+    amount: int
+    timed: bool
+
+    def __str__(self) -> str:
+        """Return the distance as a user would write it."""
+        if not self.timed:
+            return f"{self.amount} rows"
+        for unit in ("min", "s", "ms", "us"):
+            if self.amount % NANOSECONDS[unit] == 0:
+                return f"{self.amount // NANOSECONDS[unit]} {unit}"
+        return f"{self.amount} ns"
+
+    def in_units_of(self, unit: str) -> int:
+        """Return the distance in a trace's unit of time.
+
+        Raises:
+            UsageError: the trace counts in something that is no time, or not finely enough.
+        """
+        if unit not in NANOSECONDS:
+            raise UsageError(f"'{self}' is a time, but the trace counts {unit}; give a number of rows")
+        amount, rest = divmod(self.amount, NANOSECONDS[unit])
+        if rest or amount == 0:
+            raise UsageError(f"'{self}' is no whole number of the trace's units ({unit}); give a longer time")
+        return amount
+
+
+def parse_every(text: str) -> Every:
+    """Read a distance along a trace: `1000000`, `1_000_000`, `1M` (rows) or `10ms`, `1.5s` (trace time).
+
+    Raises:
+        UsageError: it is neither, or not above 0.
+    """
+    compact = text.strip().replace("_", "").replace(",", "")
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", compact)
+    rows = {"": 1, "rows": 1, "k": 1_000, "K": 1_000, "M": 1_000_000, "G": 1_000_000_000}
+    if match:
+        number, unit = match[1], match[2]
+        scale = rows.get(unit, NANOSECONDS.get(unit, 0))
+        amount = round(float(number) * scale) if "." in number else int(number) * scale
+        if amount > 0:
+            return Every(amount, timed=unit in NANOSECONDS)
+    raise UsageError(
+        f"'{text}' is no distance along a trace; give rows as in 1000000 or 1M, "
+        "or trace time as in 500us, 10ms, 1.5s, 2min"
+    )
+
+
+def binary_size(count: int) -> str:
+    """Return a number of bytes in the largest binary unit below it, as in `512 MiB`."""
+    size = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.4g} {unit}"
+        size /= 1024
+    return f"{size:.4g} TiB"
