@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from eptreplay.errors import OutputError, TraceError, UsageError
 from eptreplay.ingest.layout import trace_writer
-from eptreplay.ingest.parquet import PARQUET_ERRORS, one_line, open_parquet
+from eptreplay.ingest.parquet import PARQUET_ERRORS, one_line, open_parquet, read_footer
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -46,10 +46,11 @@ def cut_trace(source: Path | str, target: Path | str, row_groups: int) -> int:
         OutputError: the copy cannot be written, or does not read back equal.
     """
     source, target = Path(source), Path(target)
-    with open_parquet(source) as (file, footer):
-        if not 1 <= row_groups <= len(footer.groups):
-            raise UsageError(f"{source}: cut 1 to {len(footer.groups)} row groups, not {row_groups}")
-        rows = sum(group.rows for group in footer.groups[:row_groups])
+    footer = read_footer(source)
+    if not 1 <= row_groups <= len(footer.groups):
+        raise UsageError(f"{source}: cut 1 to {len(footer.groups)} row groups, not {row_groups}")
+    rows = sum(group.rows for group in footer.groups[:row_groups])
+    with open_parquet(source, footer.digest) as file:
         notes = {KEY_ROWS: str(rows), KEY_SOURCE: source.name, KEY_SOURCE_SHA256: sha256(source)}
         schema = file.schema_arrow.with_metadata(footer.metadata | notes)
         with trace_writer(target, schema, _options(footer.groups[0])) as writer:
@@ -89,9 +90,10 @@ def _row_group(path: Path, file: pq.ParquetFile, group: int) -> pa.Table:
 
 
 def _compare(source: Path, original: pq.ParquetFile, target: Path, row_groups: int) -> None:
-    with open_parquet(target) as copy:
-        same = len(copy.footer.groups) == row_groups and all(
-            _row_group(target, copy.file, group).equals(_row_group(source, original, group))
+    footer = read_footer(target)
+    with open_parquet(target, footer.digest) as copy:
+        same = len(footer.groups) == row_groups and all(
+            _row_group(target, copy, group).equals(_row_group(source, original, group))
             for group in range(row_groups)
         )
     if not same:

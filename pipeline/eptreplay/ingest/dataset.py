@@ -8,27 +8,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from eptreplay.errors import TraceError
 from eptreplay.ingest.columns import check_columns
-from eptreplay.ingest.guest_config import (
-    GuestConfig,
-    check_time_unit,
-    check_vcpus,
-    load_guest_config,
-)
+from eptreplay.ingest.guest_config import load_guest_config
+from eptreplay.ingest.guest_facts import guest_facts
 from eptreplay.ingest.locate import GuestFiles, locate, unique_names
-from eptreplay.ingest.parquet import PARQUET_ERRORS, one_line, open_parquet
-from eptreplay.ingest.schema import (
-    KEY_SEGMENTS,
-    KEY_TIME,
-    KEY_TIME_UNIT,
-    KEY_VCPUS,
-    TIME_UNITS,
-    Segment,
-)
-from eptreplay.ingest.segments import parse_segments_json, ram_ranges
+from eptreplay.ingest.parquet import PARQUET_ERRORS, one_line, open_parquet, read_footer
+from eptreplay.ingest.schema import KEY_SEGMENTS, KEY_TIME_UNIT, KEY_VCPUS, Segment
+from eptreplay.ingest.segments import ram_ranges
 from eptreplay.ingest.statistics import ColumnRange, group_statistics
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from eptreplay.ingest.footer import Footer
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +93,7 @@ class GuestTrace:
         vcpus: number of virtual CPUs.
         time_unit: one of `schema.TIME_UNITS`.
         metadata: key-value metadata of the first file, as text.
+        digests: for each file the SHA-256 of its footer: another trace has others.
     """
 
     name: str
@@ -113,6 +105,7 @@ class GuestTrace:
     vcpus: int
     time_unit: str
     metadata: Mapping[str, str]
+    digests: Mapping[Path, str]
 
     def ram_ranges(self) -> tuple[tuple[int, int], ...]:
         """Half-open ranges of guest page numbers that are memory, ascending."""
@@ -202,36 +195,37 @@ def open_guest(guest: GuestFiles) -> tuple[GuestTrace, ...]:
     for file in files:
         for row_group, value in file.row_groups:
             groups.setdefault(guest.name if value is None else value, []).append(row_group)
-    groups = {name: rows for name, rows in groups.items() if any(group.rows for group in rows)}
     if not groups:
         raise TraceError(str(guest.files[0]), "it has no rows", expected="at least one access")
-    return tuple(_trace(name, rows, first, guest) for name, rows in groups.items())
+    return tuple(_trace(name, rows, files, guest) for name, rows in groups.items())
 
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """What one file says: its row groups with the guest each names, columns with types, metadata."""
+    """What one file says: its row groups with the guest each names, and its columns with types."""
 
     path: Path
     row_groups: tuple[tuple[RowGroup, str | None], ...]
     columns: Mapping[str, str]
-    metadata: Mapping[str, str]
+    footer: Footer
 
 
 def _read_file(path: Path) -> _File:
-    with open_parquet(path) as opened:
+    footer = read_footer(path)
+    with open_parquet(path, footer.digest) as file:
         try:
-            columns = check_columns(path, opened.file.schema_arrow)
+            columns = check_columns(path, file.schema_arrow)
         except PARQUET_ERRORS as error:
             raise TraceError(str(path), f"its schema is damaged ({one_line(error)})") from error
-        footer = opened.footer
     row_groups = []
     row = 0
     for index, group in enumerate(footer.groups):
-        stats = group_statistics(path, index, group)
-        row_groups.append((RowGroup(path, index, group.rows, 0, row, stats.ranges, stats.nulls), stats.guest))
-        row += group.rows
-    return _File(path, tuple(row_groups), columns, footer.metadata)
+        if group.rows:
+            stats = group_statistics(path, index, group)
+            place = RowGroup(path, index, group.rows, 0, row, stats.ranges, stats.nulls)
+            row_groups.append((place, stats.guest))
+            row += group.rows
+    return _File(path, tuple(row_groups), columns, footer)
 
 
 def _check_same(first: _File, other: _File) -> None:
@@ -246,7 +240,7 @@ def _check_same(first: _File, other: _File) -> None:
             expected=f"{first.columns.get(name, 'no such column')}, as in {first.path}: files of one guest are alike",
         )
     for key in (KEY_SEGMENTS, KEY_VCPUS, KEY_TIME_UNIT):
-        if first.metadata.get(key) != other.metadata.get(key):
+        if first.footer.metadata.get(key) != other.footer.metadata.get(key):
             raise TraceError(
                 str(other.path),
                 f"metadata key '{key}' differs from that of {first.path}",
@@ -255,8 +249,11 @@ def _check_same(first: _File, other: _File) -> None:
             )
 
 
-def _trace(name: str, row_groups: Sequence[RowGroup], file: _File, guest: GuestFiles) -> GuestTrace:
-    config = load_guest_config(guest.folder, name)
+def _trace(
+    name: str, row_groups: Sequence[RowGroup], files: Sequence[_File], guest: GuestFiles
+) -> GuestTrace:
+    first = files[0]
+    facts = guest_facts(first.path, first.footer.metadata, load_guest_config(guest.folder, name))
     numbered = []
     rows = 0
     for group in row_groups:
@@ -267,48 +264,10 @@ def _trace(name: str, row_groups: Sequence[RowGroup], file: _File, guest: GuestF
         files=guest.files,
         rows=rows,
         row_groups=tuple(numbered),
-        columns=frozenset(file.columns),
-        segments=_segments(file, config),
-        vcpus=_vcpus(file, config),
-        time_unit=_time_unit(file, config),
-        metadata=file.metadata,
+        columns=frozenset(first.columns),
+        segments=facts.segments,
+        vcpus=facts.vcpus,
+        time_unit=facts.time_unit,
+        metadata=first.footer.metadata,
+        digests={file.path: file.footer.digest for file in files},
     )
-
-
-def _segments(file: _File, config: GuestConfig) -> tuple[Segment, ...]:
-    if config.segments is not None:
-        return config.segments
-    text = file.metadata.get(KEY_SEGMENTS)
-    if text is None:
-        raise TraceError(
-            str(file.path),
-            f"the metadata has no key '{KEY_SEGMENTS}', so the guest's memory layout is unknown",
-            advice="put a guest.toml beside the trace with a line like "
-            'segments = [{ gpa = 0, bytes = 0x40000000, kind = "ram" }]',
-        )
-    return parse_segments_json(text, str(file.path))
-
-
-def _vcpus(file: _File, config: GuestConfig) -> int:
-    if config.vcpus is not None:
-        return config.vcpus
-    text = file.metadata.get(KEY_VCPUS)
-    if text is None:
-        raise TraceError(
-            str(file.path),
-            f"the metadata has no key '{KEY_VCPUS}'",
-            advice="put a guest.toml beside the trace with a line like vcpus = 2",
-        )
-    number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text
-    return check_vcpus(number, str(file.path), f"metadata key '{KEY_VCPUS}'")
-
-
-def _time_unit(file: _File, config: GuestConfig) -> str:
-    if config.time_unit is not None:
-        return config.time_unit
-    unit = file.metadata.get(KEY_TIME_UNIT)
-    if unit is not None:
-        return check_time_unit(unit, str(file.path), f"metadata key '{KEY_TIME_UNIT}'")
-    # Captures describe the column in prose that begins with the unit: "ns since ...".
-    words = file.metadata.get(KEY_TIME, "").split(maxsplit=1)
-    return words[0] if words and words[0] in TIME_UNITS else TIME_UNITS[0]

@@ -7,6 +7,7 @@ escape. So the footer is parsed here, and refused here.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -81,10 +82,12 @@ class Footer:
     Args:
         groups: row groups in order.
         metadata: key-value metadata.
+        digest: SHA-256 of the footer, in hexadecimal; another file has another.
     """
 
     groups: tuple[Group, ...]
     metadata: dict[str, str]
+    digest: str
 
 
 def parse_footer(path: Path, data: bytes, file_bytes: int) -> Footer:
@@ -110,6 +113,11 @@ def parse_footer(path: Path, data: bytes, file_bytes: int) -> Footer:
         raise TraceError(
             str(path), f"its footer is damaged ({error})", expected="a Parquet file", advice=_REWRITE
         ) from error
+
+
+def footer_digest(data: bytes) -> str:
+    """The SHA-256 of a footer's bytes, in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
 
 
 class _Parser:
@@ -143,7 +151,7 @@ class _Parser:
                 f"the file has {self._file_bytes:,}"
             )
         groups = self._groups if _ordered(top, len(self._leaves)) else [_unordered(g) for g in self._groups]
-        return Footer(tuple(groups), _metadata(_list(top.get(5, []))))
+        return Footer(tuple(groups), _metadata(_list(top.get(5, []))), footer_digest(data))
 
     def _group(self, raw: Struct) -> Group:
         index, rows = len(self._groups), _int(raw, 3)
@@ -158,10 +166,13 @@ class _Parser:
         for leaf, column in zip(self._leaves, columns, strict=True):
             name = b".".join(leaf).decode("utf-8", "replace")
             meta = self._chunk_metadata(_struct(column), leaf, name, index)
-            fault = _unknown(meta) or _contradiction(meta, rows, name in _KNOWN, self._file_bytes)
+            fault = _unknown(meta)
+            # A row group without rows is never read, and its chunks may be nowhere.
+            if rows and not fault:
+                fault = _contradiction(meta, rows, name in _KNOWN, self._file_bytes)
             if fault:
                 raise self._fault(fault, column=name, row_group=index)
-            self._stored += _int(meta, 7)
+            self._stored += _int(meta, 7) if rows else 0
             if name in _KNOWN:
                 chunks[name] = _chunk(meta)
         return Group(rows, chunks)
@@ -194,7 +205,8 @@ def _unknown(meta: Struct) -> str:
 def _contradiction(meta: Struct, rows: int, known: bool, file_bytes: int) -> str:
     """What cannot be in the metadata of a chunk, in words; empty if all can."""
     packed, plain, values = _int(meta, 7), _int(meta, 6), _int(meta, 5)
-    start = min((_int(meta, field) for field in (9, 11) if field in meta), default=0)
+    start, dictionary = _int(meta, 9), _dictionary_offset(meta)
+    start = min(start, dictionary) if dictionary else start
     width = _VALUE_BYTES.get(_int(meta, 1), 0) if known and _encodings(meta) <= _ALL_BYTES_THERE else 0
     if packed < 0 or plain < 0 or (known and values != rows):
         return f"the footer claims {values:,} values for {rows:,} rows in {packed:,} bytes"
@@ -205,6 +217,11 @@ def _contradiction(meta: Struct, rows: int, known: bool, file_bytes: int) -> str
     if plain < rows * width:
         return f"the footer claims {rows:,} values of {width} bytes each in {plain:,} bytes"
     return ""
+
+
+def _dictionary_offset(meta: Struct) -> int:
+    """Where the dictionary page is; 0, as some writers put it, if there is none."""
+    return _int(meta, 11) if 11 in meta else 0
 
 
 def _encodings(meta: Struct) -> frozenset[str]:
@@ -221,7 +238,7 @@ def _chunk(meta: Struct) -> Chunk:
     return Chunk(
         codec=_CODECS[_int(meta, 4)],
         encodings=_encodings(meta),
-        dictionary=11 in meta,
+        dictionary=_dictionary_offset(meta) > 0,
         low=low,
         high=high,
         nulls=nulls if isinstance(nulls, int) else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,7 +12,7 @@ from urllib.parse import unquote
 from eptreplay.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 SUFFIX = ".parquet"
 _HIVE = "guest="
@@ -36,7 +37,8 @@ def locate(specs: Sequence[str]) -> tuple[GuestFiles, ...]:
     """Find the guests that files, folders and globs stand for.
 
     A folder stands for every `*.parquet` in it and below, except names that begin
-    with `.` or `_`. Files below a hive folder `guest=NAME` are one guest, in the
+    with `.` or `_`; a glob for the `*.parquet` files it matches or, if it matches
+    none, for all files it matches. Files below a hive folder `guest=NAME` are one guest, in the
     order of their names; every other file is a guest of its own, named after the
     file. A file reached twice counts once.
 
@@ -93,6 +95,8 @@ def unique_names(guests: Sequence[tuple[str, Path]]) -> list[str]:
 
 def _expand(spec: str) -> Iterable[Path]:
     """The trace files a user's word stands for, in the order of their names."""
+    if not spec:
+        raise UsageError("a path is empty; an unset shell variable?")
     if "://" in spec:
         raise UsageError(
             f"{spec}: object stores are not read directly; copy or mount the trace, then name its path"
@@ -107,32 +111,47 @@ def _expand(spec: str) -> Iterable[Path]:
         raise UsageError(f"{spec!r:.200}: this path cannot be looked at ({error})") from error
     if not _GLOB_CHARACTERS.intersection(spec):
         raise UsageError(f"{spec}: there is no such file or folder; check the path")
-    matches = [Path(match) for match in sorted(glob.glob(spec, recursive=True))]  # noqa: PTH207  absolute patterns too
+    found = glob.glob(spec, recursive=True)  # noqa: PTH207  Path.glob takes no absolute patterns
+    matches = [path for path in map(Path, sorted(found)) if not path.name.startswith("_")]
     if not matches:
         raise UsageError(f"{spec}: no file matches; quote the pattern and check the folder")
     files: list[Path] = []
     for match in matches:
         files.extend(_in_folder(match, required=False) if match.is_dir() else [match])
+    # `folder/*` also matches the guest.toml and the notes that lie beside traces.
+    files = [path for path in files if path.name.endswith(SUFFIX)] or files
     if not files:
         raise UsageError(f"{spec}: only folders without *{SUFFIX} files match")
     return files
 
 
 def _in_folder(folder: Path, *, required: bool = True) -> list[Path]:
-    try:
-        files = [
-            path
-            for path in sorted(folder.rglob("*" + SUFFIX))
-            if path.is_file()
-            and not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
-        ]
-    except OSError as error:
-        raise UsageError(f"{folder}: this folder cannot be read ({error.strerror})") from error
+    files = sorted(_walk(folder))
     if required and not files:
         raise UsageError(
             f"{folder}: there is no *{SUFFIX} file in this folder or below; name the folder of the traces"
         )
     return files
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """The trace files in a folder and below; links to folders are followed once."""
+
+    def refuse(error: OSError) -> None:
+        # A folder that is passed over would leave a guest out without a word.
+        raise UsageError(f"{error.filename}: this folder cannot be read ({error.strerror})") from error
+
+    visited: set[str] = set()
+    for here, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
+        real = os.path.realpath(here)
+        if real in visited:
+            folders.clear()
+            continue
+        visited.add(real)
+        folders[:] = [name for name in folders if not name.startswith((".", "_"))]
+        for name in files:
+            if name.endswith(SUFFIX) and not name.startswith((".", "_")):
+                yield Path(here, name)
 
 
 def _guest_of(path: Path) -> tuple[Path, str]:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eptreplay.errors import TraceError
-from eptreplay.ingest.footer import MAGIC, TAIL_BYTES, Footer, parse_footer
+from eptreplay.ingest.footer import MAGIC, TAIL_BYTES, footer_digest, parse_footer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from eptreplay.ingest.footer import Footer
 
 PARQUET_ERRORS = (
     pa.ArrowException,
@@ -48,28 +51,37 @@ _LOOKS_LIKE = (
 )
 
 
-class Opened(NamedTuple):
-    """A Parquet file that is open, and its footer."""
-
-    file: pq.ParquetFile
-    footer: Footer
-
-
-@contextmanager
-def open_parquet(path: Path) -> Iterator[Opened]:
-    """Open a file for reading with page checksums verified.
-
-    Args:
-        path: the file.
-
-    Yields:
-        The open file, closed on leaving, and its footer, checked.
+def read_footer(path: Path) -> Footer:
+    """Read and check the footer of a file.
 
     Raises:
         TraceError: there is no such file, it may not be read, it is no Parquet file,
             or its footer is damaged.
     """
-    footer = read_footer(path)
+    return parse_footer(path, *_footer_bytes(path))
+
+
+@contextmanager
+def open_parquet(path: Path, digest: str) -> Iterator[pq.ParquetFile]:
+    """Open a file whose footer has been checked, for reading with page checksums verified.
+
+    Args:
+        path: the file.
+        digest: `digest` of its footer as it was checked.
+
+    Yields:
+        The open file; closed on leaving.
+
+    Raises:
+        TraceError: the file cannot be read, or it is not the one that was checked.
+    """
+    data, _ = _footer_bytes(path)
+    if footer_digest(data) != digest:
+        raise TraceError(
+            str(path),
+            "the file has changed since it was opened",
+            advice="let nothing write to a trace while it is replayed",
+        )
     try:
         source = pa.OSFile(str(path))
     except PARQUET_ERRORS as error:
@@ -83,17 +95,14 @@ def open_parquet(path: Path) -> Iterator[Opened]:
             )
         except PARQUET_ERRORS as error:
             raise _damaged_footer(path, error) from error
-        yield Opened(file, footer)
+        yield file
 
 
-def read_footer(path: Path) -> Footer:
-    """Read and check the footer of a file.
-
-    Raises:
-        TraceError: there is no such file, it may not be read, it is no Parquet file,
-            or its footer is damaged.
-    """
+def _footer_bytes(path: Path) -> tuple[bytes, int]:
+    """The bytes of a file's footer, and the size of the file."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise _not_regular(path)
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(0)
@@ -102,13 +111,13 @@ def read_footer(path: Path) -> Footer:
             if size >= len(MAGIC) + TAIL_BYTES:
                 file.seek(-TAIL_BYTES, os.SEEK_END)
                 tail = file.read(TAIL_BYTES)
-            length = int.from_bytes(tail[:4], "little")
             if not head.startswith(MAGIC) or tail[4:] != MAGIC:
                 raise _not_parquet(path, head)
+            length = int.from_bytes(tail[:4], "little")
             if length > size - len(MAGIC) - TAIL_BYTES:
                 raise _damaged_footer(path, f"it claims {length:,} bytes in a file of {size:,}")
             file.seek(size - TAIL_BYTES - length)
-            return parse_footer(path, file.read(length), size)
+            return file.read(length), size
     except (OSError, ValueError) as error:
         raise _cannot_open(path, error) from error
 
@@ -119,9 +128,13 @@ def _cannot_open(path: Path, error: BaseException) -> TraceError:
         return TraceError(name, "there is no such file", advice="check the path")
     if isinstance(error, PermissionError):
         return TraceError(name, "no permission to read it", advice="make it readable for this user")
-    if path.is_dir():
-        return TraceError(name, "this is a folder", expected="a Parquet file")
     return TraceError(name, f"it cannot be opened ({one_line(error)})")
+
+
+def _not_regular(path: Path) -> TraceError:
+    # A pipe has no end to find the footer at, and opening one may wait for ever.
+    kind = "a folder" if path.is_dir() else "a pipe or a device"
+    return TraceError(str(path), f"this is {kind}", expected="a regular file")
 
 
 def _damaged_footer(path: Path, why: BaseException | str) -> TraceError:

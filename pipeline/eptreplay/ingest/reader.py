@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from eptreplay.ingest.dataset import GuestTrace, RowGroup
     from eptreplay.ingest.decode import Piece
-    from eptreplay.ingest.footer import Footer
     from eptreplay.ingest.rows import Values
 
 BATCH_ROWS = 1 << 18
@@ -139,9 +138,8 @@ def _batches(
         _refuse_suspects(trace, batch_rows)
     last_time = 0
     for path, members in groupby(enumerate(trace.row_groups), key=lambda member: member[1].file):
-        with open_parquet(path) as (file, footer):
+        with open_parquet(path, trace.digests[path]) as file:
             for ordinal, group in members:
-                _check_unchanged(group, footer)
                 for piece in decode(file, group, plans[ordinal].decode, batch_rows):
                     columns = _checked(piece, group, Limits(trace.vcpus, last_time), skipped)
                     if "time" in columns and len(columns["time"]):
@@ -181,8 +179,7 @@ def _refuse_suspects(trace: GuestTrace, batch_rows: int) -> None:
     for suspect in suspects(trace):
         group = suspect.group
         last_time = suspect.last_time
-        with open_parquet(group.file) as (file, footer):
-            _check_unchanged(group, footer)
+        with open_parquet(group.file, trace.digests[group.file]) as file:
             for piece in decode(file, group, (suspect.column,), batch_rows):
                 columns = _checked(piece, group, Limits(trace.vcpus, last_time), None)
                 if suspect.column == "time":
@@ -193,16 +190,4 @@ def _refuse_suspects(trace: GuestTrace, batch_rows: int) -> None:
             column=suspect.column,
             row_group=group.index,
             advice="write the file again with a correct writer",
-        )
-
-
-def _check_unchanged(group: RowGroup, footer: Footer) -> None:
-    """Refuse a file that is no longer the one whose footer was read."""
-    if group.index >= len(footer.groups) or footer.groups[group.index].rows != group.rows:
-        raise TraceError(
-            str(group.file),
-            "the file has changed since it was opened",
-            row_group=group.index,
-            expected=f"a row group of {group.rows:,} rows",
-            advice="let nothing write to a trace while it is replayed",
         )

@@ -110,8 +110,11 @@ def _check(shape: _Shape, memory_bytes: int) -> None:
         )
     if not 1 <= shape.vcpus <= VCPUS_MAX:
         raise UsageError(f"{shape.vcpus} vCPUs: a guest has 1 to {VCPUS_MAX}")
-    if min(shape.write_share, shape.fetch_share) < 0 or not shape.write_share + shape.fetch_share <= 1:
+    # Written so that a share that is not a number is refused too.
+    if not (shape.write_share >= 0 <= shape.fetch_share and shape.write_share + shape.fetch_share <= 1):
         raise UsageError("the shares of writes and fetches are at least 0 and together at most 1")
+    if shape.seed < 0:
+        raise UsageError(f"seed {shape.seed}: it is at least 0")
     if not 0 < shape.skew < 10:
         raise UsageError(f"skew {shape.skew}: it is above 0 and below 10")
 

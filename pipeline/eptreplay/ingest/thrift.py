@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-_STOP, _TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = range(13)
+_STOP, _TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _SET, _, _STRUCT = range(13)
 _MAX_DEPTH = 32
-_VARINT_BYTES = 10
+_VARINT_BITS = 70
 
 Struct = dict[int, object]
 """Values of a struct by field number: bool, int, bytes, list or Struct; doubles are their 8 bytes."""
@@ -22,8 +22,7 @@ class ThriftError(ValueError):
 class CompactReader:
     """Reads structs out of bytes that may hold anything.
 
-    Never reads outside the bytes, and never makes more than they pay for: a list
-    of n elements needs n bytes to be there.
+    Never makes more than the bytes pay for: a list of n elements needs n bytes.
 
     Args:
         data: the bytes.
@@ -32,19 +31,6 @@ class CompactReader:
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._at = 0
-        self._depth = 0
-        self._readers: dict[int, Callable[[], object]] = {
-            _BYTE: self._byte,
-            _I16: self._zigzag,
-            _I32: self._zigzag,
-            _I64: self._zigzag,
-            _DOUBLE: self._double,
-            _BINARY: self._binary,
-            _LIST: self._list,
-            _SET: self._list,
-            _MAP: self._map,
-            _STRUCT: self._struct,
-        }
 
     def fields(self) -> Iterator[tuple[int, int]]:
         """Walk the fields of the struct that begins here.
@@ -58,11 +44,12 @@ class CompactReader:
         """
         number = 0
         while True:
-            head = self._byte()
-            kind = head & 0x0F
+            try:
+                number, kind, self._at = _field(self._data, self._at, number)
+            except IndexError:
+                raise ThriftError(_SHORT) from None
             if kind == _STOP:
                 return
-            number = number + (head >> 4) if head >> 4 else self._zigzag()
             yield number, kind
 
     def elements(self, kind: int) -> Iterator[int]:
@@ -72,92 +59,108 @@ class CompactReader:
             kind: wire type of the field.
 
         Yields:
-            The wire type of each element. The caller reads each value, with `value`
-            or `fields`, before it takes the next element.
+            The wire type of each element. The caller reads each value, with `value`,
+            before it takes the next element.
 
         Raises:
             ThriftError: this is no list, or the bytes break the protocol.
         """
-        if kind not in {_LIST, _SET}:
+        if kind != _LIST:
             raise ThriftError(f"type {kind} where a list should be")
-        head = self._byte()
-        length = self._varint() if head >> 4 == 0x0F else head >> 4
-        self._need(length)
+        try:
+            length, kind, self._at = _list_head(self._data, self._at)
+        except IndexError:
+            raise ThriftError(_SHORT) from None
         for _ in range(length):
-            yield head & 0x0F
+            yield kind
 
-    def value(self, kind: int, *, in_list: bool = False) -> object:
+    def value(self, kind: int) -> object:
         """Read the value of a wire type.
-
-        Args:
-            kind: the wire type.
-            in_list: whether it is the element of a list, where a bool has a byte of its own.
 
         Raises:
             ThriftError: the bytes break the protocol.
         """
-        self._depth += 1
-        if self._depth > _MAX_DEPTH:
-            raise ThriftError("nested too deeply")
         try:
-            return self._value(kind, in_list)
-        finally:
-            self._depth -= 1
+            value, self._at = _value(self._data, self._at, kind, 0)
+        except IndexError:
+            raise ThriftError(_SHORT) from None
+        return value
 
-    def _value(self, kind: int, in_list: bool) -> object:
-        if kind in {_TRUE, _FALSE}:
-            return (self._byte() if in_list else kind) == _TRUE
-        read = self._readers.get(kind)
-        if read is None:
-            raise ThriftError(f"type {kind} is unknown")
-        return read()
 
-    def _double(self) -> bytes:
-        return self._bytes(8)
+_SHORT = "the bytes end too early"
 
-    def _binary(self) -> bytes:
-        return self._bytes(self._varint())
+# Functions of the bytes and a position, not methods: a footer has hundreds of values a
+# row group, and reading them must not show beside the decoding of its rows.
 
-    def _list(self) -> list[object]:
-        return [self.value(element, in_list=True) for element in self.elements(_LIST)]
 
-    def _struct(self) -> Struct:
-        return {number: self.value(kind) for number, kind in self.fields()}
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    byte = data[at]
+    at += 1
+    if byte < 0x80:
+        return byte, at
+    value, shift = byte & 0x7F, 7
+    while shift < _VARINT_BITS:
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7
+    raise ThriftError("a number is too long")
 
-    def _map(self) -> list[tuple[object, object]]:
-        length = self._varint()
-        self._need(length)
-        kinds = self._byte() if length else 0
-        return [
-            (self.value(kinds >> 4, in_list=True), self.value(kinds & 0x0F, in_list=True))
-            for _ in range(length)
-        ]
 
-    def _need(self, length: int) -> None:
-        if length > len(self._data) - self._at:
-            raise ThriftError("the bytes end too early")
+def _field(data: bytes, at: int, number: int) -> tuple[int, int, int]:
+    head = data[at]
+    at += 1
+    if not head & 0x0F:
+        return 0, _STOP, at
+    if head >> 4:
+        return number + (head >> 4), head & 0x0F, at
+    value, at = _varint(data, at)
+    return (value >> 1) ^ -(value & 1), head & 0x0F, at
 
-    def _byte(self) -> int:
-        self._need(1)
-        byte = self._data[self._at]
-        self._at += 1
-        return byte
 
-    def _bytes(self, length: int) -> bytes:
-        self._need(length)
-        self._at += length
-        return self._data[self._at - length : self._at]
+def _list_head(data: bytes, at: int) -> tuple[int, int, int]:
+    head = data[at]
+    length, at = (head >> 4, at + 1) if head < 0xF0 else _varint(data, at + 1)
+    if length > len(data) - at:
+        raise ThriftError(_SHORT)
+    return length, head & 0x0F, at
 
-    def _varint(self) -> int:
-        value = shift = 0
-        for _ in range(_VARINT_BYTES):
-            byte = self._byte()
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return value
-            shift += 7
-        raise ThriftError("a number is too long")
 
-    def _zigzag(self) -> int:
-        value = self._varint()
-        return (value >> 1) ^ -(value & 1)
+def _value(data: bytes, at: int, kind: int, depth: int) -> tuple[object, int]:
+    if _I16 <= kind <= _I64:
+        value, at = _varint(data, at)
+        return (value >> 1) ^ -(value & 1), at
+    if kind in {_BINARY, _DOUBLE}:
+        length, at = _varint(data, at) if kind == _BINARY else (8, at)
+        if length > len(data) - at:
+            raise ThriftError(_SHORT)
+        return data[at : at + length], at + length
+    if kind in {_TRUE, _FALSE}:
+        return kind == _TRUE, at
+    if kind == _BYTE:
+        return data[at], at + 1
+    return _container(data, at, kind, depth + 1)
+
+
+def _container(data: bytes, at: int, kind: int, depth: int) -> tuple[object, int]:
+    if depth > _MAX_DEPTH:
+        raise ThriftError("nested too deeply")
+    if kind == _STRUCT:
+        struct: Struct = {}
+        number, kind, at = _field(data, at, 0)
+        while kind:
+            struct[number], at = _value(data, at, kind, depth)
+            number, kind, at = _field(data, at, number)
+        return struct, at
+    if kind in {_LIST, _SET}:
+        length, kind, at = _list_head(data, at)
+        # In a list a bool has a byte of its own.
+        kind = _BYTE if kind in {_TRUE, _FALSE} else kind
+        values = []
+        for _ in range(length):
+            value, at = _value(data, at, kind, depth)
+            values.append(value)
+        return values, at
+    raise ThriftError(f"type {kind} is unknown")

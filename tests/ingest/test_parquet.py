@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import gzip
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.feather
+import pytest
+
+from eptreplay.errors import TraceError
+from eptreplay.ingest.parquet import open_parquet, read_footer
+
+if TYPE_CHECKING:
+    from tests.ingest.conftest import MakeTrace
+
+
+def refuse(path: Path, message: str) -> None:
+    with pytest.raises(TraceError, match=message) as caught:
+        read_footer(path)
+    assert str(caught.value).startswith(str(path))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "this is an empty file; expected a Parquet file"),
+        (b"PAR1", "cut short"),
+        (gzip.compress(b"x" * 100), "gzip data"),
+        (b"\x28\xb5\x2f\xfd" + b"x" * 50, "zstd data"),
+        (b"PK\x03\x04" + b"x" * 50, "zip archive"),
+        (b"time,vcpu,gpa,op\n1,0,4096,0\n", "a CSV file that begins with 'time,vcpu,gpa,op'"),
+        (b'{"time": 1}\n', "a JSON file"),
+        (b"hello\n", "a text file that begins with 'hello'"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "Git LFS pointer"),
+        (bytes(1000), "begins with zeros"),
+        (b"\x7fELF\x02\x01\x01\x00" + bytes(range(128, 200)), "binary data that begins with 7f 45 4c 46"),
+    ],
+)
+def test_what_is_no_parquet_file_is_named_for_what_it_is(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    path = tmp_path / "t.parquet"
+    path.write_bytes(content)
+    refuse(path, message)
+
+
+def test_a_feather_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    pyarrow.feather.write_feather(pa.table({"a": [1]}), path)
+    refuse(path, "Arrow IPC")
+
+
+def test_a_file_cut_short_is_named(make_trace: MakeTrace) -> None:
+    path = make_trace(rows=1000)
+    data = path.read_bytes()
+    for length in (4, 11, 12, 500, len(data) - 1):
+        path.write_bytes(data[:length])
+        refuse(path, "cut short")
+
+
+def test_a_footer_longer_than_the_file_is_refused(make_trace: MakeTrace) -> None:
+    path = make_trace()
+    data = path.read_bytes()
+    path.write_bytes(data[:-8] + b"\xff\xff\xff\x7f" + b"PAR1")
+    refuse(path, r"its footer is damaged \(it claims 2,147,483,647 bytes in a file of")
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    refuse(tmp_path / "none.parquet", "there is no such file")
+
+
+def test_a_folder_is_no_trace(tmp_path: Path) -> None:
+    refuse(tmp_path, "this is a folder")
+
+
+def test_a_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    os.mkfifo(path)
+    refuse(path, "a pipe or a device")
+
+
+def test_a_file_that_may_not_be_read_is_named(make_trace: MakeTrace, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = make_trace()
+
+    # Root may read everything, so the refusal is played.
+    def refuse_open(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse_open)
+    refuse(path, "no permission to read it; make it readable")
+
+
+def test_a_path_that_cannot_be_is_named() -> None:
+    with pytest.raises(TraceError, match="cannot be opened"):
+        read_footer(Path("a\0b"))
+
+
+def test_the_file_is_closed_again(make_trace: MakeTrace) -> None:
+    path = make_trace(rows=7)
+    with open_parquet(path, read_footer(path).digest) as file:
+        assert file.metadata.num_rows == 7
+    assert file.reader.closed
+
+
+def test_a_file_that_is_not_the_one_that_was_checked_is_refused(make_trace: MakeTrace) -> None:
+    path = make_trace(rows=100)
+    digest = read_footer(path).digest
+    make_trace(rows=101)
+    with (
+        pytest.raises(TraceError, match="the file has changed since it was opened"),
+        open_parquet(path, digest),
+    ):
+        pass
