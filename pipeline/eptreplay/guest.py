@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
 from eptreplay.cuts import Action, Cutter, Rhythm, timed_row_groups
 from eptreplay.errors import TraceError
-from eptreplay.ingest.reader import read_batches
+from eptreplay.ingest.reader import Batch, read_batches
 from eptreplay.model import replay as kernels
+from eptreplay.model._jit import compiled_before
 from eptreplay.model.checksum import state_sums
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from eptreplay.ingest.dataset import GuestTrace
-    from eptreplay.ingest.reader import Batch
     from eptreplay.ingest.rows import BadRows, OnBadRows
     from eptreplay.units import Every
 
@@ -259,10 +259,6 @@ class Replay:
         return [int(value) for value in sums]
 
 
-GAUGES = frozenset({"resident", "wired", "dirty_last_harvest"})
-"""Counters that are a level at a moment, not a number of events so far."""
-
-
 def replay_trace(
     trace: GuestTrace,
     profiles: Sequence[Pmap],
@@ -389,9 +385,30 @@ def _result(trace: GuestTrace, replay: Replay, snapshots: list[Snapshot]) -> Gue
     )
 
 
-def increments(before: Mapping[str, int] | None, after: Mapping[str, int]) -> dict[str, int]:
-    """Return what counters gained between two snapshots; gauges keep their value."""
-    return {
-        name: value if name in GAUGES or before is None else value - before[name]
-        for name, value in after.items()
-    }
+def warm_up() -> None:
+    """Compile every kernel that a replay can need, or load it from the cache."""
+    replay = Replay([_AnyPmap()], np.array([[0, 1]], np.int64), 1, count_pages=True)
+    gpa = _read_only(np.zeros(1, np.uint64))
+    sizes = _read_only(np.ones(1, np.uint16))
+    op = _read_only(np.zeros(1, np.uint8))
+    batch = Batch(
+        row_group=0, first_row=0, rows=1, gpa=gpa, op=op, vcpu=None, size=sizes, count=None, time=None
+    )
+    replay.replay(batch, 0, 1)
+    replay.sweep(Policy.AGE)
+    replay.sweep(Policy.HARVEST)
+    replay.close_interval()
+    replay.state_sums()
+    kernels.observe_pages(replay.states, np.zeros((1, 1), np.uint8))
+
+
+def is_compiled() -> bool:
+    """Return whether the kernels of a replay need not be compiled any more on this machine."""
+    return compiled_before(kernels.replay_rows) and compiled_before(kernels.observe_pages)
+
+
+class _AnyPmap(NamedTuple):
+    """The simplest profile."""
+
+    pmap_type: int = 0
+    pmap_flags: int = 0

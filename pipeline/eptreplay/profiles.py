@@ -731,6 +731,15 @@ def _cpu_of_register(value: int) -> _Cpu:
     )
 
 
+def parse_ept_vpid_cap(text: str) -> int:
+    """Read the value of IA32_VMX_EPT_VPID_CAP as a user types it, hexadecimal with or without 0x.
+
+    Raises:
+        UsageError: it is no hexadecimal number of at most 64 bits.
+    """
+    return _parse_register(text, text)
+
+
 def from_ept_vpid_cap(value: int) -> EptVpidCap:
     """Decode a value of IA32_VMX_EPT_VPID_CAP, MSR 48CH (SDM volume 3, appendix A.10).
 

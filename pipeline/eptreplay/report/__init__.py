@@ -1,0 +1,1 @@
+"""Reports: result tables, and what is rendered from them alone."""

@@ -1,0 +1,5 @@
+"""`python -m eptreplay`."""
+
+from eptreplay.cli import main
+
+main()

@@ -1,0 +1,269 @@
+"""A run: guests times profiles on an executor, and the folder of results it leaves.
+
+Every guest is decoded once and replayed under all profiles at once; several guests run side by side on
+threads (kernels and decoding release the interpreter lock).  Results are collected beside the output folder
+and moved there when all is done, so that a run that fails leaves nothing half-written.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eptreplay import __version__
+from eptreplay.errors import OutputError, TraceError
+from eptreplay.guest import Options, replay_trace
+from eptreplay.ingest.rows import BadRows
+from eptreplay.report.files import RUN_FILE, TABLES_FOLDER, TableWriter, slug, write_run_file
+from eptreplay.report.html import render
+from eptreplay.report.tables import TABLES
+from eptreplay.results import tables
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from concurrent.futures import Future
+
+    from eptreplay.guest import GuestResult, Watcher
+    from eptreplay.ingest.dataset import GuestTrace
+    from eptreplay.profiles import Profile
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A guest that could not be replayed, and why."""
+
+    guest: str
+    error: TraceError
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What a run came to.
+
+    Args:
+        folder: where the results are.
+        guests: names of the guests that were replayed.
+        failures: those that could not be.
+        bad_rows: rows skipped, by guest and reason.
+    """
+
+    folder: Path
+    guests: tuple[str, ...]
+    failures: tuple[Failure, ...]
+    bad_rows: dict[str, dict[str, int]]
+
+
+def run(
+    traces: Sequence[GuestTrace],
+    profiles: Sequence[Profile],
+    options: Options,
+    out: Path,
+    *,
+    overwrite: bool = False,
+    jobs: int = 1,
+    watch: Watcher | None = None,
+    failed_before: Sequence[Failure] = (),
+) -> RunResult:
+    """Replay traces under profiles and write the result tables.
+
+    Args:
+        traces: one a guest.
+        profiles: all of them for every guest.
+        options: how to replay.
+        out: folder for the results; must not exist, be empty, or be an older run with `overwrite`.
+        overwrite: whether an older run may be replaced.
+        jobs: guests replayed side by side.
+        watch: hears of rows replayed, from several threads.
+        failed_before: guests whose traces could not even be opened.
+
+    Raises:
+        OutputError: the output folder cannot be written.
+        TraceError: no guest could be replayed; the first one's error.
+    """
+    check_output(out, overwrite=overwrite)
+    with _work_folder(out) as work:
+        guests, failures, bad_rows = _replay_all(traces, profiles, options, work, jobs, watch)
+        failures = [*failed_before, *failures]
+        if not guests:
+            raise failures[0].error
+        replayed = [trace for trace in traces if trace.name in guests]
+        write_run_file(work, _describe(replayed, profiles, options, failures, bad_rows))
+        render(work)
+        _move(work, out)
+    return RunResult(out, tuple(guests), tuple(failures), bad_rows)
+
+
+def check_output(out: Path, *, overwrite: bool) -> None:
+    """Refuse an output folder that cannot be written or holds something else.
+
+    Raises:
+        OutputError: with what to do.
+    """
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"{out}: is a file; give a folder with --out")
+    if out.is_dir() and any(out.iterdir()):
+        if not (out / RUN_FILE).exists():
+            raise OutputError(
+                f"{out}: holds files that are no run of eptreplay; give another folder with --out"
+            )
+        if not overwrite:
+            raise OutputError(
+                f"{out}: holds an older run; give another folder with --out, or --overwrite to replace it"
+            )
+    parent = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise OutputError(
+            f"{out}: cannot be written (no permission for {parent}); give another folder with --out"
+        )
+
+
+class _work_folder:  # noqa: N801 - a context manager reads as a function
+    """A temporary folder beside the output folder; gone in the end."""
+
+    def __init__(self, out: Path) -> None:
+        self._parent = out.absolute().parent
+        self._name = out.name
+        self._folder: Path | None = None
+
+    def __enter__(self) -> Path:
+        try:
+            self._parent.mkdir(parents=True, exist_ok=True)
+            self._folder = Path(tempfile.mkdtemp(prefix=f".{self._name}.", dir=self._parent))
+            (self._folder / TABLES_FOLDER).mkdir()
+            self._folder.chmod(0o777 & ~_umask())
+        except OSError as error:
+            raise OutputError(
+                f"{self._parent / self._name}: cannot be written ({error.strerror}); give another folder with --out"
+            ) from error
+        return self._folder
+
+    def __exit__(self, *_: object) -> None:
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _umask() -> int:
+    """Return the process's file mode creation mask."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _move(work: Path, out: Path) -> None:
+    """Put a finished work folder in the place of the output folder."""
+    for file in sorted(work.rglob("*")):
+        if file.is_file():
+            with file.open("rb") as handle:
+                os.fsync(handle.fileno())
+    if out.exists():
+        shutil.rmtree(out)
+    work.rename(out)
+
+
+def _replay_all(
+    traces: Sequence[GuestTrace],
+    profiles: Sequence[Profile],
+    options: Options,
+    work: Path,
+    jobs: int,
+    watch: Watcher | None,
+) -> tuple[list[str], list[Failure], dict[str, dict[str, int]]]:
+    """Replay every guest and write its rows, in the order of the guests."""
+    names = [profile.name for profile in profiles]
+    writers = {table.name: TableWriter(work / TABLES_FOLDER, table) for table in TABLES}
+    guests: list[str] = []
+    failures: list[Failure] = []
+    bad_rows: dict[str, dict[str, int]] = {}
+    try:
+        for trace, future, skipped in _in_order(traces, profiles, options, jobs, watch):
+            try:
+                result = future.result()
+            except TraceError as error:
+                failures.append(Failure(trace.name, error))
+                continue
+            for name, columns in tables(result, names).items():
+                writers[name].write(columns)
+            guests.append(trace.name)
+            if skipped.total:
+                bad_rows[trace.name] = dict(skipped.counts)
+    finally:
+        for writer in writers.values():
+            writer.close()
+    return guests, failures, bad_rows
+
+
+def _in_order(
+    traces: Sequence[GuestTrace],
+    profiles: Sequence[Profile],
+    options: Options,
+    jobs: int,
+    watch: Watcher | None,
+) -> Iterator[tuple[GuestTrace, Future[GuestResult], BadRows]]:
+    """Start the replay of every guest and yield them in order."""
+    with ThreadPoolExecutor(max(1, jobs), thread_name_prefix="guest") as executor:
+        started = []
+        for trace in traces:
+            skipped = BadRows()
+            future = executor.submit(replay_trace, trace, profiles, options, watch=watch, bad_rows=skipped)
+            started.append((trace, future, skipped))
+        try:
+            while started:
+                yield started.pop(0)
+        finally:
+            executor.shutdown(cancel_futures=True)
+
+
+def _describe(
+    traces: Sequence[GuestTrace],
+    profiles: Sequence[Profile],
+    options: Options,
+    failures: Sequence[Failure],
+    bad_rows: dict[str, dict[str, int]],
+) -> dict[str, Any]:
+    """Return what was replayed, and how, for run.json."""
+    return {
+        "eptreplay": __version__,
+        "options": {
+            "policy": str(options.policy),
+            "every": None if options.every is None else str(options.every),
+            "intervals": options.intervals,
+            "page_accesses": options.page_accesses,
+            "on_bad_rows": options.on_bad_rows,
+        },
+        "guests": [_describe_guest(trace, bad_rows.get(trace.name, {})) for trace in traces],
+        "failed": [{"guest": failure.guest, "error": str(failure.error)} for failure in failures],
+        "profiles": [
+            {
+                "name": profile.name,
+                "slug": slug(profile.name),
+                "title": profile.title,
+                "vendor": profile.vendor,
+                "entries": profile.pmap_type.name,
+                "flags": [flag.name for flag in profile.pmap_flags],
+                "assumptions": list(profile.assumptions),
+            }
+            for profile in profiles
+        ],
+    }
+
+
+def _describe_guest(trace: GuestTrace, bad_rows: dict[str, int]) -> dict[str, Any]:
+    """Return what there is to say of a guest's trace."""
+    known = ("kind", "workload", "kernel", "capture", "rows_are")
+    return {
+        "name": trace.name,
+        "slug": slug(trace.name),
+        "files": [path.name for path in trace.files],
+        "rows": trace.rows,
+        "vcpus": trace.vcpus,
+        "time_unit": trace.time_unit,
+        "memory_pages": trace.ram_pages,
+        "segments": [{"gpa": s.gpa, "bytes": s.bytes, "kind": s.kind} for s in trace.segments],
+        "about": {key: trace.metadata[key] for key in known if key in trace.metadata},
+        "bad_rows": bad_rows,
+    }

@@ -1,0 +1,187 @@
+"""The command line: thin commands over the library; options that several commands share are declared once."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from eptreplay import __version__
+from eptreplay.errors import EptReplayError, Exit
+
+app = typer.Typer(
+    name="eptreplay",
+    help="Replay guest memory traces through an exact model of FreeBSD's nested page tables.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+profiles_app = typer.Typer(help="List, explain and decode CPU feature profiles.", no_args_is_help=True)
+app.add_typer(profiles_app, name="profiles")
+
+Traces = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="TRACE...", help="Parquet files, folders (also with guest=NAME/ inside) or globs."
+    ),
+]
+ProfileSpecs = Annotated[
+    list[str],
+    typer.Option(
+        "--profile",
+        "-p",
+        metavar="NAME[:KEY=on|off,...]",
+        help="CPU feature profile, as in haswell or haswell:superpages=off,ad=off; may be given several times.",
+    ),
+]
+OnBadRows = Annotated[
+    Literal["fail", "skip"],
+    typer.Option(
+        help="What to do at a row that breaks a rule: end with an error, or leave it out and count it."
+    ),
+]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"eptreplay {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[  # noqa: ARG001 - the callback acts on it
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """Replay guest memory traces through an exact model of FreeBSD's nested page tables."""
+
+
+@app.command(
+    epilog="Example:  eptreplay replay traces/*.parquet -p haswell -p nehalem -p zen2 --out reports/run"
+)
+def replay(
+    traces: Traces,
+    profile: ProfileSpecs = ["ept-ad", "ept-emul", "x86"],  # noqa: B006 - typer copies it
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the tables and pages.")] = Path(
+        "reports/run"
+    ),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an older run in DIR.")] = False,
+    policy: Annotated[
+        Literal["plain", "age", "harvest"],
+        typer.Option(
+            help="What the host does at every sweep: nothing, age all pages, or collect dirty pages."
+        ),
+    ] = "plain",
+    every: Annotated[
+        str, typer.Option(metavar="N|TIME", help="Distance between sweeps: rows (1M) or trace time (10ms).")
+    ] = "1M",
+    intervals: Annotated[
+        int, typer.Option(min=1, max=1 << 20, help="Intervals of equal trace time in the tables.")
+    ] = 256,
+    page_accesses: Annotated[
+        bool, typer.Option(help="Count the accesses of every page exactly (costs time).")
+    ] = True,
+    on_bad_rows: OnBadRows = "fail",
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=0, help="Guests replayed side by side; 0: one a CPU.")
+    ] = 0,
+) -> None:
+    """Replay traces under one or several CPU profiles and write tables and pages."""
+    from eptreplay import commands  # noqa: PLC0415 - help must not wait for numba and polars
+
+    request = commands.ReplayRequest(
+        traces=traces,
+        profiles=profile,
+        out=out,
+        overwrite=overwrite,
+        policy=policy,
+        every=every,
+        intervals=intervals,
+        page_accesses=page_accesses,
+        on_bad_rows=on_bad_rows,
+        jobs=jobs,
+    )
+    raise typer.Exit(commands.replay(request))
+
+
+@app.command(epilog="Example:  eptreplay conform vectors/    eptreplay conform golden/ --traces traces/")
+def conform(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of vectors or golden replays.")],
+    traces: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of the traces that golden replays name.")
+    ] = None,
+    sequence: Annotated[
+        list[int] | None,
+        typer.Option(help="Replay only this sequence of vectors; may be given several times."),
+    ] = None,
+) -> None:
+    """Replay what a real FreeBSD kernel did and compare every answer; exit code 1 on any difference."""
+    from eptreplay import commands  # noqa: PLC0415
+
+    raise typer.Exit(commands.conform(folder, traces, frozenset(sequence) if sequence else None))
+
+
+@app.command(epilog="Example:  eptreplay check traces/*.parquet")
+def check(traces: Traces, on_bad_rows: OnBadRows = "fail") -> None:
+    """Read every row of traces, check it against every rule, and say what is in them."""
+    from eptreplay import commands  # noqa: PLC0415
+
+    raise typer.Exit(commands.check(traces, on_bad_rows))
+
+
+@app.command(epilog="Example:  eptreplay report reports/run")
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder that 'replay --out' wrote.")],
+) -> None:
+    """Render the pages of a run again, from its tables alone."""
+    from eptreplay import commands  # noqa: PLC0415
+
+    raise typer.Exit(commands.report(run))
+
+
+@profiles_app.command("list")
+def profiles_list() -> None:
+    """List all profiles: what bhyve would make of each CPU, and how sure the facts are."""
+    from eptreplay import commands  # noqa: PLC0415
+
+    commands.profiles_list()
+
+
+@profiles_app.command("show", epilog="Example:  eptreplay profiles show haswell:ad=off")
+def profiles_show(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Profile, with or without overrides.")],
+) -> None:
+    """Explain one profile: every fact with its source, and what follows for the page tables."""
+    from eptreplay import commands  # noqa: PLC0415
+
+    raise typer.Exit(commands.profiles_show(name))
+
+
+@profiles_app.command("from-msr", epilog="Example:  eptreplay profiles from-msr 0xf0106334141")
+def profiles_from_msr(
+    value: Annotated[
+        str, typer.Argument(metavar="VALUE", help="IA32_VMX_EPT_VPID_CAP (MSR 48CH), hexadecimal.")
+    ],
+) -> None:
+    """Decode a real machine's IA32_VMX_EPT_VPID_CAP and say what bhyve would make of it."""
+    from eptreplay import commands  # noqa: PLC0415
+
+    raise typer.Exit(commands.profiles_from_msr(value))
+
+
+def main() -> None:
+    """Run the command line; errors that eptreplay raises on purpose become one line and an exit code."""
+    try:
+        app()
+    except EptReplayError as error:
+        sys.stderr.write(f"eptreplay: {error}\n")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.stderr.write("eptreplay: interrupted; nothing was written\n")
+        sys.exit(Exit.INTERRUPTED)

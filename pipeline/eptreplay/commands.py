@@ -1,0 +1,274 @@
+"""What the commands do, said to a person: progress, results and errors as text."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from eptreplay import profiles as cpu
+from eptreplay.errors import Exit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+    from types import TracebackType
+    from typing import Literal, Self
+
+    from eptreplay.batch import Failure, RunResult
+    from eptreplay.conform import Mismatch
+    from eptreplay.ingest.dataset import BadGuest, GuestTrace
+    from eptreplay.ingest.rows import BadRows, OnBadRows
+
+
+def say(text: str = "") -> None:
+    """Write a line to standard output."""
+    sys.stdout.write(text + "\n")
+
+
+def note(text: str) -> None:
+    """Write a line to standard error."""
+    sys.stderr.write(f"eptreplay: {text}\n")
+
+
+class ProgressBar:
+    """Rows (or operations) done, a second, and what is left; silent unless standard error is a terminal."""
+
+    def __init__(self, total: int | None, unit: str, title: str = "") -> None:
+        self._bar = tqdm(
+            total=total,
+            desc=title or None,
+            unit=f" {unit}",
+            unit_scale=True,
+            disable=None,
+            dynamic_ncols=True,
+            leave=False,
+        )
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.close()
+
+    def advance(self, count: int) -> None:
+        """Take note of `count` more; may be called from any thread."""
+        with self._lock:
+            self._bar.update(count)
+
+    def name(self, title: str) -> None:
+        """Say what is being done."""
+        with self._lock:
+            self._bar.set_description(title, refresh=False)
+
+
+# ---- replay ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayRequest:
+    """The options of `replay`, as given."""
+
+    traces: Sequence[str]
+    profiles: Sequence[str]
+    out: Path
+    overwrite: bool
+    policy: Literal["plain", "age", "harvest"]
+    every: str
+    intervals: int
+    page_accesses: bool
+    on_bad_rows: OnBadRows
+    jobs: int
+
+
+def replay(request: ReplayRequest) -> int:
+    """Carry out `replay` and return the exit code."""
+    profiles = [cpu.resolve(spec) for spec in request.profiles]
+    _refuse_twice([profile.name for profile in profiles])
+    from eptreplay import batch  # noqa: PLC0415 - an unknown profile is told without waiting for numba
+    from eptreplay.guest import Options, Policy  # noqa: PLC0415
+    from eptreplay.units import parse_every  # noqa: PLC0415
+
+    options = Options(
+        policy=Policy(request.policy),
+        every=parse_every(request.every),
+        intervals=request.intervals,
+        page_accesses=request.page_accesses,
+        on_bad_rows=request.on_bad_rows,
+    )
+    batch.check_output(request.out, overwrite=request.overwrite)
+    traces, failed = _open(request.traces)
+    _compile_once()
+    with ProgressBar(sum(trace.rows for trace in traces), "rows", "replaying") as bar:
+        result = batch.run(
+            traces,
+            profiles,
+            options,
+            request.out,
+            overwrite=request.overwrite,
+            jobs=request.jobs or os.cpu_count() or 1,
+            watch=bar.advance,
+            failed_before=failed,
+        )
+    _tell_result(result)
+    return Exit.SOME_FAILED if result.failures else Exit.GOOD
+
+
+def _refuse_twice(names: Sequence[str]) -> None:
+    """Refuse a profile that is given twice."""
+    from eptreplay.errors import UsageError  # noqa: PLC0415
+
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"profile '{name}' is given twice; leave one out")
+
+
+def _open(specs: Sequence[str]) -> tuple[tuple[GuestTrace, ...], list[Failure]]:
+    """Open all traces; one that cannot be opened does not keep the others from being replayed."""
+    from eptreplay.batch import Failure  # noqa: PLC0415
+    from eptreplay.ingest.dataset import find_traces  # noqa: PLC0415
+
+    bad: list[BadGuest] = []
+    traces = find_traces(specs, bad=bad)
+    if not traces:
+        raise bad[0].error
+    return traces, [Failure(guest.name, guest.error) for guest in bad]
+
+
+def _compile_once() -> None:
+    """Compile the model if it has not been on this machine, and say so."""
+    from eptreplay import guest  # noqa: PLC0415
+
+    if not guest.is_compiled():
+        note("compiling the model: once on this machine, about half a minute ...")
+        guest.warm_up()
+
+
+def _tell_result(result: RunResult) -> None:
+    """Say what failed, what was left out, and where the results are."""
+    for failure in result.failures:
+        note(f"guest '{failure.guest}' failed: {failure.error}")
+    for guest, reasons in result.bad_rows.items():
+        counts = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
+        note(f"guest '{guest}': rows left out: {counts}")
+    guests = len(result.guests)
+    say(f"{guests} guest{'s' if guests != 1 else ''} replayed; tables in {result.folder / 'tables'}")
+    say(f"open {result.folder / 'index.html'}")
+
+
+# ---- conform -----------------------------------------------------------------------------------
+
+
+def conform(folder: Path, traces: Path | None, only: frozenset[int] | None) -> int:
+    """Carry out `conform` and return the exit code."""
+    from eptreplay import conform as conformance  # noqa: PLC0415
+
+    with ProgressBar(None, "operations") as bar:
+
+        def watch(name: str, count: int) -> None:
+            bar.name(name)
+            bar.advance(count)
+
+        report = conformance.check(folder, traces, only=only, watch=watch)
+    for mismatch in report.first:
+        _tell_mismatch(mismatch)
+    say(f"sequences  {report.sequences:,}")
+    say(f"operations {report.operations:,}")
+    say(f"compared   {report.values:,} values")
+    say(f"mismatches {report.mismatches:,}")
+    return Exit.DIFFERENCES if report.mismatches else Exit.GOOD
+
+
+def _tell_mismatch(mismatch: Mismatch) -> None:
+    """Say where a sequence first differs."""
+    say(f"{mismatch.where}: {mismatch.step}")
+    for word, value in (("expected", mismatch.expected), ("found", mismatch.found)):
+        say(f"  {mismatch.name} {word:8} {value} ({value & (1 << 64) - 1:#x})")
+    for line in mismatch.detail:
+        say(f"  {line}")
+
+
+# ---- check -------------------------------------------------------------------------------------
+
+
+def check(specs: Sequence[str], on_bad_rows: OnBadRows) -> int:
+    """Carry out `check` and return the exit code."""
+    from eptreplay.errors import TraceError  # noqa: PLC0415
+    from eptreplay.ingest.reader import read_batches  # noqa: PLC0415
+    from eptreplay.ingest.rows import BadRows  # noqa: PLC0415
+
+    traces, failed = _open(specs)
+    errors = [failure.error for failure in failed]
+    left_out = 0
+    with ProgressBar(sum(trace.rows for trace in traces), "rows", "checking") as bar:
+        for trace in traces:
+            skipped = BadRows()
+            try:
+                for batch in read_batches(trace, vcpu=True, on_bad_rows=on_bad_rows, bad_rows=skipped):
+                    bar.advance(batch.rows)
+            except TraceError as error:
+                errors.append(error)
+                continue
+            left_out += skipped.total
+            _tell_trace(trace, skipped)
+    for error in errors:
+        note(str(error))
+    return Exit.BAD_INPUT if errors else Exit.DIFFERENCES if left_out else Exit.GOOD
+
+
+def _tell_trace(trace: GuestTrace, skipped: BadRows) -> None:
+    """Say what is in a trace."""
+    from eptreplay.units import binary_size  # noqa: PLC0415
+
+    say(f"{trace.name}: {trace.rows:,} rows in {len(trace.row_groups)} row groups, {trace.vcpus} vCPUs")
+    say(
+        f"  memory {binary_size(trace.ram_pages * 4096)} in {len(trace.ram_ranges())} ranges; time in {trace.time_unit}"
+    )
+    for reason, count in skipped.counts.items():
+        say(f"  {count:,} bad rows: {reason}; the first: {skipped.first[reason]}")
+
+
+# ---- report ------------------------------------------------------------------------------------
+
+
+def report(run: Path) -> int:
+    """Carry out `report` and return the exit code."""
+    from eptreplay.report.html import render  # noqa: PLC0415
+
+    render(run)
+    say(f"open {run / 'index.html'}")
+    return Exit.GOOD
+
+
+# ---- profiles ----------------------------------------------------------------------------------
+
+
+def profiles_list() -> None:
+    """Carry out `profiles list`."""
+    rows = [cpu.OVERVIEW_HEADER, *cpu.overview_rows()]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(cpu.OVERVIEW_HEADER))]
+    for row in rows:
+        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def profiles_show(name: str) -> int:
+    """Carry out `profiles show` and return the exit code."""
+    profile = cpu.resolve(name, even_refused=True)
+    for line in cpu.describe(profile):
+        say(line)
+    return Exit.BAD_INPUT if cpu.refusals(profile) else Exit.GOOD
+
+
+def profiles_from_msr(value: str) -> int:
+    """Carry out `profiles from-msr` and return the exit code."""
+    decoded = cpu.from_ept_vpid_cap(cpu.parse_ept_vpid_cap(value))
+    for line in cpu.describe_ept_vpid_cap(decoded):
+        say(line)
+    return Exit.BAD_INPUT if decoded.refusals else Exit.GOOD

@@ -1,0 +1,122 @@
+"""Writing and reading the tables of a run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from eptreplay.errors import OutputError, UsageError
+from eptreplay.report.tables import TABLES, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+TYPES: Mapping[str, pa.DataType] = {
+    "string": pa.string(),
+    "int64": pa.int64(),
+    "uint64": pa.uint64(),
+    "bool": pa.bool_(),
+}
+RUN_FILE = "run.json"
+TABLES_FOLDER = "tables"
+
+# Characters with which a spreadsheet takes a cell for a formula (OWASP, CSV injection).
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+SLUG_LENGTH = 48
+
+
+def arrow_schema(table: Table) -> pa.Schema:
+    """Return the Arrow schema of a table."""
+    return pa.schema([(column.name, TYPES[column.type]) for column in table.columns])
+
+
+class TableWriter:
+    """Writes one table as Parquet and CSV, a guest at a time, so that memory does not grow with the guests."""
+
+    def __init__(self, folder: Path, table: Table) -> None:
+        self._schema = arrow_schema(table)
+        self._parquet = pq.ParquetWriter(folder / f"{table.name}.parquet", self._schema, compression="zstd")
+        self._csv = (folder / f"{table.name}.csv").open("wb")
+        self._csv.write((",".join(table.names()) + "\n").encode())
+
+    def write(self, columns: Mapping[str, Any]) -> None:
+        """Append rows, given as columns."""
+        arrow = pa.table(
+            {name: pa.array(columns[name], self._schema.field(name).type) for name in self._schema.names}
+        )
+        self._parquet.write_table(arrow)
+        frame = pl.from_arrow(arrow)
+        if not isinstance(frame, pl.DataFrame):  # what polars' types allow, a table never is
+            raise TypeError(type(frame))
+        neutral = frame.with_columns(
+            _neutral(name) for name, kind in frame.schema.items() if kind == pl.String
+        )
+        neutral.write_csv(self._csv, include_header=False)
+
+    def close(self) -> None:
+        """Finish both files."""
+        self._parquet.close()
+        self._csv.close()
+
+
+def _neutral(name: str) -> pl.Expr:
+    """Return a text column in which no cell is a formula."""
+    column = pl.col(name)
+    formula = pl.any_horizontal(column.str.starts_with(start) for start in FORMULA_STARTS)
+    return pl.when(formula).then(pl.concat_str(pl.lit("'"), column)).otherwise(column).alias(name)
+
+
+def slug(name: str) -> str:
+    """Return a file name for a guest or profile: what is harmless of its name, and a digest of all of it."""
+    harmless = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:SLUG_LENGTH]
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{harmless}-{digest}" if harmless else digest
+
+
+def write_run_file(folder: Path, run: Mapping[str, Any]) -> None:
+    """Write what was replayed, and how, as JSON."""
+    text = json.dumps(run, indent=1, ensure_ascii=False, sort_keys=True)
+    (folder / RUN_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def read_run_file(folder: Path) -> dict[str, Any]:
+    """Return what was replayed, and how.
+
+    Raises:
+        UsageError: the folder is not one that `eptreplay replay` wrote.
+    """
+    try:
+        run: dict[str, Any] = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"{folder}: no run of eptreplay ({RUN_FILE}: {error}); give the folder that 'replay --out' wrote"
+        ) from error
+    return run
+
+
+def read_table(folder: Path, table: Table) -> pl.DataFrame:
+    """Return a table of a run.
+
+    Raises:
+        OutputError: the file is missing or damaged.
+    """
+    path = folder / TABLES_FOLDER / f"{table.name}.parquet"
+    try:
+        frame = pl.from_arrow(pq.read_table(path, schema=arrow_schema(table)))
+    except (OSError, pa.ArrowException) as error:
+        raise OutputError(f"{path}: cannot be read ({error}); replay again") from error
+    if not isinstance(frame, pl.DataFrame):  # what polars' types allow, a table never is
+        raise TypeError(type(frame))
+    return frame
+
+
+def table_names() -> list[str]:
+    """Return the names of all tables."""
+    return [table.name for table in TABLES]

@@ -1,0 +1,241 @@
+"""The result tables: what columns each has, in what order, of what type and unit, and what they mean.
+
+This is the one definition: tables are written with exactly these columns, and docs/tables.md is made from it.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal, NamedTuple
+
+Type = Literal["string", "int64", "uint64", "bool"]
+
+
+class Column(NamedTuple):
+    """One column: its name, type, unit (empty for none) and meaning."""
+
+    name: str
+    type: Type
+    unit: str
+    meaning: str
+
+
+class Table(NamedTuple):
+    """One table: its name, what a row is, and its columns in order."""
+
+    name: str
+    row: str
+    columns: tuple[Column, ...]
+
+    def names(self) -> list[str]:
+        """Return the names of the columns in order."""
+        return [column.name for column in self.columns]
+
+
+_GUEST = Column("guest", "string", "", "name of the guest")
+_PROFILE = Column("profile", "string", "", "CPU feature profile, with its overrides")
+
+COUNTERS: Final = (
+    Column("rows", "int64", "rows", "rows of the trace"),
+    Column("reads", "int64", "accesses", "reads of memory"),
+    Column("writes", "int64", "accesses", "writes to memory"),
+    Column("fetches", "int64", "accesses", "instruction fetches from memory"),
+    Column(
+        "unbacked", "int64", "rows", "rows whose page is not memory (MMIO, ROM, holes); counted nowhere else"
+    ),
+    Column("hit_r", "int64", "accesses", "reads that stayed in the guest"),
+    Column("hit_w", "int64", "accesses", "writes that stayed in the guest"),
+    Column("hit_x", "int64", "accesses", "fetches that stayed in the guest"),
+    Column(
+        "ad_emulated_r",
+        "int64",
+        "exits",
+        "reads that left the guest and were settled by setting an emulated accessed bit",
+    ),
+    Column(
+        "ad_emulated_w",
+        "int64",
+        "exits",
+        "writes that left the guest and were settled by setting an emulated dirty bit",
+    ),
+    Column("vm_faults_r", "int64", "exits", "reads that left the guest and went to vm_fault"),
+    Column("vm_faults_w", "int64", "exits", "writes that left the guest and went to vm_fault"),
+    Column("vm_faults_x", "int64", "exits", "fetches that left the guest and went to vm_fault"),
+    Column("traps", "int64", "exits", "accesses that the page walker refused: the sum of the five above"),
+    Column("pages_allocated", "int64", "pages", "4 KB pages of host memory given to the guest"),
+    Column(
+        "promotions",
+        "int64",
+        "superpages",
+        "512 4 KB mappings replaced by one of 2 MB (vm.pmap.pde.promotions)",
+    ),
+    Column("demotions", "int64", "superpages", "2 MB mappings split into 512 (vm.pmap.pde.demotions)"),
+    Column("p_failures", "int64", "attempts", "promotions tried in vain (vm.pmap.pde.p_failures)"),
+    Column("mappings", "int64", "superpages", "2 MB mappings made directly (vm.pmap.pde.mappings)"),
+    Column(
+        "resident",
+        "int64",
+        "pages",
+        "pm_stats.resident_count: 4 KB pages mapped, page-table pages included but the root; a level",
+    ),
+    Column("wired", "int64", "pages", "pm_stats.wired_count: pages mapped wired; a level"),
+    Column(
+        "eptgen",
+        "int64",
+        "invalidations",
+        "pm_eptgen: invalidations of the nested page tables; 0 for x86-format tables",
+    ),
+    Column(
+        "ipis",
+        "int64",
+        "IPIs",
+        "interprocessor interrupts to CPUs that run the guest, for nested page tables",
+    ),
+    Column("x86_ipis", "int64", "IPIs", "the same for TLB shootdowns of x86-format tables"),
+    Column("inv_page", "int64", "calls", "pmap_invalidate_page"),
+    Column("inv_range", "int64", "calls", "pmap_invalidate_range"),
+    Column("inv_all", "int64", "calls", "pmap_invalidate_all"),
+    Column("dirty_calls", "int64", "calls", "vm_page_dirty"),
+    Column("sweeps", "int64", "sweeps", "aging or harvest sweeps over all pages"),
+    Column("ts_referenced", "int64", "references", "what pmap_ts_referenced found in aging sweeps"),
+    Column("dirty_last_harvest", "int64", "pages", "pages found dirty by the last harvest sweep; a level"),
+    Column(
+        "dirty_all_harvests", "int64", "pages", "pages found dirty by harvest sweeps, summed over the sweeps"
+    ),
+)
+
+SUMMARY: Final = Table(
+    "summary",
+    "a guest under a profile, at the end of its trace",
+    (
+        _GUEST,
+        _PROFILE,
+        Column("vcpus", "int64", "vCPUs", "virtual CPUs of the guest"),
+        Column("memory_bytes", "int64", "B", "memory of the guest: all segments of kind ram"),
+        Column("first_time", "int64", "time unit of the trace", "time of the first row; null if unknown"),
+        Column("last_time", "int64", "time unit of the trace", "time of the last row; null if unknown"),
+        *COUNTERS,
+        Column(
+            "pages_touched",
+            "int64",
+            "pages",
+            "distinct 4 KB guest pages the trace touched (the truth, whatever a CPU records)",
+        ),
+        Column("pages_written", "int64", "pages", "distinct 4 KB guest pages the trace wrote (the truth)"),
+        Column("superpage_pages", "int64", "pages", "touched 4 KB pages mapped by a superpage at the end"),
+        Column("state_sum", "uint64", "", "checksum of all leaf entries at the end, see docs/conformance.md"),
+    ),
+)
+
+INTERVALS: Final = Table(
+    "intervals",
+    "an interval of a guest's trace under a profile; counters are what the interval added, levels are at its end",
+    (
+        _GUEST,
+        _PROFILE,
+        Column("interval", "int64", "", "number of the interval, from 0"),
+        Column(
+            "start_time",
+            "int64",
+            "time unit of the trace",
+            "where the interval begins; null where intervals are cut by rows",
+        ),
+        Column(
+            "end_time",
+            "int64",
+            "time unit of the trace",
+            "where it ends, exclusive but for the last; null likewise",
+        ),
+        *COUNTERS,
+        Column(
+            "pages_touched", "int64", "pages", "distinct 4 KB guest pages touched in the interval (the truth)"
+        ),
+        Column(
+            "pages_written", "int64", "pages", "distinct 4 KB guest pages written in the interval (the truth)"
+        ),
+    ),
+)
+
+FAULTS: Final = Table(
+    "faults",
+    "a kind and cause of exits of a guest under a profile; combinations that never occurred are left out",
+    (
+        _GUEST,
+        _PROFILE,
+        Column("kind", "string", "", "what the guest did: read, write or fetch"),
+        Column(
+            "cause",
+            "string",
+            "",
+            "accessed, dirty: an emulated bit was clear; first_use: the page was never used; unmapped: in memory, but its "
+            "mapping was removed; write_protected, superpage_protected: mapped, but not for this kind of access",
+        ),
+        Column("resolution", "string", "", "ad_emulation or vm_fault"),
+        Column("count", "int64", "exits", "how often"),
+    ),
+)
+
+PAGES: Final = Table(
+    "pages",
+    "a guest page the trace touched, under a profile",
+    (
+        _GUEST,
+        _PROFILE,
+        Column("gpa", "uint64", "B", "guest-physical address of the page"),
+        Column("first_row", "int64", "row", "row of the trace that touched it first, from 0"),
+        Column("first_interval", "int64", "interval", "interval of that row"),
+        Column("last_interval", "int64", "interval", "interval of the last touch"),
+        Column(
+            "last_write_interval", "int64", "interval", "interval of the last write; null if never written"
+        ),
+        Column("reads", "int64", "accesses", "reads; null if accesses were not counted by page"),
+        Column("writes", "int64", "accesses", "writes; null likewise"),
+        Column("fetches", "int64", "accesses", "instruction fetches; null likewise"),
+        Column("mapped", "bool", "", "whether the guest's tables map it at the end"),
+        Column("superpage", "bool", "", "whether a 2 MB entry does"),
+        Column(
+            "accessed",
+            "bool",
+            "",
+            "whether the host sees it as used at the end: an accessed bit, or the page's own flag",
+        ),
+        Column(
+            "dirty",
+            "bool",
+            "",
+            "whether the host sees it as written at the end: a dirty bit, or the page's own field",
+        ),
+    ),
+)
+
+TABLES: Final = (SUMMARY, INTERVALS, FAULTS, PAGES)
+"""All tables, in the order they are documented."""
+
+GAUGES: Final = frozenset({"resident", "wired", "dirty_last_harvest"})
+"""Counters that are a level at a moment, not a number of events."""
+
+
+def documentation() -> str:
+    """Return docs/tables.md: every table and column with type, unit and meaning."""
+    lines = [
+        "# Result tables",
+        "",
+        "A run writes each table twice, with the same columns and rows: `tables/NAME.parquet` for programs,",
+        "`tables/NAME.csv` for spreadsheets (UTF-8, no index column; text that a spreadsheet would run as a",
+        "formula begins with an apostrophe). Reports are made from these tables alone.",
+        "",
+        "Counters are 64-bit. Times are in the unit of the trace, which `run.json` names for every guest.",
+    ]
+    for table in TABLES:
+        lines += [
+            "",
+            f"## {table.name}",
+            "",
+            f"A row is {table.row}.",
+            "",
+            "| column | type | unit | meaning |",
+            "|---|---|---|---|",
+        ]
+        lines += [
+            f"| `{name}` | {kind} | {unit} | {meaning} |" for name, kind, unit, meaning in table.columns
+        ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,120 @@
+"""From what a replay found to the rows of the result tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from eptreplay.guest import CAUSES, EMULATED_CAUSES, KINDS
+from eptreplay.model import replay as kernels
+from eptreplay.report.tables import COUNTERS, GAUGES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from eptreplay.guest import GuestResult, Snapshot
+
+Columns = dict[str, Any]
+COUNTER_NAMES = tuple(column.name for column in COUNTERS)
+PAGE_BYTES = 4096
+
+
+def tables(result: GuestResult, profiles: Sequence[str]) -> dict[str, Columns]:
+    """Return the rows of every table for one guest, as columns by table name.
+
+    Args:
+        result: what the replay found.
+        profiles: names of the profiles, in the order of the replay.
+    """
+    return {
+        "summary": _summary(result, profiles),
+        "intervals": _intervals(result, profiles),
+        "faults": _faults(result, profiles),
+        "pages": _pages(result, profiles),
+    }
+
+
+def _summary(result: GuestResult, profiles: Sequence[str]) -> Columns:
+    final = result.snapshots[-1].counters
+    every = len(profiles)
+    trace = result.trace
+    columns: Columns = {
+        "guest": [trace.name] * every,
+        "profile": list(profiles),
+        "vcpus": [trace.vcpus] * every,
+        "memory_bytes": [trace.ram_pages * PAGE_BYTES] * every,
+        "first_time": [trace.row_groups[0].time_min] * every,
+        "last_time": [trace.row_groups[-1].time_max] * every,
+        "pages_touched": [len(result.page)] * every,
+        "pages_written": [int(np.count_nonzero(result.touches.last_write))] * every,
+        "superpage_pages": [int(np.count_nonzero(seen & kernels.SEEN_SUPERPAGE)) for seen in result.seen],
+        "state_sum": result.state_sums,
+    }
+    return columns | {name: [counters[name] for counters in final] for name in COUNTER_NAMES}
+
+
+def _intervals(result: GuestResult, profiles: Sequence[str]) -> Columns:
+    snapshots = result.snapshots
+    times = [snapshot.time for snapshot in snapshots]
+    columns: Columns = {
+        "guest": [result.trace.name] * (len(snapshots) * len(profiles)),
+        "profile": [name for name in profiles for _ in snapshots],
+        "interval": list(range(len(snapshots))) * len(profiles),
+        "start_time": [result.interval_start, *times[:-1]] * len(profiles),
+        "end_time": times * len(profiles),
+        "pages_touched": [snapshot.pages_touched for snapshot in snapshots] * len(profiles),
+        "pages_written": [snapshot.pages_written for snapshot in snapshots] * len(profiles),
+    }
+    for name in COUNTER_NAMES:
+        columns[name] = np.concatenate([_gained(snapshots, number, name) for number in range(len(profiles))])
+    return columns
+
+
+def _gained(snapshots: Sequence[Snapshot], number: int, name: str) -> NDArray[np.int64]:
+    """Return what a counter gained in every interval under one profile; a gauge keeps its value."""
+    values = np.array([snapshot.counters[number][name] for snapshot in snapshots], np.int64)
+    return values if name in GAUGES else np.diff(values, prepend=0)
+
+
+def _faults(result: GuestResult, profiles: Sequence[str]) -> Columns:
+    rows = [
+        (profiles[number], KINDS[kind], CAUSES[cause], int(result.faults[number, kind, cause]), cause)
+        for number, kind, cause in np.argwhere(result.faults)
+    ]
+    return {
+        "guest": [result.trace.name] * len(rows),
+        "profile": [row[0] for row in rows],
+        "kind": [row[1] for row in rows],
+        "cause": [row[2] for row in rows],
+        "resolution": ["ad_emulation" if row[4] < EMULATED_CAUSES else "vm_fault" for row in rows],
+        "count": [row[3] for row in rows],
+    }
+
+
+def _pages(result: GuestResult, profiles: Sequence[str]) -> Columns:
+    every = len(profiles)
+    touches = result.touches
+    ends = np.array([snapshot.rows for snapshot in result.snapshots])
+    first_row = touches.first_row.astype(np.int64) - 1
+    last_write = touches.last_write.astype(np.int64) - 1
+    accesses = result.page_accesses
+    seen = result.seen.reshape(-1)
+    columns: Columns = {
+        "guest": [result.trace.name] * (len(result.page) * every),
+        "profile": np.repeat(np.array(profiles, object), len(result.page)),
+        "gpa": np.tile(result.page.astype(np.uint64) * np.uint64(PAGE_BYTES), every),
+        "first_row": np.tile(first_row, every),
+        "first_interval": np.tile(np.searchsorted(ends, first_row, side="right"), every),
+        "last_interval": np.tile(touches.last_touch.astype(np.int64) - 1, every),
+        "last_write_interval": np.ma.masked_less(np.tile(last_write, every), 0),
+        "mapped": seen & kernels.SEEN_MAPPED != 0,
+        "superpage": seen & kernels.SEEN_SUPERPAGE != 0,
+        "accessed": seen & kernels.SEEN_ACCESSED != 0,
+        "dirty": seen & kernels.SEEN_DIRTY != 0,
+    }
+    for number, name in enumerate(("reads", "writes", "fetches")):
+        columns[name] = [None] * len(seen) if accesses is None else np.tile(accesses[:, number], every)
+    return columns
