@@ -218,8 +218,8 @@ def check(specs: Sequence[str], on_bad_rows: OnBadRows) -> int:
                 continue
             left_out += skipped.total
             _tell_trace(trace, skipped)
-    for error in errors:
-        note(str(error))
+    for found in errors:
+        note(str(found))
     return Exit.BAD_INPUT if errors else Exit.DIFFERENCES if left_out else Exit.GOOD
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -71,11 +72,8 @@ class Options:
     on_bad_rows: OnBadRows = "fail"
 
 
-class Watcher(Protocol):
-    """Hears how far a replay has come."""
-
-    def __call__(self, rows: int) -> None:
-        """Take note of `rows` more rows replayed."""
+Watcher = Callable[[int], None]
+"""Hears how many more rows were replayed."""
 
 
 @dataclass(slots=True)

@@ -20,9 +20,12 @@ from eptreplay.model.state import (
     PGA_REFERENCED,
     PGA_WRITEABLE,
     VPO_UNMANAGED,
+    Record,
+    Records,
     State,
     new_states,
     records,
+    single,
 )
 
 if TYPE_CHECKING:
@@ -133,7 +136,7 @@ def check_vectors(
 class _Rows(NamedTuple):
     """One sequence: arguments, results expected, and the slice of the ops file it stands in."""
 
-    arguments: Any
+    arguments: Records
     expected: Columns
     where: str
 
@@ -147,27 +150,24 @@ def _sequence_rows(vectors: _Vectors, sequence: dict[str, Any]) -> _Rows:
     return _Rows(arguments, expected, f"{vectors.folder.name}, sequence {sequence['seq']}")
 
 
-def _pool_sizes(arguments: Any, regions: NDArray[np.uint64]) -> tuple[int, int]:  # noqa: ANN401 - records
-    """Return bounds of the mappings and page-table pages that a sequence can need."""
-    length = np.maximum(arguments["n"].astype(np.uint64) << np.uint64(12), arguments["eva"] - arguments["va"])
-    length = np.where(
-        arguments["eva"] < arguments["va"], arguments["n"].astype(np.uint64) << np.uint64(12), length
-    )
-    first = arguments["va"] >> np.uint64(21)
-    spans = [np.unique(first + np.uint64(k)) for k in range(int((length >> np.uint64(21)).max(initial=np.uint64(0))) + 2)
-             if k < MOST_SUPERPAGES]  # fmt: skip
-    places = np.unique(
-        np.concatenate(
-            [*spans, (regions >> np.uint64(21)).ravel(), (regions >> np.uint64(21)).ravel() + np.uint64(1)]
-        )
-    )
-    pmaps = len(regions)
-    tables = pmaps * (3 * len(places) + 1)
-    return pmaps * len(places) * pte.NPTEPG, tables
+def _pool_sizes(arguments: Records, regions: NDArray[np.uint64]) -> tuple[int, int]:
+    """Return bounds of the mappings and page-table pages that a sequence can need.
+
+    Mappings are made at an operation's address and the run of pages from there, which no sequence can
+    make longer than all of its pages.
+    """
+    first = arguments["va"] >> pte.PDRSHIFT
+    reach = 1 + min(int(arguments["n"].max(initial=0)) // pte.NPTEPG, regions.shape[1])
+    reach = max(reach, regions.shape[1]) if _has_ranges(arguments) else reach
+    places = [first + np.uint64(k) for k in range(reach + 1)]
+    places += [(regions >> pte.PDRSHIFT).ravel() + np.uint64(k) for k in (0, 1)]
+    superpages = len(np.unique(np.concatenate(places)))
+    return len(regions) * superpages * pte.NPTEPG, len(regions) * (3 * superpages + 1)
 
 
-MOST_SUPERPAGES = 4096
-"""Ranges in vectors are not longer than this many superpages where they make mappings."""
+def _has_ranges(arguments: Records) -> bool:
+    """Return whether an operation maps the pages of a range of addresses."""
+    return bool(np.any(arguments["op"] == operations.Operation.ENTER_OBJECT))
 
 
 def _new_host(sequence: dict[str, Any], regions: NDArray[np.uint64], sizes: tuple[int, int]) -> State:
@@ -182,7 +182,7 @@ def _new_host(sequence: dict[str, Any], regions: NDArray[np.uint64], sizes: tupl
         quiet=np.zeros(0, np.uint8),
         pbase=sequence["pbase"],
     )
-    st = State(*(array if array is states.quiet else array[0] for array in states))
+    st = single(states)
     st.page.oflags[pages - pte.NPTEPG * sequence["n_dev"] :] = PG_FICTITIOUS | VPO_UNMANAGED
     for pm in range(len(regions)):
         operations.init_pmap(
@@ -204,7 +204,7 @@ def _check_sequence(vectors: _Vectors, sequence: dict[str, Any]) -> Report:
             rows.where, "needs more page tables than the model set aside", advice="please report this"
         )
     report = Report(sequences=1, operations=len(results))
-    _compare_results(report, sequence, rows, results, vectors)
+    _compare_results(report, sequence, rows, results)
     _compare_dump(report, sequence, st, pmaps, vectors.dump, rows.where)
     _compare_pages(report, sequence, st, vectors.pages, rows.where)
     del report.first[1:]
@@ -215,8 +215,7 @@ def _compare_results(
     report: Report,
     sequence: dict[str, Any],
     rows: _Rows,
-    results: Any,
-    vectors: _Vectors,
+    results: Records,
 ) -> None:
     """Compare every field after every operation."""
     first: tuple[int, str] | None = None
@@ -244,7 +243,7 @@ def _compare_results(
     )
 
 
-def _describe(operation: Any) -> str:  # noqa: ANN401 - a record
+def _describe(operation: Record) -> str:
     """Return an operation with its arguments as one would write it."""
     name = operations.Operation(int(operation["op"])).name.lower()
     given = [f"va={int(operation['va']):#x}"]
@@ -257,9 +256,9 @@ def _describe(operation: Any) -> str:  # noqa: ANN401 - a record
 
 def _leaf_detail(
     sequence: dict[str, Any],
-    operation: Any,
+    operation: Record,
     expected: Columns,
-    results: Any,
+    results: Records,
     i: int,
 ) -> tuple[str, ...]:
     """Return both leaf entries decoded into named bits."""
@@ -314,7 +313,7 @@ def _dump(st: State, pm: int) -> dict[tuple[int, int], int]:
     room = 1 << 14
     while True:
         levels, vas, raws = np.zeros(room, np.uint8), np.zeros(room, np.uint64), np.zeros(room, np.uint64)
-        found = dump_entries(st, pm, levels, vas, raws)
+        found = int(dump_entries(st, pm, levels, vas, raws))
         if found <= room:
             return {(int(levels[i]), int(vas[i])): int(raws[i]) for i in range(found)}
         room = found

@@ -15,7 +15,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
-from numba.core import config
+from numba.core import config as _config
+
+config: Any = _config  # its settings are made at run time
+njit: Any = numba.njit  # its types leave out the options used here
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -49,7 +52,7 @@ def _compile(function: Function, **wrappers: bool) -> Function:
     before = config.CACHE_DIR
     config.CACHE_DIR = str(CACHE_DIR)
     try:
-        compiled: Function = numba.njit(
+        compiled: Function = njit(
             cache=True, nogil=True, _nrt=False, error_model="numpy", no_cfunc_wrapper=True, **wrappers
         )(function)
     finally:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from eptreplay.model import pte
 from eptreplay.model._jit import entry_point, kernel
 from eptreplay.model.ptp import NULL, pmap_next_pde, table_of
-from eptreplay.model.state import Record, State, world
+from eptreplay.model.state import Int, Record, State, world
 
 EMPTY = pte.EMPTY
 NPTEPG = pte.NPTEPG
@@ -29,7 +29,7 @@ HALF = np.uint64(32)
 
 
 @kernel
-def leaf_hash(raw: np.uint64, va: np.uint64, level: int, pm_id: int) -> np.uint64:
+def leaf_hash(raw: np.uint64, va: np.uint64, level: Int, pm_id: Int) -> np.uint64:
     """Return the contribution of one leaf entry to the checksum."""
     x = raw ^ ((va >> PAGE_SHIFT) * MIX_ADDRESS)
     x ^= (np.uint64(level) << LEVEL_SHIFT) ^ (np.uint64(pm_id) << PMAP_SHIFT)
@@ -69,8 +69,8 @@ def state_sums(states: State, sums: NDArray[np.uint64]) -> None:
 
 @entry_point
 def dump_entries(
-    st: State, pm_id: int, levels: NDArray[np.uint8], vas: NDArray[np.uint64], raws: NDArray[np.uint64]
-) -> int:
+    st: State, pm_id: Int, levels: NDArray[np.uint8], vas: NDArray[np.uint64], raws: NDArray[np.uint64]
+) -> Int:
     """List every entry of a pmap that is not zero, from the root down; return how many there are.
 
     Writes level, start address and raw entry to three arrays of equal length, as far as they reach.  The
@@ -88,14 +88,14 @@ def dump_entries(
 @kernel
 def _dump_table(
     st: State,
-    table: int,
+    table: Int,
     base: np.uint64,
-    level: int,
-    found: int,
+    level: Int,
+    found: Int,
     levels: NDArray[np.uint8],
     vas: NDArray[np.uint64],
     raws: NDArray[np.uint64],
-) -> int:
+) -> Int:
     """Append the entries of one table that are not zero; return the new count."""
     shift = np.uint64(12 + 9 * (level - 1))
     for k in range(NPTEPG):

@@ -19,7 +19,7 @@ from eptreplay.model import pte
 from eptreplay.model._jit import kernel
 from eptreplay.model.entry import set_bits
 from eptreplay.model.ptp import NULL, pmap_pde, pmap_pde_to_pte, table_of
-from eptreplay.model.state import Record, State
+from eptreplay.model.state import Int, Record, State
 from eptreplay.model.superpage import may_promote, pmap_promote_pde
 from eptreplay.model.vm_page import phys_to_vm_page
 
@@ -38,7 +38,7 @@ NOT_HANDLED = -1
 
 
 @kernel
-def pmap_emulate_accessed_dirty(st: State, pmap: Record, va: np.uint64, ftype: int) -> int:
+def pmap_emulate_accessed_dirty(st: State, pmap: Record, va: np.uint64, ftype: Int) -> Int:
     """Record an access that the CPU could not: HANDLED if the entry allows it now, NOT_HANDLED for vm_fault.
 
     Args:

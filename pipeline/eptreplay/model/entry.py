@@ -13,7 +13,7 @@ import numpy as np
 
 from eptreplay.model import pte
 from eptreplay.model._jit import kernel
-from eptreplay.model.state import Record, State
+from eptreplay.model.state import Int, Record, State
 
 EMPTY = pte.EMPTY
 NPTEPG = pte.NPTEPG
@@ -21,7 +21,7 @@ PAGE_SHIFT = pte.PAGE_SHIFT
 
 
 @kernel
-def _disturb(st: State, pmap: Record, va: np.uint64, pages: int) -> None:
+def _disturb(st: State, pmap: Record, va: np.uint64, pages: Int) -> None:
     """Make the next access to each of `pages` pages from `va` go through the model again."""
     first = np.int64(va >> PAGE_SHIFT)
     end = min(first + pages, pmap.pm_quiet_pages)
@@ -30,7 +30,7 @@ def _disturb(st: State, pmap: Record, va: np.uint64, pages: int) -> None:
 
 
 @kernel
-def pte_load_clear(st: State, pmap: Record, va: np.uint64, slot: int) -> np.uint64:
+def pte_load_clear(st: State, pmap: Record, va: np.uint64, slot: Int) -> np.uint64:
     """Empty a PTE and return what was in it."""
     old = st.pt[slot]
     st.pt[slot] = EMPTY
@@ -39,7 +39,7 @@ def pte_load_clear(st: State, pmap: Record, va: np.uint64, slot: int) -> np.uint
 
 
 @kernel
-def pte_load_store(st: State, pmap: Record, va: np.uint64, slot: int, new: np.uint64) -> np.uint64:
+def pte_load_store(st: State, pmap: Record, va: np.uint64, slot: Int, new: np.uint64) -> np.uint64:
     """Replace a PTE and return what was in it."""
     old = st.pt[slot]
     st.pt[slot] = new
@@ -48,14 +48,14 @@ def pte_load_store(st: State, pmap: Record, va: np.uint64, slot: int, new: np.ui
 
 
 @kernel
-def pte_clear_bits(st: State, pmap: Record, va: np.uint64, slot: int, bits: np.uint64) -> None:
+def pte_clear_bits(st: State, pmap: Record, va: np.uint64, slot: Int, bits: np.uint64) -> None:
     """Clear bits of a PTE (atomic_clear_long)."""
     st.pt[slot] &= ~bits
     _disturb(st, pmap, va, 1)
 
 
 @kernel
-def pde_load_store(st: State, pmap: Record, va: np.uint64, slot: int, new: np.uint64) -> np.uint64:
+def pde_load_store(st: State, pmap: Record, va: np.uint64, slot: Int, new: np.uint64) -> np.uint64:
     """Replace the PDE of a superpage that begins at `va` by something weaker and return what was in it."""
     old = st.pt[slot]
     st.pt[slot] = new
@@ -64,13 +64,13 @@ def pde_load_store(st: State, pmap: Record, va: np.uint64, slot: int, new: np.ui
 
 
 @kernel
-def pde_clear_bits(st: State, pmap: Record, va: np.uint64, slot: int, bits: np.uint64) -> None:
+def pde_clear_bits(st: State, pmap: Record, va: np.uint64, slot: Int, bits: np.uint64) -> None:
     """Clear bits of the PDE of a superpage that begins at `va` (atomic_clear_long)."""
     st.pt[slot] &= ~bits
     _disturb(st, pmap, va, NPTEPG)
 
 
 @kernel
-def set_bits(st: State, slot: int, bits: np.uint64) -> None:
+def set_bits(st: State, slot: Int, bits: np.uint64) -> None:
     """Set bits of an entry; nothing that was allowed or recorded before is taken away."""
     st.pt[slot] |= bits

@@ -46,7 +46,7 @@ from eptreplay.model.pmap_range import (
     pmap_remove,
     pmap_remove_pages,
 )
-from eptreplay.model.state import PGA_REFERENCED, PGA_WRITEABLE, Record, Records, State
+from eptreplay.model.state import PGA_REFERENCED, PGA_WRITEABLE, Int, Record, Records, State
 from eptreplay.model.vm_fault import EMULATED, FAULTED, HIT, REFUSED, access_page
 from eptreplay.model.vm_page import vm_page_alloc, vm_page_free
 
@@ -189,7 +189,7 @@ ACCESS_PERM_RUN = int(Operation.ACCESS_PERM_RUN)
 
 @entry_point
 def run_operations(
-    st: State, regions: NDArray[np.uint64], pmaps: int, arguments: Records, results: Records
+    st: State, regions: NDArray[np.uint64], pmaps: Int, arguments: Records, results: Records
 ) -> None:
     """Carry out operations in order and write down the answer and the state after each.
 
@@ -210,7 +210,7 @@ def run_operations(
 
 
 @kernel
-def _observe(st: State, pmaps: int, op: Record, result: Record) -> None:
+def _observe(st: State, pmaps: Int, op: Record, result: Record) -> None:
     """Write down the visible state."""
     if op.pm < pmaps and op.op not in (SET_ACTIVE, REMOVE_PAGES):
         level, slot = leaf_of(st, st.pmap[op.pm], op.va)
@@ -249,10 +249,10 @@ def _observe(st: State, pmaps: int, op: Record, result: Record) -> None:
 
 
 @kernel
-def _page_operation(st: State, op: Record) -> int:
+def _page_operation(st: State, op: Record) -> Int:
     """Carry out an operation on a page, or a run of pages."""
     m = op.page
-    ret = 0
+    ret: Int = 0
     if op.op == REMOVE_ALL:
         pmap_remove_all(st, m)
     elif op.op == REMOVE_WRITE:
@@ -285,11 +285,11 @@ def _page_operation(st: State, op: Record) -> int:
 
 
 @kernel
-def _pmap_operation(st: State, regions: NDArray[np.uint64], op: Record) -> int:
+def _pmap_operation(st: State, regions: NDArray[np.uint64], op: Record) -> Int:
     """Carry out an operation on an address space."""
     pmap = st.pmap[op.pm]
     code = op.op
-    ret = 0
+    ret: Int = 0
     if code in (ENTER, ENTER_RUN):
         for k in range(op.n if code == ENTER_RUN else 1):
             vm_page_alloc(st, op.page + k)
@@ -339,9 +339,9 @@ def _pmap_operation(st: State, regions: NDArray[np.uint64], op: Record) -> int:
 
 
 @kernel
-def _popcount(mask: np.uint64) -> int:
+def _popcount(mask: np.uint64) -> Int:
     """Return how many bits of a mask are set."""
-    count = 0
+    count: Int = 0
     while mask != EMPTY:
         mask &= mask - np.uint64(1)
         count += 1
@@ -349,7 +349,7 @@ def _popcount(mask: np.uint64) -> int:
 
 
 @kernel
-def _home_page(regions: NDArray[np.uint64], va: np.uint64) -> int:
+def _home_page(regions: NDArray[np.uint64], va: np.uint64) -> Int:
     """Return the page that belongs at an address, NO_PAGE outside every region."""
     for r in range(len(regions)):
         if regions[r] <= va < regions[r] + NBPDR:
@@ -358,7 +358,7 @@ def _home_page(regions: NDArray[np.uint64], va: np.uint64) -> int:
 
 
 @kernel
-def _access_fault(st: State, pmap: Record, regions: NDArray[np.uint64], va: np.uint64, access: int) -> int:
+def _access_fault(st: State, pmap: Record, regions: NDArray[np.uint64], va: np.uint64, access: Int) -> Int:
     """Make one access; a fault maps the address's home page with all rights and leaves its dirty field alone."""
     outcome = access_page(st, pmap, va, access)
     if outcome != REFUSED:
@@ -374,9 +374,12 @@ def _access_fault(st: State, pmap: Record, regions: NDArray[np.uint64], va: np.u
 
 
 @kernel
-def _access_run(st: State, pmap: Record, regions: NDArray[np.uint64], op: Record) -> int:
+def _access_run(st: State, pmap: Record, regions: NDArray[np.uint64], op: Record) -> Int:
     """Make `n` accesses, one a page, in order or by a stride; return the outcomes, 16 bits a count."""
-    hit = emulated = refused = faulted = 0
+    hit: Int = 0
+    emulated: Int = 0
+    refused: Int = 0
+    faulted: Int = 0
     for k in range(op.n):
         page = k if op.op == ACCESS_RUN else (k * np.int64(op.arg)) % op.n
         va = op.va + np.uint64(page) * PAGE_SIZE
@@ -389,12 +392,12 @@ def _access_run(st: State, pmap: Record, regions: NDArray[np.uint64], op: Record
 
 
 @kernel
-def _change_wiring_run(st: State, pmap: Record, op: Record) -> int:
+def _change_wiring_run(st: State, pmap: Record, op: Record) -> Int:
     """Wire or unwire `n` pages from `va`; return how many were mapped in a way that can be.
 
     A superpage that was never used cannot be demoted, so the wiring of a part of it cannot change.
     """
-    done = 0
+    done: Int = 0
     for k in range(op.n):
         va = op.va + np.uint64(k) * PAGE_SIZE
         level, slot = leaf_of(st, pmap, va)
@@ -409,6 +412,6 @@ def _change_wiring_run(st: State, pmap: Record, op: Record) -> int:
 
 
 @entry_point
-def init_pmap(st: State, pm_id: int, pm_type: int, pm_flags: int, pm_address: int) -> None:
+def init_pmap(st: State, pm_id: Int, pm_type: Int, pm_flags: Int, pm_address: Int) -> None:
     """Make an empty address space; see pmap_pinit_type."""
     pmap_pinit_type(st, pm_id, pm_type, pm_flags, pm_address)

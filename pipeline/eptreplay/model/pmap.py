@@ -32,6 +32,7 @@ from eptreplay.model.state import (
     PGA_REFERENCED,
     PGA_WRITEABLE,
     VPO_UNMANAGED,
+    Int,
     Record,
     State,
 )
@@ -95,7 +96,7 @@ MINCORE_SUPER = 0x20  # by a superpage
 
 
 @kernel
-def pmap_pinit_type(st: State, pm_id: int, pm_type: int, pm_flags: int, pm_address: int) -> None:
+def pmap_pinit_type(st: State, pm_id: Int, pm_type: Int, pm_flags: Int, pm_address: Int) -> None:
     """Make an empty address space of one entry format, with the masks that its kind of CPU asks for.
 
     Args:
@@ -147,7 +148,7 @@ def pmap_pinit_type(st: State, pm_id: int, pm_type: int, pm_flags: int, pm_addre
 
 
 @kernel
-def pmap_enter(st: State, pmap: Record, va: np.uint64, access: int, m: int, prot: int, wired: bool) -> None:
+def pmap_enter(st: State, pmap: Record, va: np.uint64, access: Int, m: Int, prot: Int, wired: bool) -> None:
     """Map page `m` at `va`, whatever was there before, then try to promote.
 
     Args:
@@ -212,7 +213,7 @@ def pmap_enter(st: State, pmap: Record, va: np.uint64, access: int, m: int, prot
 
 @kernel
 def _track_mapping(
-    st: State, pmap: Record, va: np.uint64, m: int, newpte: np.uint64, managed: bool
+    st: State, pmap: Record, va: np.uint64, m: Int, newpte: np.uint64, managed: bool
 ) -> np.uint64:
     """Record a new mapping of a managed page; return its entry, marked as managed."""
     if not managed:
@@ -224,7 +225,7 @@ def _track_mapping(
 
 
 @kernel
-def _replace_mapping(st: State, pmap: Record, va: np.uint64, slot: int, newpte: np.uint64) -> None:
+def _replace_mapping(st: State, pmap: Record, va: np.uint64, slot: Int, newpte: np.uint64) -> None:
     """Put a new PTE in the place of a valid one: save what the old one knew, invalidate if CPUs may differ."""
     origpte = pte_load_store(st, pmap, va, slot, newpte)
     written = (origpte & (pmap.PG_M | pmap.PG_RW)) == (pmap.PG_M | pmap.PG_RW)
@@ -249,7 +250,7 @@ def _replace_mapping(st: State, pmap: Record, va: np.uint64, slot: int, newpte: 
 
 
 @kernel
-def pmap_enter_quick(st: State, pmap: Record, va: np.uint64, m: int, prot: int) -> None:
+def pmap_enter_quick(st: State, pmap: Record, va: np.uint64, m: Int, prot: Int) -> None:
     """Map page `m` at `va` read-only and unused, unless something is mapped there; never promotes."""
     pde = pmap_pde(st, pmap, va)
     if pde != NULL and (st.pt[pde] & pmap.PG_V) != EMPTY:
@@ -275,7 +276,7 @@ def pmap_enter_quick(st: State, pmap: Record, va: np.uint64, m: int, prot: int) 
 
 @kernel
 def pmap_enter_object(
-    st: State, pmap: Record, start: np.uint64, end: np.uint64, m_start: int, prot: int
+    st: State, pmap: Record, start: np.uint64, end: np.uint64, m_start: Int, prot: Int
 ) -> None:
     """Map the resident pages of an object from `m_start` on into [start, end), 2 MB at a time where it can.
 
@@ -285,8 +286,7 @@ def pmap_enter_object(
         return
     psize = np.int64((end - start) >> PAGE_SHIFT)
     m = m_start
-    stop = min(m_start + psize, len(st.page))
-    while m < stop:
+    while m < m_start + psize and m < len(st.page):
         if m != m_start and (st.page[m].allocated == 0 or (st.page[m].oflags & VPO_UNMANAGED) != 0):
             m += 1
             continue
@@ -306,7 +306,7 @@ def pmap_enter_object(
 
 
 @kernel
-def pmap_object_init_pt(st: State, pmap: Record, va: np.uint64, m: int, size: np.uint64) -> None:
+def pmap_object_init_pt(st: State, pmap: Record, va: np.uint64, m: Int, size: np.uint64) -> None:
     """Map `size` bytes of device memory from page `m` by superpages, where both sides are 2 MB-aligned."""
     if ((va | size | vm_page_to_phys(st, m)) & PDRMASK) != EMPTY or not pmap_ps_enabled(pmap):
         return
@@ -360,7 +360,7 @@ def _copy_pde(st: State, dst: Record, srcpde: np.uint64, va: np.uint64) -> None:
 
 
 @kernel
-def _copy_ptes(st: State, dst: Record, srctable: int, start: np.uint64, end: np.uint64) -> bool:
+def _copy_ptes(st: State, dst: Record, srctable: Int, start: np.uint64, end: np.uint64) -> bool:
     """Copy the managed PTEs of [start, end), within one table; return False when the whole copy must stop."""
     va = start
     while va < end:
@@ -382,7 +382,7 @@ def _copy_ptes(st: State, dst: Record, srctable: int, start: np.uint64, end: np.
 
 
 @kernel
-def pmap_allocpte(st: State, pmap: Record, va: np.uint64) -> int:
+def pmap_allocpte(st: State, pmap: Record, va: np.uint64) -> Int:
     """Return the level-1 table for an address with its wire count raised, demoting a superpage in the way."""
     pde = pmap_pde(st, pmap, va)
     if pde == NULL or (st.pt[pde] & pmap.PG_V) == EMPTY:
@@ -395,7 +395,7 @@ def pmap_allocpte(st: State, pmap: Record, va: np.uint64) -> int:
 
 
 @kernel
-def leaf_of(st: State, pmap: Record, va: np.uint64) -> tuple[int, int]:
+def leaf_of(st: State, pmap: Record, va: np.uint64) -> tuple[Int, Int]:
     """Return the level (0 none, 1 PTE, 2 superpage) and the slot of the valid leaf entry that maps an address."""
     pde = pmap_pde(st, pmap, va)
     if pde == NULL or (st.pt[pde] & pmap.PG_V) == EMPTY:
@@ -423,7 +423,7 @@ def pmap_extract(st: State, pmap: Record, va: np.uint64) -> np.uint64:
 
 
 @kernel
-def pmap_mincore(st: State, pmap: Record, va: np.uint64) -> int:
+def pmap_mincore(st: State, pmap: Record, va: np.uint64) -> Int:
     """Return MINCORE_* flags: whether `va` is mapped, used, written, and by a superpage."""
     level, slot = leaf_of(st, pmap, va)
     if level == 0:

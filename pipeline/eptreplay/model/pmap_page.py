@@ -20,7 +20,15 @@ from eptreplay.model.invalidate import pmap_invalidate_page
 from eptreplay.model.pmap_range import pmap_remove_pte
 from eptreplay.model.ptp import pmap_pde, pmap_pde_to_pte, pmap_unwire_pt
 from eptreplay.model.pv import free_pv_entry, page_is_mapped, pv_first, pv_next, pv_remove
-from eptreplay.model.state import PG_FICTITIOUS, PGA_REFERENCED, PGA_WRITEABLE, VPO_UNMANAGED, Record, State
+from eptreplay.model.state import (
+    PG_FICTITIOUS,
+    PGA_REFERENCED,
+    PGA_WRITEABLE,
+    VPO_UNMANAGED,
+    Int,
+    Record,
+    State,
+)
 from eptreplay.model.superpage import pmap_demote_pde
 from eptreplay.model.vm_page import vm_page_dirty, vm_page_to_phys
 
@@ -36,7 +44,7 @@ EXISTS_QUICK_MAX = 16  # mappings that pmap_page_exists_quick looks at
 
 
 @kernel
-def _pv_slot_4k(st: State, pv: int) -> int:
+def _pv_slot_4k(st: State, pv: Int) -> Int:
     """Return the slot of the PTE behind a pv entry of a page's own list."""
     pmap = st.pmap[st.pv[pv].pv_pmap]
     va = st.pv[pv].pv_va
@@ -44,19 +52,19 @@ def _pv_slot_4k(st: State, pv: int) -> int:
 
 
 @kernel
-def _pv_slot_2m(st: State, pv: int) -> int:
+def _pv_slot_2m(st: State, pv: Int) -> Int:
     """Return the slot of the PDE behind a pv entry of a block's list."""
     return pmap_pde(st, st.pmap[st.pv[pv].pv_pmap], st.pv[pv].pv_va)
 
 
 @kernel
-def _va_in_superpage(m: int, va: np.uint64) -> np.uint64:
+def _va_in_superpage(m: Int, va: np.uint64) -> np.uint64:
     """Return where page `m` stands in a superpage of its block that begins at `va`."""
     return va + (np.uint64(m % NPTEPG) << PAGE_SHIFT)
 
 
 @kernel
-def pmap_remove_all(st: State, m: int) -> None:
+def pmap_remove_all(st: State, m: Int) -> None:
     """Remove every mapping of a page; it inherits what the entries knew."""
     block = m // NPTEPG
     if (st.page[m].oflags & PG_FICTITIOUS) == 0:
@@ -73,7 +81,7 @@ def pmap_remove_all(st: State, m: int) -> None:
 
 
 @kernel
-def _remove_first_mapping(st: State, m: int, pv: int) -> None:
+def _remove_first_mapping(st: State, m: Int, pv: Int) -> None:
     """Remove the 4 KB mapping that heads a page's list."""
     pmap = st.pmap[st.pv[pv].pv_pmap]
     va = st.pv[pv].pv_va
@@ -94,7 +102,7 @@ def _remove_first_mapping(st: State, m: int, pv: int) -> None:
 
 
 @kernel
-def _demote_writable(st: State, m: int, write_protect: bool) -> None:
+def _demote_writable(st: State, m: Int, write_protect: bool) -> None:
     """Demote the writable superpages over a page.
 
     With `write_protect` the page's own new mapping then loses the right to write, unless it is wired, so
@@ -118,7 +126,7 @@ def _demote_writable(st: State, m: int, write_protect: bool) -> None:
 
 
 @kernel
-def pmap_remove_write(st: State, m: int) -> None:
+def pmap_remove_write(st: State, m: Int) -> None:
     """Take the right to write from every mapping of a page; it is dirty if one had been written."""
     if (st.page[m].aflags & PGA_WRITEABLE) == 0:
         return
@@ -139,7 +147,7 @@ def pmap_remove_write(st: State, m: int) -> None:
 
 
 @kernel
-def pmap_clear_modify(st: State, m: int) -> None:
+def pmap_clear_modify(st: State, m: Int) -> None:
     """Clear the modified bit of every mapping of a page, so that the next write shows.
 
     4 KB mappings stay writable and do not dirty the page; of a superpage the page's own part is split off
@@ -160,14 +168,14 @@ def pmap_clear_modify(st: State, m: int) -> None:
 
 
 @kernel
-def pmap_ts_referenced(st: State, m: int) -> int:
+def pmap_ts_referenced(st: State, m: Int) -> Int:
     """Count the mappings through which a page was used since the last call, and forget what can be forgotten.
 
     A superpage has one accessed bit for 512 pages: it is cleared when the one page of them asks that a hash
     of page, address and pmap picks.  Where clearing would leave an entry that the CPU rejects, the mapping
     is removed instead, so that the next access faults.
     """
-    count = 0
+    count: Int = 0
     if (st.page[m].oflags & PG_FICTITIOUS) == 0:
         count = _ts_referenced_2m(st, m)
         if count >= PMAP_TS_REFERENCED_MAX:
@@ -190,7 +198,7 @@ def pmap_ts_referenced(st: State, m: int) -> int:
 
 
 @kernel
-def _ts_referenced_pte(st: State, pv: int) -> tuple[int, bool]:
+def _ts_referenced_pte(st: State, pv: Int) -> tuple[Int, bool]:
     """Return whether a 4 KB mapping was used (0 or 1) and whether it had to be removed to forget that."""
     pmap = st.pmap[st.pv[pv].pv_pmap]
     va = st.pv[pv].pv_va
@@ -209,10 +217,10 @@ def _ts_referenced_pte(st: State, pv: int) -> tuple[int, bool]:
 
 
 @kernel
-def _ts_referenced_2m(st: State, m: int) -> int:
+def _ts_referenced_2m(st: State, m: Int) -> Int:
     """Count the superpages over a page that were used, rotating their list."""
     block = m // NPTEPG
-    count = 0
+    count: Int = 0
     first = pv_first(st, st.pv_table[block])
     pv = first
     while pv != 0:
@@ -231,7 +239,7 @@ def _ts_referenced_2m(st: State, m: int) -> int:
 
 
 @kernel
-def _ts_referenced_pde(st: State, m: int, pv: int) -> tuple[int, bool]:
+def _ts_referenced_pde(st: State, m: Int, pv: Int) -> tuple[Int, bool]:
     """Return whether a superpage was used (0 or 1) and whether it had to be demoted to forget that."""
     pmap = st.pmap[st.pv[pv].pv_pmap]
     base = st.pv[pv].pv_va
@@ -253,7 +261,7 @@ def _ts_referenced_pde(st: State, m: int, pv: int) -> tuple[int, bool]:
 
 
 @kernel
-def _page_test_mappings(st: State, m: int, accessed: bool) -> bool:
+def _page_test_mappings(st: State, m: Int, accessed: bool) -> bool:
     """Return whether any mapping of a page was used (`accessed`), or else may be written and was."""
     pv = pv_first(st, st.page[m].pv_last)
     while pv != 0:
@@ -279,23 +287,23 @@ def _entry_shows(pmap: Record, entry: np.uint64, accessed: bool) -> bool:
 
 
 @kernel
-def pmap_is_modified(st: State, m: int) -> bool:
+def pmap_is_modified(st: State, m: Int) -> bool:
     """Return whether a page was written through a mapping that still shows it."""
     return (st.page[m].aflags & PGA_WRITEABLE) != 0 and _page_test_mappings(st, m, False)
 
 
 @kernel
-def pmap_is_referenced(st: State, m: int) -> bool:
+def pmap_is_referenced(st: State, m: Int) -> bool:
     """Return whether a page was used through a mapping that still shows it."""
     return _page_test_mappings(st, m, True)
 
 
 @kernel
-def pmap_page_wired_mappings(st: State, m: int) -> int:
+def pmap_page_wired_mappings(st: State, m: Int) -> Int:
     """Return how many mappings of a page are wired."""
     if (st.page[m].oflags & VPO_UNMANAGED) != 0:
         return 0
-    count = 0
+    count: Int = 0
     pv = pv_first(st, st.page[m].pv_last)
     while pv != 0:
         count += np.int64((st.pt[_pv_slot_4k(st, pv)] & PG_W) != EMPTY)
@@ -311,13 +319,13 @@ def pmap_page_wired_mappings(st: State, m: int) -> int:
 
 
 @kernel
-def pmap_page_is_mapped(st: State, m: int) -> bool:
+def pmap_page_is_mapped(st: State, m: Int) -> bool:
     """Return whether a page is mapped anywhere; unmanaged pages never are, as far as anyone knows."""
     return (st.page[m].oflags & VPO_UNMANAGED) == 0 and page_is_mapped(st, m)
 
 
 @kernel
-def pmap_page_exists_quick(st: State, pmap: Record, m: int) -> bool:
+def pmap_page_exists_quick(st: State, pmap: Record, m: Int) -> bool:
     """Return whether one of the first 16 mappings of a page is in a given pmap."""
     loops = 0
     pv = pv_first(st, st.page[m].pv_last)

@@ -14,7 +14,7 @@ from eptreplay.model.entry import pte_clear_bits, pte_load_clear, pte_load_store
 from eptreplay.model.invalidate import pmap_invalidate_all, pmap_invalidate_page
 from eptreplay.model.ptp import NULL, pmap_next_pde, pmap_pde, pmap_pde_to_pte, pmap_unwire_pt, table_of
 from eptreplay.model.pv import clear_writeable_if_unmapped, pv_free_page
-from eptreplay.model.state import PGA_REFERENCED, Record, State
+from eptreplay.model.state import PGA_REFERENCED, Int, Record, State
 from eptreplay.model.superpage import pmap_demote_pde, pmap_protect_pde, pmap_remove_pde
 from eptreplay.model.vm_page import phys_to_vm_page, vm_page_dirty
 
@@ -40,7 +40,7 @@ MADV_FREE = 5
 
 
 @kernel
-def pmap_remove_pte(st: State, pmap: Record, va: np.uint64, slot: int) -> bool:
+def pmap_remove_pte(st: State, pmap: Record, va: np.uint64, slot: Int) -> bool:
     """Unmap one 4 KB page; it inherits what the entry knew.  The caller invalidates.
 
     Returns True if the page-table page went with its last entry.
@@ -88,7 +88,7 @@ def pmap_remove(st: State, pmap: Record, sva: np.uint64, eva: np.uint64) -> None
 
 
 @kernel
-def _remove_page(st: State, pmap: Record, va: np.uint64, pde: int) -> None:
+def _remove_page(st: State, pmap: Record, va: np.uint64, pde: Int) -> None:
     """Unmap the one 4 KB page at `va`, if there is one."""
     if (st.pt[pde] & pmap.PG_V) == EMPTY:
         return
@@ -100,7 +100,7 @@ def _remove_page(st: State, pmap: Record, va: np.uint64, pde: int) -> None:
 
 
 @kernel
-def _remove_ptes(st: State, pmap: Record, pde: int, sva: np.uint64, eva: np.uint64) -> bool:
+def _remove_ptes(st: State, pmap: Record, pde: Int, sva: np.uint64, eva: np.uint64) -> bool:
     """Unmap the 4 KB pages of [sva, eva), within one table; return whether there were any."""
     anyvalid = False
     slot = pmap_pde_to_pte(st, pde, sva)
@@ -116,7 +116,7 @@ def _remove_ptes(st: State, pmap: Record, pde: int, sva: np.uint64, eva: np.uint
 
 
 @kernel
-def pmap_protect(st: State, pmap: Record, sva: np.uint64, eva: np.uint64, prot: int) -> None:
+def pmap_protect(st: State, pmap: Record, sva: np.uint64, eva: np.uint64, prot: Int) -> None:
     """Take rights from the mappings of [sva, eva); without the right to read nothing stays mapped."""
     if (prot & VM_PROT_READ) == 0:
         pmap_remove(st, pmap, sva, eva)
@@ -140,7 +140,7 @@ def pmap_protect(st: State, pmap: Record, sva: np.uint64, eva: np.uint64, prot: 
 
 
 @kernel
-def _protect_ptes(st: State, pmap: Record, pde: int, sva: np.uint64, eva: np.uint64, prot: int) -> bool:
+def _protect_ptes(st: State, pmap: Record, pde: Int, sva: np.uint64, eva: np.uint64, prot: Int) -> bool:
     """Take rights from the PTEs of [sva, eva), within one table; return whether any changed."""
     anychanged = False
     written = PG_MANAGED | pmap.PG_M | pmap.PG_RW
@@ -165,7 +165,7 @@ def _protect_ptes(st: State, pmap: Record, pde: int, sva: np.uint64, eva: np.uin
 
 
 @kernel
-def pmap_advise(st: State, pmap: Record, sva: np.uint64, eva: np.uint64, advice: int) -> None:
+def pmap_advise(st: State, pmap: Record, sva: np.uint64, eva: np.uint64, advice: Int) -> None:
     """Forget that the pages of [sva, eva) were used and, with MADV_FREE, that they were written.
 
     Does nothing for a pmap with emulated A/D bits, where clearing them takes more care than advice is worth.
@@ -192,7 +192,7 @@ def pmap_advise(st: State, pmap: Record, sva: np.uint64, eva: np.uint64, advice:
 
 
 @kernel
-def _advise_ptes(st: State, pmap: Record, pde: int, sva: np.uint64, eva: np.uint64, advice: int) -> bool:
+def _advise_ptes(st: State, pmap: Record, pde: Int, sva: np.uint64, eva: np.uint64, advice: Int) -> bool:
     """Clear A and M in the managed PTEs of [sva, eva), within one table; return whether any changed."""
     anychanged = False
     slot = pmap_pde_to_pte(st, pde, sva)
@@ -249,14 +249,14 @@ def pmap_remove_pages(st: State, pmap: Record) -> None:
 
 
 @kernel
-def _discard_pde(st: State, pmap: Record, pde: int, va: np.uint64) -> None:
+def _discard_pde(st: State, pmap: Record, pde: Int, va: np.uint64) -> None:
     """Unmap a superpage without passing on that it was used: the address space is going away."""
     pte_clear_bits(st, pmap, va, pde, pmap.PG_A)
     pmap_remove_pde(st, pmap, pde, va)
 
 
 @kernel
-def _discard_ptes(st: State, pmap: Record, table: int, sva: np.uint64) -> None:
+def _discard_ptes(st: State, pmap: Record, table: Int, sva: np.uint64) -> None:
     """Unmap the managed, unwired pages of one table without passing on that they were used."""
     for k in range(NPTEPG):
         slot = table * NPTEPG + k

@@ -13,7 +13,7 @@ import numpy as np
 
 from eptreplay.model import pte
 from eptreplay.model._jit import kernel
-from eptreplay.model.state import Record, State
+from eptreplay.model.state import Int, Record, State
 
 EMPTY = pte.EMPTY
 INDEX_MASK = pte.INDEX_MASK
@@ -36,26 +36,26 @@ NULL = -1
 
 
 @kernel
-def table_of(entry: np.uint64) -> int:
+def table_of(entry: np.uint64) -> Int:
     """Return the page-table page that a non-leaf entry points to."""
     return np.int64(((entry & PG_FRAME) - PTP_BASE) >> PAGE_SHIFT)
 
 
 @kernel
-def table_entry(pmap: Record, table: int) -> np.uint64:
+def table_entry(pmap: Record, table: Int) -> np.uint64:
     """Return the non-leaf entry that points to a page-table page: all rights, used and modified."""
     frame = PTP_BASE + (np.uint64(table) << PAGE_SHIFT)
     return np.uint64(frame | PG_U | pmap.PG_RW | pmap.PG_V | pmap.PG_A | pmap.PG_M)
 
 
 @kernel
-def pmap_pml4e(pmap: Record, va: np.uint64) -> int:
+def pmap_pml4e(pmap: Record, va: np.uint64) -> Int:
     """Return the slot of the level-4 entry for an address."""
     return pmap.pm_pml4 * NPTEPG + np.int64((va >> PML4SHIFT) & INDEX_MASK)
 
 
 @kernel
-def pmap_pdpe(st: State, pmap: Record, va: np.uint64) -> int:
+def pmap_pdpe(st: State, pmap: Record, va: np.uint64) -> Int:
     """Return the slot of the level-3 entry for an address, NULL without a table to hold it."""
     pml4e = st.pt[pmap_pml4e(pmap, va)]
     if (pml4e & pmap.PG_V) == EMPTY:
@@ -64,7 +64,7 @@ def pmap_pdpe(st: State, pmap: Record, va: np.uint64) -> int:
 
 
 @kernel
-def pmap_pde(st: State, pmap: Record, va: np.uint64) -> int:
+def pmap_pde(st: State, pmap: Record, va: np.uint64) -> Int:
     """Return the slot of the level-2 entry for an address, NULL without a table to hold it."""
     pdpe = pmap_pdpe(st, pmap, va)
     if pdpe == NULL or (st.pt[pdpe] & pmap.PG_V) == EMPTY:
@@ -73,13 +73,13 @@ def pmap_pde(st: State, pmap: Record, va: np.uint64) -> int:
 
 
 @kernel
-def pmap_pde_to_pte(st: State, pde: int, va: np.uint64) -> int:
+def pmap_pde_to_pte(st: State, pde: Int, va: np.uint64) -> Int:
     """Return the slot of the level-1 entry for an address in the table that a level-2 entry points to."""
     return table_of(st.pt[pde]) * NPTEPG + np.int64((va >> PAGE_SHIFT) & INDEX_MASK)
 
 
 @kernel
-def pmap_next_pde(st: State, pmap: Record, va: np.uint64) -> tuple[int, np.uint64]:
+def pmap_next_pde(st: State, pmap: Record, va: np.uint64) -> tuple[Int, np.uint64]:
     """Return the slot of the level-2 entry for `va`, and where the next one's range begins.
 
     Without a table that could hold the entry the slot is NULL and everything the missing table would
@@ -103,7 +103,7 @@ def _next_boundary(va: np.uint64, size: np.uint64, mask: np.uint64) -> np.uint64
 
 
 @kernel
-def ptp_alloc(st: State) -> int:
+def ptp_alloc(st: State) -> Int:
     """Take an empty page-table page; its wire count is 1, as vm_page_alloc(VM_ALLOC_WIRED) leaves it."""
     host = st.host[0]
     table = np.int64(host.ptp_free)
@@ -119,7 +119,7 @@ def ptp_alloc(st: State) -> int:
 
 
 @kernel
-def ptp_free(st: State, table: int) -> None:
+def ptp_free(st: State, table: Int) -> None:
     """Give back a page-table page all of whose entries are zero."""
     host = st.host[0]
     st.ptp[table].wire_count = 0
@@ -128,14 +128,14 @@ def ptp_free(st: State, table: int) -> None:
 
 
 @kernel
-def ptp_zero(st: State, table: int) -> None:
+def ptp_zero(st: State, table: Int) -> None:
     """Zero a page-table page that still holds entries from before a promotion."""
     for slot in range(table * NPTEPG, (table + 1) * NPTEPG):
         st.pt[slot] = EMPTY
 
 
 @kernel
-def _pmap_alloc_pdp(st: State, pmap: Record, va: np.uint64) -> int:
+def _pmap_alloc_pdp(st: State, pmap: Record, va: np.uint64) -> Int:
     """Make the level-3 table for an address."""
     table = ptp_alloc(st)
     st.pt[pmap_pml4e(pmap, va)] = table_entry(pmap, table)
@@ -144,7 +144,7 @@ def _pmap_alloc_pdp(st: State, pmap: Record, va: np.uint64) -> int:
 
 
 @kernel
-def _pmap_alloc_pd(st: State, pmap: Record, va: np.uint64) -> int:
+def _pmap_alloc_pd(st: State, pmap: Record, va: np.uint64) -> Int:
     """Make the level-2 table for an address, and the one above if it is missing."""
     pml4e = st.pt[pmap_pml4e(pmap, va)]
     if (pml4e & pmap.PG_V) == EMPTY:
@@ -158,7 +158,7 @@ def _pmap_alloc_pd(st: State, pmap: Record, va: np.uint64) -> int:
 
 
 @kernel
-def pmap_alloc_pt(st: State, pmap: Record, va: np.uint64) -> int:
+def pmap_alloc_pt(st: State, pmap: Record, va: np.uint64) -> Int:
     """Make the level-1 table for an address, and those above that are missing (_pmap_allocpte)."""
     pmap_allocpde(st, pmap, va)
     table = ptp_alloc(st)
@@ -168,7 +168,7 @@ def pmap_alloc_pt(st: State, pmap: Record, va: np.uint64) -> int:
 
 
 @kernel
-def pmap_allocpde(st: State, pmap: Record, va: np.uint64) -> int:
+def pmap_allocpde(st: State, pmap: Record, va: np.uint64) -> Int:
     """Return the level-2 table for an address with its wire count raised for one more entry."""
     pdpe = pmap_pdpe(st, pmap, va)
     if pdpe != NULL and (st.pt[pdpe] & pmap.PG_V) != EMPTY:
@@ -179,7 +179,7 @@ def pmap_allocpde(st: State, pmap: Record, va: np.uint64) -> int:
 
 
 @kernel
-def pmap_unwire_pdp(st: State, pmap: Record, va: np.uint64, table: int) -> None:
+def pmap_unwire_pdp(st: State, pmap: Record, va: np.uint64, table: Int) -> None:
     """Count one entry less in a level-3 table and free it with the last one."""
     st.ptp[table].wire_count -= 1
     if st.ptp[table].wire_count == 0:
@@ -189,7 +189,7 @@ def pmap_unwire_pdp(st: State, pmap: Record, va: np.uint64, table: int) -> None:
 
 
 @kernel
-def pmap_unwire_pd(st: State, pmap: Record, va: np.uint64, table: int) -> None:
+def pmap_unwire_pd(st: State, pmap: Record, va: np.uint64, table: Int) -> None:
     """Count one entry less in a level-2 table and free it, and what becomes empty above, with the last one."""
     st.ptp[table].wire_count -= 1
     if st.ptp[table].wire_count == 0:
@@ -200,7 +200,7 @@ def pmap_unwire_pd(st: State, pmap: Record, va: np.uint64, table: int) -> None:
 
 
 @kernel
-def pmap_unwire_pt(st: State, pmap: Record, va: np.uint64, table: int) -> bool:
+def pmap_unwire_pt(st: State, pmap: Record, va: np.uint64, table: Int) -> bool:
     """Count one entry less in a level-1 table; free it with the last one and return whether that was it."""
     st.ptp[table].wire_count -= 1
     if st.ptp[table].wire_count != 0:
@@ -213,18 +213,18 @@ def pmap_unwire_pt(st: State, pmap: Record, va: np.uint64, table: int) -> bool:
 
 
 @kernel
-def pmap_insert_pt_page(st: State, pde: int, table: int) -> None:
+def pmap_insert_pt_page(st: State, pde: Int, table: Int) -> None:
     """Keep the page-table page that a superpage replaces, for the day it is demoted."""
     st.pm_root[pde] = table
 
 
 @kernel
-def pmap_lookup_pt_page(st: State, pde: int) -> int:
+def pmap_lookup_pt_page(st: State, pde: Int) -> Int:
     """Return the page-table page kept for a superpage, 0 for none."""
     return np.int64(st.pm_root[pde])
 
 
 @kernel
-def pmap_remove_pt_page(st: State, pde: int) -> None:
+def pmap_remove_pt_page(st: State, pde: Int) -> None:
     """Take back the page-table page kept for a superpage."""
     st.pm_root[pde] = 0

@@ -24,7 +24,7 @@ from eptreplay.model.pmap_page import (
     pmap_is_referenced,
     pmap_ts_referenced,
 )
-from eptreplay.model.state import PGA_REFERENCED, Record, Records, State, new_states, records, world
+from eptreplay.model.state import PGA_REFERENCED, Int, Record, Records, State, new_states, records, world
 from eptreplay.model.vm_fault import guest_access
 from eptreplay.model.vm_page import vm_page_dirty
 
@@ -120,12 +120,12 @@ def new_tally() -> Records:
 
 
 @kernel
-def is_ram(ram_pages: NDArray[np.int64], page: int) -> bool:
+def is_ram(ram_pages: NDArray[np.int64], page: Int) -> bool:
     """Return whether a guest page is memory."""
+    inside = False
     for i in range(len(ram_pages)):
-        if ram_pages[i, 0] <= page < ram_pages[i, 1]:
-            return True
-    return False
+        inside |= ram_pages[i, 0] <= page < ram_pages[i, 1]
+    return inside
 
 
 @entry_point
@@ -139,7 +139,7 @@ def replay_rows(
     op: NDArray[np.uint8],
     size: NDArray[np.uint16],
     count: NDArray[np.uint32],
-    first_row: int,
+    first_row: Int,
 ) -> None:
     """Replay consecutive rows; one that crosses a page touches the next page once, too.
 
@@ -183,9 +183,9 @@ def _replay_row(
     opened: NDArray[np.int32],
     ram_pages: NDArray[np.int64],
     gpa: np.uint64,
-    op: int,
-    accesses: int,
-    row: int,
+    op: Int,
+    accesses: Int,
+    row: Int,
 ) -> None:
     """Make an access that may change something, in every world; outside memory it counts as unbacked only."""
     page = np.int64(gpa >> PAGE_SHIFT)
@@ -201,7 +201,7 @@ def _replay_row(
 
 
 @kernel
-def _add_accesses(tally: Record, op: int, accesses: int) -> None:
+def _add_accesses(tally: Record, op: Int, accesses: Int) -> None:
     """Add accesses of a kind to the tally."""
     if op == OP_READ:
         tally.reads += accesses
@@ -214,7 +214,7 @@ def _add_accesses(tally: Record, op: int, accesses: int) -> None:
 @entry_point
 def may_cross(gpa: NDArray[np.uint64], size: NDArray[np.uint16]) -> bool:
     """Return whether any row crosses a page; `gpa` and `size` in bytes, shape [rows]."""
-    crossing = 0
+    crossing: Int = 0
     for i in range(len(gpa)):
         crossing += np.int64((gpa[i] & PAGE_MASK) + np.uint64(size[i]) > PAGE_SIZE)
     return crossing != 0
@@ -222,7 +222,7 @@ def may_cross(gpa: NDArray[np.uint64], size: NDArray[np.uint16]) -> bool:
 
 @kernel
 def _note_touch(
-    touch: Record, tally: Record, opened: NDArray[np.int32], page: int, op: int, row: int
+    touch: Record, tally: Record, opened: NDArray[np.int32], page: Int, op: Int, row: Int
 ) -> None:
     """Record the first access to a page in the trace and in the open interval, and the first write in it."""
     now = tally.interval + 1
@@ -248,14 +248,16 @@ def close_interval(states: State, tally: Records, opened: NDArray[np.int32]) -> 
 
 
 @entry_point
-def count_accesses(op: NDArray[np.uint8], count: NDArray[np.uint32]) -> tuple[int, int, int]:
+def count_accesses(op: NDArray[np.uint8], count: NDArray[np.uint32]) -> tuple[Int, Int, Int]:
     """Return how many reads, writes and fetches rows stand for.
 
     Args:
         op: shape [rows]: codes.
         count: shape [rows]: accesses a row stands for; shape [0]: one each.
     """
-    writes = fetches = total = 0
+    total: Int = 0
+    writes: Int = 0
+    fetches: Int = 0
     if len(count) == 0:
         total = len(op)
         for i in range(len(op)):
@@ -300,7 +302,7 @@ def age(states: State) -> None:
     """In every world, ask every allocated page, in order, how often it was used, and forget it (pmap_ts_referenced)."""
     for number in range(len(states.page)):
         st = world(states, number)
-        found = 0
+        found: Int = 0
         for block in range(len(st.reserv)):
             if st.reserv[block] != 0:
                 for m in range(block * NPTEPG, (block + 1) * NPTEPG):
@@ -315,7 +317,7 @@ def harvest(states: State) -> None:
     """In every world, collect the pages that show as dirty, in order, and make the next write to them show again."""
     for number in range(len(states.page)):
         st = world(states, number)
-        found = 0
+        found: Int = 0
         for block in range(len(st.reserv)):
             if st.reserv[block] != 0:
                 for m in range(block * NPTEPG, (block + 1) * NPTEPG):
@@ -327,7 +329,7 @@ def harvest(states: State) -> None:
 
 
 @kernel
-def _harvest_page(st: State, m: int) -> int:
+def _harvest_page(st: State, m: Int) -> Int:
     """Return 1 if a page is dirty in its own field or by a mapping, else 0, and make it clean."""
     if st.page[m].dirty == 0 and pmap_is_modified(st, m):
         vm_page_dirty(st, m)
@@ -357,7 +359,7 @@ def observe_pages(states: State, seen: NDArray[np.uint8]) -> None:
 
 
 @kernel
-def _observe_page(st: State, m: int) -> int:
+def _observe_page(st: State, m: Int) -> Int:
     """Return the SEEN_* bits of a page that backs the same guest page."""
     if st.page[m].allocated == 0:
         return 0

@@ -28,6 +28,7 @@ from eptreplay.model._jit import kernel
 
 Records: TypeAlias = "np.recarray[Any, Any]"
 Record: TypeAlias = Any  # one element of Records: numpy types it no further
+Int: TypeAlias = int | np.int64  # a signed 64-bit integer, compiled or not
 
 # struct pmap: one address space.  The masks are what the kernel computes at every use from pm_type and
 # pm_flags (pmap_valid_bit and its kin); they never change after pmap_pinit_type.
@@ -199,6 +200,12 @@ def new_states(
         cnt=records((worlds, 1), COUNTERS),
         quiet=quiet,
     )
+
+
+def single(states: State) -> State:
+    """Return the first of several stacked states as one a kernel takes, as views of the same memory."""
+    first: list[Any] = [array if array is states.quiet else array[0] for array in states]
+    return State(*first)
 
 
 @kernel

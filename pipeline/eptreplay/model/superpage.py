@@ -35,7 +35,7 @@ from eptreplay.model.pv import (
     pv_free_pde,
     pv_insert_pde,
 )
-from eptreplay.model.state import PG_FICTITIOUS, PGA_REFERENCED, VPO_UNMANAGED, Record, State
+from eptreplay.model.state import PG_FICTITIOUS, PGA_REFERENCED, VPO_UNMANAGED, Int, Record, State
 from eptreplay.model.vm_page import phys_to_vm_page, vm_page_dirty, vm_page_to_phys, vm_reserv_is_full
 
 EMPTY = pte.EMPTY
@@ -65,7 +65,7 @@ def pmap_ps_enabled(pmap: Record) -> bool:
 
 
 @kernel
-def may_promote(st: State, pmap: Record, table: int, m: int) -> bool:
+def may_promote(st: State, pmap: Record, table: Int, m: Int) -> bool:
     """Return whether a promotion is worth trying after page `m` was entered into a page-table page.
 
     Both the page-table page and the page's reservation must be full, and the page must be real memory.
@@ -79,7 +79,7 @@ def may_promote(st: State, pmap: Record, table: int, m: int) -> bool:
 
 
 @kernel
-def _write_protect_if_clean(st: State, pmap: Record, va: np.uint64, slot: int) -> np.uint64:
+def _write_protect_if_clean(st: State, pmap: Record, va: np.uint64, slot: Int) -> np.uint64:
     """Take the right to write from a PTE that was never written; return the PTE as it is then.
 
     No CPU can hold a translation that writes through such an entry, so nothing need be invalidated.
@@ -90,7 +90,7 @@ def _write_protect_if_clean(st: State, pmap: Record, va: np.uint64, slot: int) -
 
 
 @kernel
-def pmap_promote_pde(st: State, pmap: Record, pde: int, va: np.uint64) -> None:
+def pmap_promote_pde(st: State, pmap: Record, pde: Int, va: np.uint64) -> None:
     """Try to replace the full page-table page behind a PDE by one 2 MB mapping.
 
     The first PTE decides what the other 511, looked at from the last to the second, must be like.  What
@@ -124,14 +124,14 @@ def pmap_promote_pde(st: State, pmap: Record, pde: int, va: np.uint64) -> None:
 
 
 @kernel
-def pmap_fill_ptp(st: State, firstpte: int, newpte: np.uint64) -> None:
+def pmap_fill_ptp(st: State, firstpte: Int, newpte: np.uint64) -> None:
     """Fill a page-table page with mappings of consecutive physical pages, the first as given."""
     for k in range(NPTEPG):
         st.pt[firstpte + k] = newpte + np.uint64(k) * PAGE_SIZE
 
 
 @kernel
-def pmap_demote_pde(st: State, pmap: Record, pde: int, va: np.uint64) -> bool:
+def pmap_demote_pde(st: State, pmap: Record, pde: Int, va: np.uint64) -> bool:
     """Replace a 2 MB mapping by 512 of 4 KB; a mapping that was never used is removed instead.
 
     Returns False if the mapping was removed.
@@ -165,7 +165,7 @@ def pmap_demote_pde(st: State, pmap: Record, pde: int, va: np.uint64) -> bool:
 
 
 @kernel
-def pmap_remove_pde(st: State, pmap: Record, pde: int, va: np.uint64) -> None:
+def pmap_remove_pde(st: State, pmap: Record, pde: Int, va: np.uint64) -> None:
     """Unmap a superpage; its pages inherit what the entry knew.  The caller invalidates."""
     oldpde = pde_load_store(st, pmap, va, pde, EMPTY)
     if (oldpde & PG_W) != EMPTY:
@@ -191,7 +191,7 @@ def pmap_remove_pde(st: State, pmap: Record, pde: int, va: np.uint64) -> None:
 
 
 @kernel
-def pmap_protect_pde(st: State, pmap: Record, pde: int, va: np.uint64, prot: int) -> bool:
+def pmap_protect_pde(st: State, pmap: Record, pde: Int, va: np.uint64, prot: Int) -> bool:
     """Reduce the rights of a superpage in place; return whether the entry changed.
 
     A written superpage dirties its 512 pages even when only the right to execute goes.
@@ -214,7 +214,7 @@ def pmap_protect_pde(st: State, pmap: Record, pde: int, va: np.uint64, prot: int
 
 
 @kernel
-def pmap_enter_pde(st: State, pmap: Record, va: np.uint64, m: int, prot: int) -> bool:
+def pmap_enter_pde(st: State, pmap: Record, va: np.uint64, m: Int, prot: Int) -> bool:
     """Map 2 MB from page `m` at once, read-only and not yet used; return False if the range has a PDE already."""
     table = pmap_allocpde(st, pmap, va)
     pde = table * NPTEPG + np.int64((va >> PDRSHIFT) & INDEX_MASK)

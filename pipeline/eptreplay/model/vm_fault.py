@@ -11,7 +11,7 @@ from eptreplay.model import pte
 from eptreplay.model._jit import kernel
 from eptreplay.model.emulate import HANDLED, pmap_emulate_accessed_dirty
 from eptreplay.model.pmap import leaf_of, pmap_enter
-from eptreplay.model.state import Record, State
+from eptreplay.model.state import Int, Record, State
 from eptreplay.model.vm_page import vm_page_alloc, vm_page_dirty
 from eptreplay.model.walk import walk
 
@@ -36,7 +36,7 @@ CAUSE_SUPERPAGE_PROTECTED = 5  # vm_fault: a write, or a fetch, that a superpage
 
 
 @kernel
-def access_page(st: State, pmap: Record, va: np.uint64, access: int) -> int:
+def access_page(st: State, pmap: Record, va: np.uint64, access: Int) -> Int:
     """Make one access: HIT, EMULATED, or REFUSED when it takes vm_fault to go on."""
     outcome = HIT
     while not walk(st, pmap, va, access):
@@ -50,7 +50,7 @@ def access_page(st: State, pmap: Record, va: np.uint64, access: int) -> int:
 
 
 @kernel
-def vm_fault(st: State, pmap: Record, va: np.uint64, access: int, m: int) -> None:
+def vm_fault(st: State, pmap: Record, va: np.uint64, access: Int, m: Int) -> None:
     """Resolve a fault of a guest on its own memory: give it page `m`, dirty on a write, with every right."""
     vm_page_alloc(st, m)
     if access == VM_PROT_WRITE:
@@ -59,7 +59,7 @@ def vm_fault(st: State, pmap: Record, va: np.uint64, access: int, m: int) -> Non
 
 
 @kernel
-def fault_cause(st: State, pmap: Record, va: np.uint64, m: int) -> int:
+def fault_cause(st: State, pmap: Record, va: np.uint64, m: Int) -> Int:
     """Return why the walker refused an access to page `m` that A/D emulation could not settle."""
     level, _ = leaf_of(st, pmap, va)
     if level == 2:
@@ -70,7 +70,7 @@ def fault_cause(st: State, pmap: Record, va: np.uint64, m: int) -> int:
 
 
 @kernel
-def guest_access(st: State, pmap: Record, va: np.uint64, op: int, m: int) -> None:
+def guest_access(st: State, pmap: Record, va: np.uint64, op: Int, m: Int) -> None:
     """Make one access of a guest to its own memory, page `m`, see it through and count what it took.
 
     Args:

@@ -9,33 +9,33 @@ import numpy as np
 
 from eptreplay.model import pte
 from eptreplay.model._jit import kernel
-from eptreplay.model.state import State
+from eptreplay.model.state import Int, State
 
 NPTEPG = pte.NPTEPG
 PAGE_SHIFT = pte.PAGE_SHIFT
 
 
 @kernel
-def phys_to_vm_page(st: State, pa: np.uint64) -> int:
+def phys_to_vm_page(st: State, pa: np.uint64) -> Int:
     """Return the page at a physical address (bytes)."""
     return np.int64((pa - st.host[0].pbase) >> PAGE_SHIFT)
 
 
 @kernel
-def vm_page_to_phys(st: State, m: int) -> np.uint64:
+def vm_page_to_phys(st: State, m: Int) -> np.uint64:
     """Return the physical address of a page, bytes."""
     return st.host[0].pbase + (np.uint64(m) << PAGE_SHIFT)
 
 
 @kernel
-def vm_page_dirty(st: State, m: int) -> None:
+def vm_page_dirty(st: State, m: Int) -> None:
     """Mark a page dirty in the machine-independent field, whatever its page tables say."""
     st.page[m].dirty = 1
     st.cnt[0].dirty_calls += 1
 
 
 @kernel
-def vm_page_alloc(st: State, m: int) -> None:
+def vm_page_alloc(st: State, m: Int) -> None:
     """Give a page to an object, unless it has been given already."""
     if st.page[m].allocated == 0:
         st.page[m].allocated = 1
@@ -44,7 +44,7 @@ def vm_page_alloc(st: State, m: int) -> None:
 
 
 @kernel
-def vm_page_free(st: State, m: int) -> None:
+def vm_page_free(st: State, m: Int) -> None:
     """Take an unmapped page from its object; it keeps no flag and no dirt."""
     if st.page[m].allocated != 0:
         st.page[m].allocated = 0
@@ -54,6 +54,6 @@ def vm_page_free(st: State, m: int) -> None:
 
 
 @kernel
-def vm_reserv_is_full(st: State, m: int) -> bool:
+def vm_reserv_is_full(st: State, m: Int) -> bool:
     """Return whether all 512 pages of a page's reservation are allocated (vm_reserv_level_iffullpop)."""
     return st.reserv[m // NPTEPG] == NPTEPG

@@ -12,7 +12,7 @@ import numpy as np
 from eptreplay.model import pte
 from eptreplay.model._jit import kernel
 from eptreplay.model.ptp import NPTEPG, table_of
-from eptreplay.model.state import Record, State
+from eptreplay.model.state import Int, Record, State
 
 EMPTY = pte.EMPTY
 INDEX_MASK = pte.INDEX_MASK
@@ -27,7 +27,7 @@ NINE_BITS = np.uint64(9)
 
 
 @kernel
-def walk(st: State, pmap: Record, va: np.uint64, access: int) -> bool:
+def walk(st: State, pmap: Record, va: np.uint64, access: Int) -> bool:
     """Translate one access: return whether every level allows it, and if so set A, and D for a write, in the leaf.
 
     Args:
@@ -44,7 +44,7 @@ def walk(st: State, pmap: Record, va: np.uint64, access: int) -> bool:
         needed = pmap.PG_FETCH
         forbidden = pmap.PG_NOFETCH
 
-    table = np.int64(pmap.pm_pml4)
+    table: Int = np.int64(pmap.pm_pml4)
     shift = PML4SHIFT
     for level in range(4, 0, -1):
         slot = table * NPTEPG + np.int64((va >> shift) & INDEX_MASK)
