@@ -39,7 +39,9 @@ def test_a_cut_keeps_schema_encodings_and_metadata(tmp_path: Path, make_trace: M
     )
     cut_trace(source, target, 1)
     before, after = read_footer(source), read_footer(target)
-    assert after.groups[0] == before.groups[0]
+    for name, chunk in before.groups[0].chunks.items():
+        # The copy is packed harder and has page checksums; everything else is the same.
+        assert after.groups[0].chunks[name]._replace(extent=chunk.extent) == chunk
     assert pq.read_schema(target).equals(pq.read_schema(source))
     assert after.metadata == {
         **before.metadata,

@@ -100,8 +100,8 @@ def test_a_path_that_cannot_be_is_named() -> None:
 def test_the_file_is_closed_again(make_trace: MakeTrace) -> None:
     path = make_trace(rows=7)
     with open_parquet(path, read_footer(path).digest) as file:
-        assert file.metadata.num_rows == 7
-    assert file.reader.closed
+        assert file.parquet.metadata.num_rows == 7
+    assert file.parquet.reader.closed
 
 
 def test_a_file_that_is_not_the_one_that_was_checked_is_refused(make_trace: MakeTrace) -> None:

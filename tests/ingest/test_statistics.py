@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from eptreplay.errors import TraceError
-from eptreplay.ingest.footer import Chunk, Group
+from eptreplay.ingest.footer import Chunk, Extent, Group
 from eptreplay.ingest.statistics import ColumnRange, GroupStatistics, group_statistics
 
 FILE = Path("t.parquet")
@@ -13,7 +13,7 @@ FILE = Path("t.parquet")
 
 def statistics(**chunks: tuple[int | str | None, int | str | None, int | None]) -> GroupStatistics:
     made = {
-        name: Chunk("zstd", frozenset({"PLAIN"}), False, low, high, nulls)
+        name: Chunk(Extent(4, 10, 10), "zstd", frozenset({"PLAIN"}), False, low, high, nulls)
         for name, (low, high, nulls) in chunks.items()
     }
     return group_statistics(FILE, 3, Group(10, made))

@@ -52,12 +52,12 @@ def cut_trace(source: Path | str, target: Path | str, row_groups: int) -> int:
     rows = sum(group.rows for group in footer.groups[:row_groups])
     with open_parquet(source, footer.digest) as file:
         notes = {KEY_ROWS: str(rows), KEY_SOURCE: source.name, KEY_SOURCE_SHA256: sha256(source)}
-        schema = file.schema_arrow.with_metadata(footer.metadata | notes)
+        schema = file.parquet.schema_arrow.with_metadata(footer.metadata | notes)
         with trace_writer(target, schema, _options(footer.groups[0])) as writer:
             for group in range(row_groups):
-                table = _row_group(source, file, group)
+                table = _row_group(source, file.parquet, group)
                 writer.write_table(table.cast(schema), row_group_size=max(1, table.num_rows))
-        _compare(source, file, target, row_groups)
+        _compare(source, file.parquet, target, row_groups)
     return rows
 
 
@@ -93,7 +93,7 @@ def _compare(source: Path, original: pq.ParquetFile, target: Path, row_groups: i
     footer = read_footer(target)
     with open_parquet(target, footer.digest) as copy:
         same = len(footer.groups) == row_groups and all(
-            _row_group(target, copy, group).equals(_row_group(source, original, group))
+            _row_group(target, copy.parquet, group).equals(_row_group(source, original, group))
             for group in range(row_groups)
         )
     if not same:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,7 +19,7 @@ from eptreplay.ingest.statistics import ColumnRange, group_statistics
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from eptreplay.ingest.footer import Footer
+    from eptreplay.ingest.footer import Extent, Footer
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,7 @@ class RowGroup:
         file_row: number of its first row in its file, from 0.
         ranges: smallest and largest value of each integer column, where the statistics say.
         nulls: columns that hold nulls, where the statistics say.
+        extents: where the pages of each known column are.
     """
 
     file: Path
@@ -41,8 +42,9 @@ class RowGroup:
     rows: int
     first_row: int
     file_row: int
-    ranges: Mapping[str, ColumnRange] = field(default_factory=dict)
-    nulls: frozenset[str] = frozenset()
+    ranges: Mapping[str, ColumnRange]
+    nulls: frozenset[str]
+    extents: Mapping[str, Extent]
 
     @property
     def time_min(self) -> int | None:
@@ -214,7 +216,7 @@ def _read_file(path: Path) -> _File:
     footer = read_footer(path)
     with open_parquet(path, footer.digest) as file:
         try:
-            columns = check_columns(path, file.schema_arrow)
+            columns = check_columns(path, file.parquet.schema_arrow)
         except PARQUET_ERRORS as error:
             raise TraceError(str(path), f"its schema is damaged ({one_line(error)})") from error
     row_groups = []
@@ -222,7 +224,8 @@ def _read_file(path: Path) -> _File:
     for index, group in enumerate(footer.groups):
         if group.rows:
             stats = group_statistics(path, index, group)
-            place = RowGroup(path, index, group.rows, 0, row, stats.ranges, stats.nulls)
+            extents = {name: chunk.extent for name, chunk in group.chunks.items()}
+            place = RowGroup(path, index, group.rows, 0, row, stats.ranges, stats.nulls, extents)
             row_groups.append((place, stats.guest))
             row += group.rows
     return _File(path, tuple(row_groups), columns, footer)

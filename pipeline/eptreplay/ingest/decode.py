@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from eptreplay.errors import TraceError
+from eptreplay.ingest.pages import check_first_page
 from eptreplay.ingest.parquet import PARQUET_ERRORS, one_line
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
     from eptreplay.ingest.dataset import RowGroup
+    from eptreplay.ingest.parquet import Opened
     from eptreplay.ingest.rows import Mask, Values
 
 
@@ -32,7 +34,7 @@ class Piece(NamedTuple):
     nulls: dict[str, Mask]
 
 
-def decode(file: pq.ParquetFile, group: RowGroup, names: Sequence[str], batch_rows: int) -> Iterator[Piece]:
+def decode(file: Opened, group: RowGroup, names: Sequence[str], batch_rows: int) -> Iterator[Piece]:
     """Decode columns of one row group.
 
     Args:
@@ -47,8 +49,10 @@ def decode(file: pq.ParquetFile, group: RowGroup, names: Sequence[str], batch_ro
     Raises:
         TraceError: a page is damaged, or the pages hold other rows than the footer says.
     """
+    for name in names:
+        check_first_page(file.fd, group, name)
     row = 0
-    pieces = _record_batches(file, group, names, batch_rows)
+    pieces = _record_batches(file.parquet, group, names, batch_rows)
     while row <= group.rows:
         try:
             batch = next(pieces, None)
@@ -57,7 +61,7 @@ def decode(file: pq.ParquetFile, group: RowGroup, names: Sequence[str], batch_ro
             raise TraceError(
                 str(group.file),
                 f"its data is damaged ({one_line(error)})",
-                column=_damaged_column(file, group, names),
+                column=_damaged_column(file.parquet, group, names),
                 row_group=group.index,
                 expected="pages that decode and match their checksums",
                 advice="copy or capture the trace again",

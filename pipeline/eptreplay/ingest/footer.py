@@ -48,10 +48,19 @@ _KNOWN = {column.name for column in COLUMNS}
 _REWRITE = "the file is damaged or not what it says: copy or convert it again"
 
 
+class Extent(NamedTuple):
+    """Where the pages of a chunk are: first byte, bytes as stored, bytes once unpacked."""
+
+    start: int
+    packed: int
+    plain: int
+
+
 class Chunk(NamedTuple):
     """One column of one row group.
 
     Args:
+        extent: where its pages are.
         codec: name of its compression, as pyarrow's writer takes it.
         encodings: names of the encodings of its pages.
         dictionary: whether it has a dictionary page.
@@ -60,6 +69,7 @@ class Chunk(NamedTuple):
         nulls: number of nulls, if the statistics say.
     """
 
+    extent: Extent
     codec: str
     encodings: frozenset[str]
     dictionary: bool
@@ -204,9 +214,7 @@ def _unknown(meta: Struct) -> str:
 
 def _contradiction(meta: Struct, rows: int, known: bool, file_bytes: int) -> str:
     """What cannot be in the metadata of a chunk, in words; empty if all can."""
-    packed, plain, values = _int(meta, 7), _int(meta, 6), _int(meta, 5)
-    start, dictionary = _int(meta, 9), _dictionary_offset(meta)
-    start = min(start, dictionary) if dictionary else start
+    (start, packed, plain), values = _extent(meta), _int(meta, 5)
     width = _VALUE_BYTES.get(_int(meta, 1), 0) if known and _encodings(meta) <= _ALL_BYTES_THERE else 0
     if packed < 0 or plain < 0 or (known and values != rows):
         return f"the footer claims {values:,} values for {rows:,} rows in {packed:,} bytes"
@@ -217,6 +225,11 @@ def _contradiction(meta: Struct, rows: int, known: bool, file_bytes: int) -> str
     if plain < rows * width:
         return f"the footer claims {rows:,} values of {width} bytes each in {plain:,} bytes"
     return ""
+
+
+def _extent(meta: Struct) -> Extent:
+    data, dictionary = _int(meta, 9), _dictionary_offset(meta)
+    return Extent(min(data, dictionary) if dictionary else data, _int(meta, 7), _int(meta, 6))
 
 
 def _dictionary_offset(meta: Struct) -> int:
@@ -236,6 +249,7 @@ def _chunk(meta: Struct) -> Chunk:
     exact = statistics.get(7, True) is True and statistics.get(8, True) is True
     low, high = (_bound(statistics.get(field), _int(meta, 1)) if exact else None for field in (6, 5))
     return Chunk(
+        extent=_extent(meta),
         codec=_CODECS[_int(meta, 4)],
         encodings=_encodings(meta),
         dictionary=_dictionary_offset(meta) > 0,

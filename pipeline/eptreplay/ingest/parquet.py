@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -61,8 +61,15 @@ def read_footer(path: Path) -> Footer:
     return parse_footer(path, *_footer_bytes(path))
 
 
+class Opened(NamedTuple):
+    """A file that is open: for pyarrow, and as a descriptor."""
+
+    parquet: pq.ParquetFile
+    fd: int
+
+
 @contextmanager
-def open_parquet(path: Path, digest: str) -> Iterator[pq.ParquetFile]:
+def open_parquet(path: Path, digest: str) -> Iterator[Opened]:
     """Open a file whose footer has been checked, for reading with page checksums verified.
 
     Args:
@@ -95,7 +102,7 @@ def open_parquet(path: Path, digest: str) -> Iterator[pq.ParquetFile]:
             )
         except PARQUET_ERRORS as error:
             raise _damaged_footer(path, error) from error
-        yield file
+        yield Opened(file, source.fileno())
 
 
 def _footer_bytes(path: Path) -> tuple[bytes, int]:

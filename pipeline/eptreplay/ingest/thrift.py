@@ -32,6 +32,11 @@ class CompactReader:
         self._data = data
         self._at = 0
 
+    @property
+    def position(self) -> int:
+        """Bytes read so far."""
+        return self._at
+
     def fields(self) -> Iterator[tuple[int, int]]:
         """Walk the fields of the struct that begins here.
 
@@ -73,6 +78,16 @@ class CompactReader:
             raise ThriftError(_SHORT) from None
         for _ in range(length):
             yield kind
+
+    def struct(self) -> Struct:
+        """Read the struct that begins here.
+
+        Raises:
+            ThriftError: the bytes break the protocol.
+        """
+        value = self.value(_STRUCT)
+        assert isinstance(value, dict)  # noqa: S101  narrows for the type checker
+        return value
 
     def value(self, kind: int) -> object:
         """Read the value of a wire type.
