@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,6 +22,16 @@ def parse_changed(path: Path, old: bytes, new: bytes) -> Footer:
     footer = data[-8 - length : -8]
     assert footer.count(old) == 1
     return parse_footer(path, footer.replace(old, new), len(data))
+
+
+def constant_columns(rows: int) -> dict[str, Any]:
+    values = {
+        "time": (7, pa.uint64()),
+        "gpa": (4096, pa.uint64()),
+        "op": (1, pa.uint8()),
+        "vcpu": (0, pa.uint8()),
+    }
+    return {name: pa.repeat(pa.scalar(*value), rows) for name, value in values.items()} | {"size": None}
 
 
 def zigzag(value: int) -> bytes:
@@ -67,10 +77,11 @@ def test_nested_columns_do_not_shift_the_others(make_trace: MakeTrace) -> None:
 
 def test_row_groups_that_share_their_bytes_are_refused(tmp_path: Path, make_trace: MakeTrace) -> None:
     """A small file that claims four billion rows, by naming one row group again and again."""
-    path = make_trace(rows=1 << 20, compression="zstd")
+    rows = 1 << 22
+    path = make_trace(rows=rows, columns=constant_columns(rows), row_group_size=rows, compression="zstd")
     data, meta = path.read_bytes(), pq.read_metadata(path)
     length = int.from_bytes(data[-8:-4], "little")
-    for _ in range(12):
+    for _ in range(10):
         meta.append_row_groups(meta)
     assert meta.num_rows == 1 << 32
     meta.write_metadata_file(tmp_path / "meta")
@@ -115,6 +126,17 @@ def test_an_unknown_codec_is_refused(make_trace: MakeTrace) -> None:
         parse_changed(path, before, before.replace(b"\x15\x0c", b"\x15\x16"))
 
 
+@pytest.mark.parametrize("encodings", [b"\x19\x15\x22", b"\x19\x19\x15\x00"])
+def test_an_unknown_encoding_is_refused(make_trace: MakeTrace, encodings: bytes) -> None:
+    """One code that means nothing, and a list where a code should be."""
+    path = make_trace(use_dictionary=False, columns={"size": None}, compression="zstd")
+    # Type INT64 (field 1) and a list of two encodings (field 2) of `time`, then its name.
+    before = b"\x15\x04\x19%\x06\x00\x19\x18\x04time"
+    after = before.replace(b"\x19%\x06\x00", encodings)
+    with pytest.raises(TraceError, match=r"column 'time': an encoding is unknown"):
+        parse_changed(path, before, after)
+
+
 def test_a_footer_that_is_no_thrift_is_refused(make_trace: MakeTrace) -> None:
     path = make_trace()
     with pytest.raises(TraceError, match="its footer is damaged"):
@@ -133,14 +155,7 @@ def test_a_chunk_outside_the_file_is_refused(make_trace: MakeTrace) -> None:
 
 def test_a_constant_column_may_be_tiny(make_trace: MakeTrace) -> None:
     rows = 3_000_000
-    constant = {
-        "time": pa.repeat(pa.scalar(7, pa.uint64()), rows),
-        "gpa": pa.repeat(pa.scalar(4096, pa.uint64()), rows),
-        "op": pa.repeat(pa.scalar(1, pa.uint8()), rows),
-        "vcpu": pa.repeat(pa.scalar(0, pa.uint8()), rows),
-        "size": None,
-    }
-    path = make_trace(rows=rows, columns=constant, row_group_size=rows)
+    path = make_trace(rows=rows, columns=constant_columns(rows), row_group_size=rows)
     assert path.stat().st_size < rows / 50
     assert read_footer(path).groups[0].rows == rows
 

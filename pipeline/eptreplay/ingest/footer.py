@@ -207,7 +207,7 @@ def _unknown(meta: Struct) -> str:
         return f"the physical type {_int(meta, 1)} is unknown"
     if not 0 <= _int(meta, 4) < len(_CODECS):
         return f"the compression codec {_int(meta, 4)} is unknown"
-    if not all(encoding in _ENCODINGS for encoding in _list(meta.get(2))):
+    if not all(isinstance(encoding, int) and encoding in _ENCODINGS for encoding in _list(meta.get(2))):
         return "an encoding is unknown"
     return ""
 
