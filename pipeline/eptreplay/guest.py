@@ -15,6 +15,7 @@ from eptreplay.ingest.reader import Batch, read_batches
 from eptreplay.model import replay as kernels
 from eptreplay.model._jit import compiled_before
 from eptreplay.model.checksum import state_sums
+from eptreplay.model.state import COUNTERS, PMAP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -76,23 +77,67 @@ Watcher = Callable[[int], None]
 """Hears how many more rows were replayed."""
 
 
-@dataclass(slots=True)
-class Snapshot:
-    """All counters at one moment.
+class Snapshot(NamedTuple):
+    """The books at one moment.
 
     Args:
         rows: rows replayed so far.
         time: time of the cut, in the trace's unit; None where only the row is known.
-        counters: for every profile, counter name to value, cumulative.
-        pages_touched: distinct pages touched in the interval that ends here.
-        pages_written: distinct pages written in it.
+        tally: TALLY [1].
+        cnt: COUNTERS [profiles].
+        pmap: PMAP [profiles].
     """
 
     rows: int
     time: int | None
-    counters: list[dict[str, int]]
-    pages_touched: int
-    pages_written: int
+    tally: NDArray[np.void]
+    cnt: NDArray[np.void]
+    pmap: NDArray[np.void]
+
+
+def counters(snapshots: Sequence[Snapshot]) -> dict[str, NDArray[np.int64]]:
+    """Return all counters at several moments, cumulative: shape [snapshots, profiles] by name, as the tables order them."""
+    tally = np.stack([snapshot.tally for snapshot in snapshots])
+    cnt = np.stack([snapshot.cnt for snapshot in snapshots])
+    pmap = np.stack([snapshot.pmap for snapshot in snapshots])
+    emulated = cnt["faults"][..., :EMULATED_CAUSES].sum(axis=-1)
+    resolved = cnt["faults"][..., EMULATED_CAUSES:].sum(axis=-1)
+    left = emulated + resolved
+    every = np.ones(cnt.shape, np.int64)
+    return {
+        "rows": np.array([[snapshot.rows] for snapshot in snapshots]) * every,
+        "reads": tally["reads"] * every,
+        "writes": tally["writes"] * every,
+        "fetches": tally["fetches"] * every,
+        "unbacked": tally["unbacked"] * every,
+        "hit_r": tally["reads"] - left[..., 0],
+        "hit_w": tally["writes"] - left[..., 1],
+        "hit_x": tally["fetches"] - left[..., 2],
+        "ad_emulated_r": emulated[..., 0],
+        "ad_emulated_w": emulated[..., 1],
+        "vm_faults_r": resolved[..., 0],
+        "vm_faults_w": resolved[..., 1],
+        "vm_faults_x": resolved[..., 2],
+        "traps": cnt["traps"],
+        "pages_allocated": cnt["pages_allocated"],
+        "promotions": cnt["promotions"],
+        "demotions": cnt["demotions"],
+        "p_failures": cnt["p_failures"],
+        "mappings": cnt["mappings"],
+        "resident": pmap["resident_count"],
+        "wired": pmap["wired_count"],
+        "eptgen": pmap["pm_eptgen"],
+        "ipis": cnt["ipis"],
+        "x86_ipis": cnt["x86_ipis"],
+        "inv_page": cnt["inv_page"],
+        "inv_range": cnt["inv_range"],
+        "inv_all": cnt["inv_all"],
+        "dirty_calls": cnt["dirty_calls"],
+        "sweeps": cnt["sweeps"],
+        "ts_referenced": cnt["ts_referenced"],
+        "dirty_last_harvest": cnt["dirty_last_harvest"],
+        "dirty_all_harvests": cnt["dirty_all_harvests"],
+    }
 
 
 @dataclass(slots=True)
@@ -146,6 +191,9 @@ class Replay:
     tally: Any = field(init=False)
     opened: NDArray[np.int32] = field(init=False)
     page_accesses: NDArray[np.int64] = field(init=False)
+    _tally: NDArray[np.void] = field(init=False)
+    _cnt: NDArray[np.void] = field(init=False)
+    _pmap: NDArray[np.void] = field(init=False)
 
     def __post_init__(self) -> None:
         """Make the empty guests."""
@@ -160,6 +208,10 @@ class Replay:
         self.touches = kernels.new_touches(self.ram_pages)
         self.tally = kernels.new_tally()
         self.opened = np.zeros(pages, np.int32)
+        # The same memory without attribute access, which is slow outside kernels.
+        self._tally = self.tally.view(np.ndarray).view(kernels.TALLY)
+        self._cnt = self.states.cnt.view(np.ndarray).view(COUNTERS)
+        self._pmap = self.states.pmap.view(np.ndarray).view(PMAP)
         self.page_accesses = np.zeros((pages if self.count_pages else 0, 4), np.int64)
 
     def replay(self, batch: Batch, begin: int, end: int) -> None:
@@ -167,14 +219,8 @@ class Replay:
         gpa, op = batch.gpa[begin:end], batch.op[begin:end]
         count = NO_COUNTS if batch.count is None else batch.count[begin:end]
         size = NO_SIZES
-        if batch.size is not None:
-            sizes = _read_only(batch.size[begin:end].astype(np.uint16))
-            if kernels.may_cross(gpa, sizes):
-                size = sizes
-        reads, writes, fetches = kernels.count_accesses(op, count)
-        self.tally.reads += reads
-        self.tally.writes += writes
-        self.tally.fetches += fetches
+        if batch.size is not None and kernels.may_cross(gpa, batch.size[begin:end]):
+            size = _read_only(batch.size[begin:end].astype(np.uint16))
         kernels.replay_rows(
             self.states,
             self.touches,
@@ -202,53 +248,9 @@ class Replay:
         """End the open interval and begin the next."""
         kernels.close_interval(self.states, self.tally, self.opened)
 
-    def counters(self) -> list[dict[str, int]]:
-        """Return the cumulative counters of every profile, by name, in the order of the summary table."""
-        return [self._counters(number) for number in range(len(self.profiles))]
-
-    def _counters(self, number: int) -> dict[str, int]:
-        tally, cnt, pmap = self.tally[0], self.states.cnt[number, 0], self.states.pmap[number, 0]
-        faults = cnt.faults
-        emulated = faults[:, :EMULATED_CAUSES].sum(axis=1)
-        resolved = faults[:, EMULATED_CAUSES:].sum(axis=1)
-        accesses = (tally.reads, tally.writes, tally.fetches)
-        hits = [
-            int(total) - int(e) - int(f) for total, e, f in zip(accesses, emulated, resolved, strict=True)
-        ]
-        return {
-            "rows": self.rows,
-            "reads": int(tally.reads),
-            "writes": int(tally.writes),
-            "fetches": int(tally.fetches),
-            "unbacked": int(tally.unbacked),
-            "hit_r": hits[0],
-            "hit_w": hits[1],
-            "hit_x": hits[2],
-            "ad_emulated_r": int(emulated[0]),
-            "ad_emulated_w": int(emulated[1]),
-            "vm_faults_r": int(resolved[0]),
-            "vm_faults_w": int(resolved[1]),
-            "vm_faults_x": int(resolved[2]),
-            "traps": int(cnt.traps),
-            "pages_allocated": int(cnt.pages_allocated),
-            "promotions": int(cnt.promotions),
-            "demotions": int(cnt.demotions),
-            "p_failures": int(cnt.p_failures),
-            "mappings": int(cnt.mappings),
-            "resident": int(pmap.resident_count),
-            "wired": int(pmap.wired_count),
-            "eptgen": int(pmap.pm_eptgen),
-            "ipis": int(cnt.ipis),
-            "x86_ipis": int(cnt.x86_ipis),
-            "inv_page": int(cnt.inv_page),
-            "inv_range": int(cnt.inv_range),
-            "inv_all": int(cnt.inv_all),
-            "dirty_calls": int(cnt.dirty_calls),
-            "sweeps": int(cnt.sweeps),
-            "ts_referenced": int(cnt.ts_referenced),
-            "dirty_last_harvest": int(cnt.dirty_last_harvest),
-            "dirty_all_harvests": int(cnt.dirty_all_harvests),
-        }
+    def snapshot(self, time: int | None) -> Snapshot:
+        """Return the books as they are now."""
+        return Snapshot(self.rows, time, self._tally.copy(), self._cnt[:, 0].copy(), self._pmap[:, 0].copy())
 
     def state_sums(self) -> list[int]:
         """Return the checksum of every profile's tables."""
@@ -272,16 +274,16 @@ def replay_trace(
         UsageError: the trace's unit of time does not fit the options.
     """
     replay = Replay(profiles, guest_ram_pages(trace), trace.vcpus, options.page_accesses)
-    rhythms = _rhythms(trace, options)
+    rhythms = rhythms_of(trace, options)
     snapshots: list[Snapshot] = []
     for action, time in drive(trace, replay, rhythms, options, watch=watch, bad_rows=bad_rows):
         if action is Action.SWEEP:
             replay.sweep(options.policy)
         else:
-            snapshots.append(_snapshot(replay, time))
+            snapshots.append(replay.snapshot(time))
             replay.close_interval()
     if not snapshots or snapshots[-1].rows < replay.rows:
-        snapshots.append(_snapshot(replay, trace.row_groups[-1].time_max))
+        snapshots.append(replay.snapshot(trace.row_groups[-1].time_max))
     return _result(trace, replay, snapshots)
 
 
@@ -332,7 +334,7 @@ def guest_ram_pages(trace: GuestTrace) -> NDArray[np.int64]:
     return np.array(ranges, np.int64)
 
 
-def _rhythms(trace: GuestTrace, options: Options) -> list[Rhythm]:
+def rhythms_of(trace: GuestTrace, options: Options) -> list[Rhythm]:
     """Return the cuts that sweeps and intervals ask for."""
     begin, end = trace.row_groups[0].time_min, trace.row_groups[-1].time_max
     rhythms = []
@@ -357,12 +359,6 @@ def _rhythms(trace: GuestTrace, options: Options) -> list[Rhythm]:
             cuts = [begin + -(-span * k // options.intervals) for k in range(1, options.intervals)]
             rhythms.append(Rhythm(Action.CLOSE_INTERVAL, times=cuts))
     return rhythms
-
-
-def _snapshot(replay: Replay, time: int | None) -> Snapshot:
-    """Return all counters as they are now."""
-    tally = replay.tally[0]
-    return Snapshot(replay.rows, time, replay.counters(), int(tally.touched), int(tally.written))
 
 
 def _result(trace: GuestTrace, replay: Replay, snapshots: list[Snapshot]) -> GuestResult:

@@ -6,16 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eptreplay.guest import CAUSES, EMULATED_CAUSES, KINDS
+from eptreplay.guest import CAUSES, EMULATED_CAUSES, KINDS, counters
 from eptreplay.model import replay as kernels
 from eptreplay.report.tables import COUNTERS, GAUGES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
-    from eptreplay.guest import GuestResult, Snapshot
+    from eptreplay.guest import GuestResult
 
 Columns = dict[str, Any]
 COUNTER_NAMES = tuple(column.name for column in COUNTERS)
@@ -38,7 +36,7 @@ def tables(result: GuestResult, profiles: Sequence[str]) -> dict[str, Columns]:
 
 
 def _summary(result: GuestResult, profiles: Sequence[str]) -> Columns:
-    final = result.snapshots[-1].counters
+    final = counters(result.snapshots[-1:])
     every = len(profiles)
     trace = result.trace
     columns: Columns = {
@@ -53,7 +51,7 @@ def _summary(result: GuestResult, profiles: Sequence[str]) -> Columns:
         "superpage_pages": [int(np.count_nonzero(seen & kernels.SEEN_SUPERPAGE)) for seen in result.seen],
         "state_sum": result.state_sums,
     }
-    return columns | {name: [counters[name] for counters in final] for name in COUNTER_NAMES}
+    return columns | {name: final[name][0] for name in COUNTER_NAMES}
 
 
 def _intervals(result: GuestResult, profiles: Sequence[str]) -> Columns:
@@ -65,18 +63,13 @@ def _intervals(result: GuestResult, profiles: Sequence[str]) -> Columns:
         "interval": list(range(len(snapshots))) * len(profiles),
         "start_time": [result.interval_start, *times[:-1]] * len(profiles),
         "end_time": times * len(profiles),
-        "pages_touched": [snapshot.pages_touched for snapshot in snapshots] * len(profiles),
-        "pages_written": [snapshot.pages_written for snapshot in snapshots] * len(profiles),
+        "pages_touched": [int(snapshot.tally["touched"][0]) for snapshot in snapshots] * len(profiles),
+        "pages_written": [int(snapshot.tally["written"][0]) for snapshot in snapshots] * len(profiles),
     }
-    for name in COUNTER_NAMES:
-        columns[name] = np.concatenate([_gained(snapshots, number, name) for number in range(len(profiles))])
+    for name, values in counters(snapshots).items():
+        gained = values if name in GAUGES else np.diff(values, axis=0, prepend=0)
+        columns[name] = gained.T.reshape(-1)
     return columns
-
-
-def _gained(snapshots: Sequence[Snapshot], number: int, name: str) -> NDArray[np.int64]:
-    """Return what a counter gained in every interval under one profile; a gauge keeps its value."""
-    values = np.array([snapshot.counters[number][name] for snapshot in snapshots], np.int64)
-    return values if name in GAUGES else np.diff(values, prepend=0)
 
 
 def _faults(result: GuestResult, profiles: Sequence[str]) -> Columns:

@@ -14,7 +14,7 @@ import numpy as np
 from eptreplay.conform.report import Mismatch, Report
 from eptreplay.cuts import Action, Rhythm
 from eptreplay.errors import TraceError, UsageError
-from eptreplay.guest import Options, Policy, Replay, drive
+from eptreplay.guest import Options, Policy, Replay, counters, drive
 from eptreplay.ingest.dataset import open_trace
 from eptreplay.units import Every
 
@@ -129,8 +129,11 @@ def _check_group(group: list[_Golden], traces: Path, watch: Callable[[str, int],
 
 def _checkpoint(replay: Replay) -> list[dict[str, int]]:
     """Return the counters of every profile with the checksum of its tables."""
-    sums = replay.state_sums()
-    return [counters | {"state_sum": sums[number]} for number, counters in enumerate(replay.counters())]
+    now = counters([replay.snapshot(None)])
+    return [
+        {name: int(values[0, number]) for name, values in now.items()} | {"state_sum": state_sum}
+        for number, state_sum in enumerate(replay.state_sums())
+    ]
 
 
 def _compare_golden(report: Report, golden: _Golden, found: list[dict[str, int]]) -> None:
@@ -139,14 +142,14 @@ def _compare_golden(report: Report, golden: _Golden, found: list[dict[str, int]]
     if len(found) < len(golden.lines):
         first = Mismatch(golden.path.name, "whole file", "checkpoints", len(golden.lines), len(found))
         report.mismatches += 1
-    for line, counters in zip(golden.lines, _aligned(golden, found), strict=False):
+    for line, values in zip(golden.lines, _aligned(golden, found), strict=False):
         for name, expected in line.items():
             if name == "at":
                 continue
             report.values += 1
-            if counters.get(name) != expected:
+            if values.get(name) != expected:
                 report.mismatches += 1
-                value = counters.get(name, -1)
+                value = values.get(name, -1)
                 first = first or Mismatch(golden.path.name, f"row {line['rows']:,}", name, expected, value)
     if first is not None:
         report.first.append(first)

@@ -1,11 +1,15 @@
 """The access loop: rows of a trace, in order, through one guest under several CPU profiles at once.
 
 For almost every access of a trace nothing changes: the page is mapped, its accessed bit is set, and on a
-write its dirty bit too, under every profile.  One byte a guest page says so (`State.quiet`: a bit each for
-reads, writes and fetches), and such an access is only counted.  Any other takes the slow path: it is made
-in the model of every profile.  The bit is set when all models have taken the access; it is cleared when any
-of them takes something away from the page's entry (entry.py), and at the end of an interval, so that the
-first access of a kind to a page in an interval is always seen here.
+write its dirty bit too, under every profile, and it is not the first of its kind to the page in the open
+interval.  One byte a guest page says so (`State.quiet`), and such an access is only counted:
+
+* bits 0 to 2 (QUIET, for reads, writes and fetches): nothing changes, neither in a model nor in the books;
+* bits 3 to 5 (SETTLED, likewise): nothing changes in any model.
+
+The bits are set when all models have taken an access.  All are cleared when any model takes something away
+from the page's entry (entry.py); the end of an interval clears QUIET alone, so that the first access of a
+kind to a page in an interval is entered in the books without asking the models again.
 
 Worlds: the states of all profiles are stacked along a leading axis and share `quiet`.
 """
@@ -35,6 +39,10 @@ PAGE_SIZE = pte.PAGE_SIZE
 
 NEXT = np.uint64(1)
 SUPERPAGE_LEVEL = 2
+
+SETTLED_SHIFT = 3
+SETTLED = np.uint8(0b111000)
+QUIET_AND_SETTLED = 0b001001
 
 # Codes of the column `op`.
 OP_READ = 0
@@ -146,7 +154,7 @@ def replay_rows(
     Args:
         states: the worlds.
         touches: TOUCH [guest pages], updated.
-        tally: TALLY [1], updated; the caller adds the rows' accesses by kind (count_accesses).
+        tally: TALLY [1], updated.
         opened: shape [guest pages]: the pages touched in the open interval, as many as the tally says; updated.
         ram_pages: shape [ranges, 2]: guest pages that are memory.
         gpa: shape [rows]: guest-physical byte addresses.
@@ -155,6 +163,7 @@ def replay_rows(
         count: shape [rows]: accesses a row stands for; shape [0]: one each.
         first_row: number of the first of these rows in the trace.
     """
+    _count_accesses(tally[0], op, count)
     quiet = states.quiet
     pages = np.uint64(len(quiet))
     sizes = len(size)
@@ -194,10 +203,11 @@ def _replay_row(
         _add_accesses(tally, op, -accesses)
         return
     _note_touch(touches[page], tally, opened, page, op, row)
-    for number in range(len(states.page)):
-        st = world(states, number)
-        guest_access(st, st.pmap[0], gpa, op, page)
-    states.quiet[page] |= np.uint8(1 << op)
+    if not (states.quiet[page] >> (op + SETTLED_SHIFT)) & 1:
+        for number in range(len(states.page)):
+            st = world(states, number)
+            guest_access(st, st.pmap[0], gpa, op, page)
+    states.quiet[page] |= np.uint8(QUIET_AND_SETTLED << op)
 
 
 @kernel
@@ -212,7 +222,7 @@ def _add_accesses(tally: Record, op: Int, accesses: Int) -> None:
 
 
 @entry_point
-def may_cross(gpa: NDArray[np.uint64], size: NDArray[np.uint16]) -> bool:
+def may_cross(gpa: NDArray[np.uint64], size: NDArray[np.uint8 | np.uint16]) -> bool:
     """Return whether any row crosses a page; `gpa` and `size` in bytes, shape [rows]."""
     crossing: Int = 0
     for i in range(len(gpa)):
@@ -241,20 +251,15 @@ def _note_touch(
 def close_interval(states: State, tally: Records, opened: NDArray[np.int32]) -> None:
     """Begin a new interval: every page touched in the old one is looked at again at its next access."""
     for i in range(tally[0].touched):
-        states.quiet[opened[i]] = 0
+        states.quiet[opened[i]] &= SETTLED
     tally[0].touched = 0
     tally[0].written = 0
     tally[0].interval += 1
 
 
-@entry_point
-def count_accesses(op: NDArray[np.uint8], count: NDArray[np.uint32]) -> tuple[Int, Int, Int]:
-    """Return how many reads, writes and fetches rows stand for.
-
-    Args:
-        op: shape [rows]: codes.
-        count: shape [rows]: accesses a row stands for; shape [0]: one each.
-    """
+@kernel
+def _count_accesses(tally: Record, op: NDArray[np.uint8], count: NDArray[np.uint32]) -> None:
+    """Add the accesses that rows stand for to the tally; see replay_rows for the arrays."""
     total: Int = 0
     writes: Int = 0
     fetches: Int = 0
@@ -268,7 +273,9 @@ def count_accesses(op: NDArray[np.uint8], count: NDArray[np.uint32]) -> tuple[In
             total += np.int64(count[i])
             writes += np.int64(count[i]) * np.int64(op[i] == OP_WRITE)
             fetches += np.int64(count[i]) * np.int64(op[i] == OP_FETCH)
-    return total - writes - fetches, writes, fetches
+    tally.reads += total - writes - fetches
+    tally.writes += writes
+    tally.fetches += fetches
 
 
 @entry_point

@@ -160,7 +160,7 @@ class State(NamedTuple):
     ptp: Records  # PTP [page-table pages]: 0 is never used
     host: Records  # HOST [1]
     cnt: Records  # COUNTERS [1]
-    quiet: NDArray[np.uint8]  # [guest pages]: accesses that change nothing, a bit each (1 R, 2 W, 4 X)
+    quiet: NDArray[np.uint8]  # [guest pages]: accesses that change nothing, see replay.py
 
 
 def records(shape: int | tuple[int, ...], dtype: np.dtype[Any]) -> Records:

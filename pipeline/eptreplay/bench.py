@@ -1,0 +1,289 @@
+"""Benchmarks: what a replay costs, as ratios to decoding the same columns, measured in one run.
+
+Two things are compared by running them in turn, A B A B ..., and taking the median of the ratios of pairs:
+then neither a slow machine nor one whose speed drifts changes the answer much.  Times are CPU time of the
+whole process (all threads), unless a figure says otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from eptreplay import __version__
+from eptreplay.cuts import timed_row_groups
+from eptreplay.guest import Options, Policy, replay_trace, rhythms_of, warm_up
+from eptreplay.ingest.dataset import open_trace
+from eptreplay.ingest.layout import FAST_LAYOUT, trace_writer
+from eptreplay.profiles import resolve
+from eptreplay.units import Every
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from eptreplay.ingest.dataset import GuestTrace
+
+EIGHT_PROFILES = (
+    "ept-ad",
+    "ept-ad-nosp",
+    "ept-emul",
+    "ept-emul-nosp",
+    "ept-emul-xo",
+    "x86",
+    "haswell",
+    "nehalem",
+)
+REPEATS_FOR_MEMORY = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One figure.
+
+    Args:
+        name: what was measured.
+        value: the median.
+        unit: of the value; `ratio` for a ratio of CPU times.
+        bar: what it must not exceed; None for a figure without a bar.
+        low: the least of the runs.
+        high: the greatest.
+        parts: what the ratio was made of, CPU nanoseconds a row, by name.
+    """
+
+    name: str
+    value: float
+    unit: str
+    bar: float | None = None
+    low: float = 0.0
+    high: float = 0.0
+    parts: dict[str, float] = field(default_factory=dict)
+
+
+def machine() -> dict[str, str]:
+    """Return what the figures were measured on."""
+    model = platform.processor()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [
+            line.partition(":")[2].strip()
+            for line in cpuinfo.read_text().splitlines()
+            if line.startswith("model name")
+        ]
+        model = names[0] if names else model
+    return {
+        "cpu": model,
+        "cpus": str(os.cpu_count()),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "eptreplay": __version__,
+        "numpy": np.__version__,
+        "pyarrow": pa.__version__,
+    }
+
+
+def decode(trace: GuestTrace, options: Options) -> None:
+    """Decode the columns that a replay with these options needs, and nothing else, with pyarrow on one thread."""
+    timed = timed_row_groups(trace, rhythms_of(trace, options))
+    for ordinal, group in enumerate(trace.row_groups):
+        wanted = ["gpa", "op", *(name for name in ("size", "count") if name in trace.columns)]
+        wanted += ["time"] if ordinal in timed else []
+        file = pq.ParquetFile(group.file)
+        file.read_row_group(group.index, columns=wanted, use_threads=False)
+
+
+def cpu_seconds(work: Callable[[], object]) -> float:
+    """Return the CPU time of this process that some work takes, seconds."""
+    before = time.process_time()
+    work()
+    return time.process_time() - before
+
+
+def ratio(
+    name: str, rows: int, a: Callable[[], object], b: Callable[[], object], *, bar: float | None, runs: int
+) -> Figure:
+    """Return the CPU time of `a` as a multiple of that of `b`: the median over pairs run in turn, after one not counted."""
+    pairs = [(cpu_seconds(a), cpu_seconds(b)) for _ in range(runs + 1)][1:]
+    ratios = [x / y for x, y in pairs]
+    parts = {
+        "a_ns_per_row": statistics.median(x for x, _ in pairs) / rows * 1e9,
+        "b_ns_per_row": statistics.median(y for _, y in pairs) / rows * 1e9,
+    }
+    return Figure(name, statistics.median(ratios), "ratio", bar, min(ratios), max(ratios), parts)
+
+
+def repeat_trace(source: Path, target: Path, times: int) -> None:
+    """Write a trace several times over into one file, each time later than before, in bounded memory."""
+    file = pq.ParquetFile(source)
+    span = 0
+    with trace_writer(target, file.schema_arrow, FAST_LAYOUT) as writer:
+        for turn in range(times):
+            last = 0
+            for group in range(file.num_row_groups):
+                table = file.read_row_group(group)
+                moments = table["time"].to_numpy() + np.uint64(span * turn)
+                last = int(moments[-1])
+                writer.write_table(
+                    table.set_column(table.schema.get_field_index("time"), "time", pa.array(moments))
+                )
+            if turn == 0:
+                span = last
+
+
+def replay_figures(label: str, trace: GuestTrace, runs: int) -> list[Figure]:
+    """Return what replays of a trace cost as multiples of decoding."""
+    one = [resolve("ept-ad")]
+    emulated = [resolve("ept-emul")]
+    eight = [resolve(name) for name in EIGHT_PROFILES]
+    default = Options(page_accesses=False)
+    counted = Options(page_accesses=True)
+    aging = Options(policy=Policy.AGE, every=Every(1_000_000, timed=False), page_accesses=False)
+    often = Options(policy=Policy.AGE, every=Every(-(-trace.rows // 256), timed=False), page_accesses=False)
+
+    def against_decode(name: str, profiles: Sequence[Any], options: Options, bar: float | None) -> Figure:
+        return ratio(
+            f"{label}: {name} / decode",
+            trace.rows,
+            lambda: replay_trace(trace, profiles, options),
+            lambda: decode(trace, options),
+            bar=bar,
+            runs=runs,
+        )
+
+    return [
+        against_decode("one profile, 256 intervals", one, default, 1.6),
+        against_decode("one profile, exact accesses a page", one, counted, None),
+        against_decode("one profile, aging every million rows", one, aging, 1.25),
+        against_decode("one profile with emulated A/D, aging every million rows", emulated, aging, None),
+        against_decode("one profile, 256 aging sweeps", one, often, 2.0),
+        against_decode("eight profiles in one pass", eight, default, 1.5),
+        ratio(
+            f"{label}: eight runs / eight profiles in one pass",
+            trace.rows,
+            lambda: [replay_trace(trace, [profile], default) for profile in eight],
+            lambda: replay_trace(trace, eight, default),
+            bar=None,
+            runs=max(1, runs // 2),
+        ),
+    ]
+
+
+def start_figures(trace: Path, runs: int) -> list[Figure]:
+    """Return how long a command takes to start, wall seconds, and what compiling the model takes once."""
+    command = [sys.executable, "-m", "eptreplay"]
+
+    def wall(arguments: Sequence[str], **environment: str) -> float:
+        before = time.perf_counter()
+        subprocess.run([*command, *arguments], check=True, capture_output=True, env=os.environ | environment)  # noqa: S603 - our own command
+        return time.perf_counter() - before
+
+    helps = [wall(["--help"]) for _ in range(runs)]
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = ["replay", str(trace), "--profile", "ept-ad", "--overwrite", "--out", f"{folder}/run"]
+        cold = wall(arguments, EPTREPLAY_CACHE_DIR=f"{folder}/cache")
+        warm = [wall(arguments, EPTREPLAY_CACHE_DIR=f"{folder}/cache") for _ in range(runs)]
+    return [
+        Figure("--help, wall", statistics.median(helps), "s", 0.3, min(helps), max(helps)),
+        Figure(
+            "warm start: whole command on 1,000 rows, wall",
+            statistics.median(warm),
+            "s",
+            1.5,
+            min(warm),
+            max(warm),
+        ),
+        Figure("first run ever, compiling included, wall", cold, "s", 40.0, cold, cold),
+    ]
+
+
+def memory_figures(trace: Path, folder: Path) -> list[Figure]:
+    """Return what a replay's peak memory grows by when the trace is ten times as long."""
+    longer = folder / "longer.parquet"
+    repeat_trace(trace, longer, REPEATS_FOR_MEMORY)
+    once, often = _peak(trace), _peak(longer)
+    return [
+        Figure("peak memory of a replay", once / 1024, "MiB"),
+        Figure(
+            f"peak memory, {REPEATS_FOR_MEMORY} times the rows / once",
+            often / once,
+            "ratio",
+            1.05,
+            often / once,
+            often / once,
+        ),
+    ]
+
+
+def _peak(trace: Path) -> float:
+    """Return the peak resident memory of a process that replays a trace, KiB."""
+    program = (
+        "import resource, sys; from eptreplay import guest; from eptreplay.ingest.dataset import open_trace;"
+        "from eptreplay.profiles import resolve;"
+        "guest.replay_trace(open_trace(sys.argv[1]), [resolve('ept-ad')], guest.Options());"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", program, str(trace)], check=True, capture_output=True, text=True
+    )
+    return float(found.stdout)
+
+
+def first_rows(trace: Path, target: Path, rows: int) -> None:
+    """Write the first rows of a trace as a trace of its own."""
+    file = pq.ParquetFile(trace)
+    with trace_writer(target, file.schema_arrow, FAST_LAYOUT) as writer:
+        writer.write_table(file.read_row_group(0).slice(0, rows))
+
+
+def run(traces: Sequence[Path], runs: int) -> list[Figure]:
+    """Measure everything; the first trace also serves for start-up and memory.
+
+    Args:
+        traces: Parquet files in the native format.
+        runs: counted runs of each pair.
+    """
+    warm_up()
+    figures: list[Figure] = []
+    for path in traces:
+        figures += replay_figures(path.name, open_trace(path), runs)
+    with tempfile.TemporaryDirectory() as folder:
+        short = Path(folder) / "short.parquet"
+        first_rows(traces[0], short, 1000)
+        figures += start_figures(short, runs)
+        figures += memory_figures(traces[0], Path(folder))
+    return figures
+
+
+def as_json(figures: Sequence[Figure]) -> str:
+    """Return figures and machine as JSON."""
+    return json.dumps({"machine": machine(), "figures": [asdict(figure) for figure in figures]}, indent=1)
+
+
+def as_text(figures: Sequence[Figure]) -> list[str]:
+    """Return figures and machine as lines of text."""
+    lines = [f"{name:10} {value}" for name, value in machine().items()]
+    for figure in figures:
+        bar = (
+            ""
+            if figure.bar is None
+            else f"  bar {figure.bar:g}: {'met' if figure.value <= figure.bar else 'NOT MET'}"
+        )
+        parts = "".join(f"  {name} {value:.1f}" for name, value in figure.parts.items())
+        lines.append(
+            f"{figure.value:8.3f} {figure.unit:6} {figure.name} ({figure.low:.3f} to {figure.high:.3f}){bar}{parts}"
+        )
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return [*lines, f"{peak:8.0f} MiB    peak memory of the benchmark itself"]
