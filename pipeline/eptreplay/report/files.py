@@ -23,6 +23,7 @@ TYPES: Mapping[str, pa.DataType] = {
     "int64": pa.int64(),
     "uint64": pa.uint64(),
     "bool": pa.bool_(),
+    "double": pa.float64(),
 }
 RUN_FILE = "run.json"
 TABLES_FOLDER = "tables"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final, Literal, NamedTuple
 
-Type = Literal["string", "int64", "uint64", "bool"]
+Type = Literal["string", "int64", "uint64", "bool", "double"]
 
 
 class Column(NamedTuple):

@@ -1,0 +1,33 @@
+"""The table behind a chart, as CSV beside the page."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING, Any
+
+from eptreplay.report.files import FORMULA_STARTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+CSV_FOLDER = "csv"
+
+
+def cell(value: Any) -> Any:  # noqa: ANN401 - whatever a table holds
+    """Return a value as it is written: text that a spreadsheet would run begins with an apostrophe."""
+    if isinstance(value, str) and value.startswith(FORMULA_STARTS):
+        return f"'{value}"
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else f"{value:.9g}"
+    return value
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a table with its header as UTF-8."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([cell(name) for name in header])
+    writer.writerows([cell(value) for value in row] for row in rows)
+    path.write_text(text.getvalue(), encoding="utf-8")

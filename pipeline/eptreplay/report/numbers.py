@@ -1,0 +1,73 @@
+"""Numbers as people read them."""
+
+from __future__ import annotations
+
+import math
+
+from eptreplay.units import NANOSECONDS, binary_size
+
+PAGE_BYTES = 4096
+MIB = 1 << 20
+GIB = 1 << 30
+SUPERPAGE_PAGES = 512
+
+_SHORT = ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
+
+
+def count(value: int, word: str = "") -> str:
+    """Return a count with thousands separated, and its word in the right number: `1 exit`, `2,000 exits`."""
+    text = f"{value:,}"
+    if not word:
+        return text
+    return f"{text} {word if value == 1 else word + 's'}"
+
+
+def short(value: float) -> str:
+    """Return a number for an axis: `1.5k`, `20M`; small ones as they are."""
+    for size, letter in _SHORT:
+        if abs(value) >= size:
+            return f"{value / size:.6g}{letter}"
+    return f"{value:.6g}"
+
+
+def memory(pages: float) -> str:
+    """Return a number of 4 KB pages as a size."""
+    return binary_size(round(pages * PAGE_BYTES))
+
+
+def percent(part: float, whole: float) -> str:
+    """Return a share in percent with three digits, or what it is called when there is nothing."""
+    if whole == 0:
+        return "-"
+    share = 100 * part / whole
+    if 0 < abs(share) < 0.01:
+        return "under 0.01 %"
+    return f"{share:.3g} %" if share < 99.95 else "100 %"
+
+
+def change(base: float, value: float) -> str:
+    """Return the difference to a base in percent; empty where there is none, or nothing to compare with."""
+    if base in (value, 0):
+        return ""
+    ratio = value / base
+    if ratio >= 10:
+        return f"x{ratio:,.0f}"
+    return f"{100 * (ratio - 1):+.1f} %"
+
+
+def seconds(value: float) -> str:
+    """Return a time in the unit in which it has one to three digits before the point."""
+    for limit, scale, unit in ((1e-6, 1e9, "ns"), (1e-3, 1e6, "us"), (1.0, 1e3, "ms")):
+        if abs(value) < limit:
+            return f"{value * scale:.3g} {unit}"
+    return f"{value:.3g} s" if abs(value) < 1000 else f"{value:,.0f} s"
+
+
+def in_seconds(time: int, unit: str) -> float | None:
+    """Return a time of a trace in seconds; None when the trace counts something else."""
+    return time * NANOSECONDS[unit] / 1e9 if unit in NANOSECONDS else None
+
+
+def finite(value: float) -> float | None:
+    """Return a number that JSON can hold; None for what is none."""
+    return value if math.isfinite(value) else None
