@@ -145,6 +145,20 @@ def report(
     raise typer.Exit(commands.report(run))
 
 
+@app.command(epilog="Example:  eptreplay bench traces/web-1vcpu.parquet --json")
+def bench(
+    traces: Annotated[list[Path], typer.Argument(metavar="TRACE...", help="Parquet files to measure on.")],
+    runs: Annotated[int, typer.Option(min=1, help="Counted runs of each pair.")] = 5,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON with the machine and every figure.")
+    ] = False,
+) -> None:
+    """Measure what replays cost as ratios to decoding the same columns, in one run."""
+    from eptreplay import commands  # noqa: PLC0415
+
+    raise typer.Exit(commands.bench(traces, runs, as_json=as_json))
+
+
 @profiles_app.command("list")
 def profiles_list() -> None:
     """List all profiles: what bhyve would make of each CPU, and how sure the facts are."""

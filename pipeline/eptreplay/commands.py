@@ -247,6 +247,18 @@ def report(run: Path) -> int:
     return Exit.GOOD
 
 
+# ---- bench -------------------------------------------------------------------------------------
+
+
+def bench(traces: Sequence[Path], runs: int, *, as_json: bool) -> int:
+    """Carry out `bench` and return the exit code."""
+    from eptreplay import bench as benchmark  # noqa: PLC0415
+
+    figures = benchmark.run(traces, runs)
+    say(benchmark.as_json(figures) if as_json else "\n".join(benchmark.as_text(figures)))
+    return Exit.GOOD
+
+
 # ---- profiles ----------------------------------------------------------------------------------
 
 

@@ -1,0 +1,154 @@
+"""Conformance: recorded answers of a real kernel, and what a wrong one looks like."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from tests.command_line import eptreplay
+
+GOLDEN = Path(__file__).parent / "golden"
+TRACES = Path(__file__).parents[1] / "traces"
+
+
+def numbers(out: str) -> dict[str, int]:
+    lines = [line.split() for line in out.splitlines() if line and line[0].isalpha()]
+    return {line[0]: int(line[1].replace(",", "")) for line in lines if line[1].replace(",", "").isdigit()}
+
+
+def copy_vectors(folder: Path, name: str, change: object = None) -> None:
+    """Copy the vectors; `change` maps the table called `name` to another."""
+    for path in (GOLDEN / "vectors").glob("*.parquet"):
+        table = pq.read_table(path)
+        if path.stem == name and callable(change):
+            table = change(table)
+        pq.write_table(table, folder / path.name)
+
+
+def with_value(table: pa.Table, column: str, row: int, value: int) -> pa.Table:
+    """Return a table with one value changed."""
+    index = table.schema.get_field_index(column)
+    values = table.column(column).to_pylist()
+    values[row] = value
+    return table.set_column(
+        index, table.schema.field(column), pa.array(values, table.schema.field(column).type)
+    )
+
+
+def test_every_recorded_operation_is_answered_alike() -> None:
+    answer = eptreplay("conform", GOLDEN / "vectors")
+    assert answer.code == 0, answer.out
+    found = numbers(answer.out)
+    ops = pq.read_metadata(GOLDEN / "vectors/ops.parquet").num_rows
+    assert found["operations"] == ops
+    assert found["mismatches"] == 0
+    assert found["compared"] > ops * 20
+
+
+def test_every_checkpoint_of_the_sample_traces_is_reached_alike() -> None:
+    answer = eptreplay("conform", GOLDEN / "replays", "--traces", TRACES)
+    assert answer.code == 0, answer.out
+    assert numbers(answer.out) == {
+        "sequences": 54,
+        "operations": 150_994_944,
+        "compared": 4_608,
+        "mismatches": 0,
+    }
+
+
+@pytest.mark.parametrize("column", ["ret", "leaf", "eptgen0", "ipis", "resident0", "p_failures", "pg_ref"])
+def test_one_wrong_answer_is_found_and_shown(tmp_path: Path, column: str) -> None:
+    def change(table: pa.Table) -> pa.Table:
+        row = 20
+        return with_value(table, column, row, table.column(column)[row].as_py() ^ 1)
+
+    copy_vectors(tmp_path, "ops", change)
+    answer = eptreplay("conform", tmp_path)
+    assert answer.code == 1
+    assert numbers(answer.out)["mismatches"] == 1
+    assert "operation 20" in answer.out
+    assert f"{column} expected" in answer.out
+    assert f"{column} found" in answer.out
+
+
+def test_a_wrong_leaf_is_decoded_into_named_bits(tmp_path: Path) -> None:
+    def change(table: pa.Table) -> pa.Table:
+        levels = table.column("leaf_level").to_pylist()
+        row = next(i for i, level in enumerate(levels) if level == 2)
+        return with_value(table, "leaf", row, table.column("leaf")[row].as_py() ^ (1 << 11))
+
+    copy_vectors(tmp_path, "ops", change)
+    answer = eptreplay("conform", tmp_path)
+    assert answer.code == 1
+    expected = next(line for line in answer.out.splitlines() if "entry expected" in line)
+    assert " W " in f"{expected} "
+    assert "MANAGED" in expected
+
+
+def test_a_wrong_final_entry_is_found(tmp_path: Path) -> None:
+    copy_vectors(
+        tmp_path, "dump", lambda table: with_value(table, "raw", 9, table.column("raw")[9].as_py() ^ 4)
+    )
+    answer = eptreplay("conform", tmp_path)
+    assert answer.code == 1
+    assert numbers(answer.out)["mismatches"] == 1
+    assert "final tables" in answer.out
+
+
+def test_a_wrong_final_page_is_found(tmp_path: Path) -> None:
+    copy_vectors(
+        tmp_path, "pages", lambda table: with_value(table, "dirty", 3, 1 - table.column("dirty")[3].as_py())
+    )
+    answer = eptreplay("conform", tmp_path)
+    assert answer.code == 1
+    assert "final state of page" in answer.out
+
+
+def test_a_page_that_should_not_be_allocated_is_found(tmp_path: Path) -> None:
+    copy_vectors(tmp_path, "pages", lambda table: table.slice(1))
+    answer = eptreplay("conform", tmp_path)
+    assert answer.code == 1
+    assert "allocated" in answer.out
+
+
+def test_one_wrong_counter_of_a_golden_replay_is_found(tmp_path: Path) -> None:
+    source = GOLDEN / "replays/full-2vcpu.ept-emul.age.jsonl"
+    head, *lines = (json.loads(line) for line in source.read_text().splitlines())
+    lines[-1]["ts_referenced"] += 1
+    (tmp_path / source.name).write_text("\n".join(json.dumps(line) for line in [head, *lines]))
+    answer = eptreplay("conform", tmp_path, "--traces", TRACES)
+    assert answer.code == 1
+    assert numbers(answer.out)["mismatches"] == 1
+    assert "ts_referenced" in answer.out
+    assert "row 1,000,000" in answer.out
+
+
+def test_single_sequences_can_be_replayed() -> None:
+    seq = pq.read_table(GOLDEN / "vectors/sequences.parquet").column("seq")[0].as_py()
+    answer = eptreplay("conform", GOLDEN / "vectors", "--sequence", seq)
+    table = pq.read_table(GOLDEN / "vectors/ops.parquet", columns=["seq"])
+    assert numbers(answer.out)["operations"] == pc.sum(pc.equal(table.column("seq"), seq)).as_py()
+
+
+def test_a_missing_trace_is_named(tmp_path: Path) -> None:
+    answer = eptreplay("conform", GOLDEN / "replays", "--traces", tmp_path)
+    assert answer.code == 2
+    assert "--traces" in answer.err
+
+
+def test_a_folder_without_recordings_is_refused(tmp_path: Path) -> None:
+    answer = eptreplay("conform", tmp_path)
+    assert answer.code == 2
+    assert "nothing to replay" in answer.err
+
+
+def test_a_missing_column_is_named(tmp_path: Path) -> None:
+    copy_vectors(tmp_path, "ops", lambda table: table.drop_columns(["p_failures"]))
+    answer = eptreplay("conform", tmp_path)
+    assert answer.code == 2
+    assert "p_failures" in answer.err
