@@ -74,7 +74,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("arg", (pa.uint64(),), required=False, meaning="argument of an event"),
     Column(
         "guest",
-        (pa.dictionary(pa.int32(), pa.string()), pa.string()),
+        (pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())),
         required=False,
         meaning="guest of the row; one guest a row group",
     ),
