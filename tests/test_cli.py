@@ -6,12 +6,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
-
 from tests.command_line import eptreplay, small_trace
 
 TRACES = Path(__file__).parents[1] / "traces"
@@ -210,7 +210,7 @@ def test_a_good_guest_is_replayed_beside_a_bad_one(tmp_path: Path) -> None:
     assert tables(tmp_path / "run", "summary")["guest"].to_list() == ["good"]
 
 
-BAD = {
+BAD: dict[str, tuple[bytes | None, dict[str, Any], str]] = {
     "missing": (None, {}, "no such file"),
     "text": (b"a,b\n1,2\n", {}, "expected a Parquet file"),
     "cut": (b"PAR1" + bytes(100), {}, "cut short"),
@@ -329,7 +329,7 @@ def test_help_loads_neither_numba_nor_polars() -> None:
     )
     found = subprocess.run(
         [sys.executable, "-c", program], check=True, capture_output=True, text=True, env=os.environ.copy()
-    )  # noqa: S603 - our own program
+    )
     assert found.stdout.endswith("[]\n")
 
 

@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-
 from tests.command_line import eptreplay
 
 GOLDEN = Path(__file__).parent / "golden"
