@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.ingest.conftest import MakeTrace
 
 
-def batches(path: Path, **options: Any) -> list[Batch]:
+def batches(path: Path, **options: Any) -> list[Batch]:  # noqa: ANN401  options of several types
     return list(read_batches(open_trace(path), **options))
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MIB, GIB = 1 << 20, 1 << 30
 
 
-def columns(path: Path, **options: Any) -> dict[str, NDArray[Any]]:
+def columns(path: Path, **options: Any) -> dict[str, NDArray[Any]]:  # noqa: ANN401  options of several types
     write_synthetic(path, **{"rows": 50_000, "memory_bytes": 64 * MIB, "distribution": "uniform", **options})
     batches = list(read_batches(open_trace(path), vcpu=True))
     return {name: np.concatenate([getattr(b, name) for b in batches]) for name in ("time", "gpa", "op")}
