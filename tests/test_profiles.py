@@ -177,7 +177,7 @@ def test_importing_the_module_reads_no_data_and_pulls_in_no_heavy_package() -> N
         "print(*{'numba', 'numpy', 'polars', 'pyarrow'} & set(sys.modules))"
     )
     root = Path(profiles.__file__).parents[1]
-    done = subprocess.run(  # noqa: S603 - fixed command
+    done = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "PYTHONPATH": str(root)},
         capture_output=True,

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-
-from eptreplay.model import pte
 from tests.model.harness import (
     ALL,
     EMULATED,
@@ -27,6 +25,8 @@ from tests.model.harness import (
     X,
 )
 from tests.model.invariants import Pages, Pmap, by_pages
+
+from eptreplay.model import pte
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -444,7 +444,10 @@ class Dictionary:
             pages = by_pages(pmap)
             assert set((pmap.large.va >> np.uint64(21)).tolist()) == self.superpages[pm]
             found = zip(
-                (pages.va // np.uint64(PAGE)).tolist(), pages.page.tolist(), codes(host, pm, pages), strict=True
+                (pages.va // np.uint64(PAGE)).tolist(),
+                pages.page.tolist(),
+                codes(host, pm, pages),
+                strict=True,
             )
             expected = [(at, mapping.page, mapping.code) for at, mapping in sorted(self.maps[pm].items())]
             assert list(found) == expected

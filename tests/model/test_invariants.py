@@ -1,18 +1,11 @@
 from __future__ import annotations
 
-import ast
-from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-
-import eptreplay.model
-from eptreplay.model.operations import ARGUMENTS, Operation
-from eptreplay.model.state import records
 from tests.model.dictionary import Dictionary
 from tests.model.harness import (
     ALL,
@@ -22,7 +15,6 @@ from tests.model.harness import (
     FAULTED,
     HIT,
     KINDS,
-    NO_PAGE,
     NPTEPG,
     PAGE,
     REFUSED,
@@ -37,6 +29,9 @@ from tests.model.harness import (
     X,
 )
 from tests.model.invariants import check
+
+from eptreplay.model.operations import ARGUMENTS, NO_PAGE, Operation
+from eptreplay.model.state import records
 
 REGIONS: Final = 2
 PAGES: Final = REGIONS * NPTEPG
@@ -146,7 +141,12 @@ class HostMachine(RuleBasedStateMachine):
             assert outcome in (HIT, 1, FAULTED)
             self.host.st.quiet[at] |= access
 
-    @rule(pm=PMAPS, region=st.integers(0, REGIONS - 1), access=ACCESSES, n=st.sampled_from([NPTEPG, NPTEPG, 511]))
+    @rule(
+        pm=PMAPS,
+        region=st.integers(0, REGIONS - 1),
+        access=ACCESSES,
+        n=st.sampled_from([NPTEPG, NPTEPG, 511]),
+    )
     def access_run(self, pm: int, region: int, access: int, n: int) -> None:
         pm = self.pm(pm)
         at = self.at(pm, region * NPTEPG)
