@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -29,7 +32,7 @@ def copy_vectors(folder: Path, name: str, change: object = None) -> None:
         pq.write_table(table, folder / path.name)
 
 
-def with_value(table: pa.Table, column: str, row: int, value: int) -> pa.Table:
+def with_value(table: pa.Table, column: str, row: int, value: object) -> pa.Table:
     """Return a table with one value changed."""
     index = table.schema.get_field_index(column)
     values = table.column(column).to_pylist()
@@ -151,3 +154,60 @@ def test_a_missing_column_is_named(tmp_path: Path) -> None:
     answer = eptreplay("conform", tmp_path)
     assert answer.code == 2
     assert "p_failures" in answer.err
+
+
+def test_a_recording_is_answered_alike_without_compiled_kernels() -> None:
+    found = subprocess.run(
+        [sys.executable, "-m", "eptreplay", "conform", GOLDEN / "vectors", "--sequence", "0"],
+        env=os.environ | {"NUMBA_DISABLE_JIT": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert numbers(found.stdout)["operations"] == 400
+    assert numbers(found.stdout)["mismatches"] == 0
+
+
+WILD = {
+    "an unknown operation": ("op", 99, "column 'op'"),
+    "a pmap that the sequence lacks": ("pm", 1, "column 'pm'"),
+    "a page beyond the last": ("page", 1 << 30, "column 'page'"),
+    "a run beyond the last page": ("n", 1 << 30, "column 'n'"),
+    "an address of the kernel": ("va", 1 << 63, "column 'va'"),
+    "a range that ends beyond the user half": ("eva", 1 << 48, "column 'eva'"),
+    "an access of no kind": ("access", 0, "column 'access'"),
+}
+
+
+@pytest.mark.parametrize("name", WILD)
+def test_operations_that_no_kernel_was_asked_are_refused(tmp_path: Path, name: str) -> None:
+    column, value, message = WILD[name]
+
+    def change(table: pa.Table) -> pa.Table:
+        codes = table.column("op").to_pylist()
+        return with_value(table, column, codes.index(24), value)  # access_run
+
+    copy_vectors(tmp_path, "ops", change)
+    answer = eptreplay("conform", tmp_path)
+    assert answer.code == 2
+    assert message in answer.err
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("n_regions", 0), ("n_regions", None), ("type0", 7), ("va0", [5]), ("pbase", 4096)]
+)
+def test_a_sequence_that_no_host_could_run_is_refused(tmp_path: Path, column: str, value: object) -> None:
+    def change(table: pa.Table) -> pa.Table:
+        return with_value(table, column, 0, value)
+
+    copy_vectors(tmp_path, "sequences", change)
+    answer = eptreplay("conform", tmp_path)
+    assert answer.code == 2
+    assert f"column '{column}'" in answer.err
+
+
+def test_rows_of_a_sequence_must_stand_together(tmp_path: Path) -> None:
+    copy_vectors(tmp_path, "ops", lambda table: table.take([*range(1, table.num_rows), 0]))
+    answer = eptreplay("conform", tmp_path)
+    assert answer.code == 2
+    assert "column 'seq'" in answer.err

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from eptreplay.conform.arguments import SEQUENCE_COLUMNS, check_arguments, check_sequence
 from eptreplay.conform.report import Mismatch, Report
 from eptreplay.errors import TraceError
 from eptreplay.model import operations, pte
@@ -60,12 +61,14 @@ def _read(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         ) from error
 
 
+def _missing_column(path: Path, name: str) -> TraceError:
+    return TraceError(str(path), "missing column", column=name, expected="the columns of docs/conformance.md")
+
+
 def _column(table: pa.Table, name: str, path: Path) -> NDArray[Any]:
     """Return one column without nulls; null becomes 0."""
     if name not in table.column_names:
-        raise TraceError(
-            str(path), "missing column", column=name, expected="the columns of docs/conformance.md"
-        )
+        raise _missing_column(path, name)
     column = table.column(name)
     if column.null_count:
         column = column.fill_null(0)
@@ -84,16 +87,39 @@ class _Vectors(NamedTuple):
     pages: Columns | None
 
 
+def _read_sequences(path: Path) -> list[dict[str, Any]]:
+    """Return a dictionary a sequence.
+
+    Raises:
+        TraceError: the file is damaged, lacks a column, or describes no possible host.
+    """
+    table = _read(path)
+    missing = [name for name in SEQUENCE_COLUMNS if name not in table.column_names]
+    if missing:
+        raise _missing_column(path, missing[0])
+    sequences: list[dict[str, Any]] = table.to_pylist()
+    for number, sequence in enumerate(sequences):
+        check_sequence(sequence, f"{path}, row {number}")
+    return sequences
+
+
 def _load_vectors(folder: Path) -> _Vectors:
     ops_path = folder / "ops.parquet"
     table = _read(ops_path)
     arguments = [name for name in operations.ARGUMENTS.names or () if name != "want_sum"]
     names = ["seq", *arguments, *(operations.RESULTS.names or ())]
     ops = {name: _column(table, name, ops_path) for name in names}
+    if np.any(ops["seq"][1:] < ops["seq"][:-1]):
+        raise TraceError(
+            str(ops_path),
+            "the rows are out of order",
+            column="seq",
+            expected="all rows of a sequence together",
+        )
     has_sum = table.column("state_sum").is_valid().to_numpy()
     return _Vectors(
         folder,
-        _read(folder / "sequences.parquet").to_pylist(),
+        _read_sequences(folder / "sequences.parquet"),
         ops,
         has_sum,
         _optional(folder / "dump.parquet", ("seq", "pm", "level", "va", "raw")),
@@ -150,35 +176,21 @@ def _sequence_rows(vectors: _Vectors, sequence: dict[str, Any]) -> _Rows:
     return _Rows(arguments, expected, f"{vectors.folder.name}, sequence {sequence['seq']}")
 
 
-def _pool_sizes(arguments: Records, regions: NDArray[np.uint64]) -> tuple[int, int]:
-    """Return bounds of the mappings and page-table pages that a sequence can need.
+def _new_host(sequence: dict[str, Any], regions: NDArray[np.uint64], room: int) -> State:
+    """Return the host that a sequence begins with: unused pages, the last regions device memory, empty pmaps.
 
-    Mappings are made at an operation's address and the run of pages from there, which no sequence can
-    make longer than all of its pages.
+    Args:
+        sequence: its row of sequences.parquet.
+        regions: shape [pmaps, regions]: where each begins, byte addresses.
+        room: stretches of 2 MB that each pmap can map.
     """
-    first = arguments["va"] >> pte.PDRSHIFT
-    reach = 1 + min(int(arguments["n"].max(initial=0)) // pte.NPTEPG, regions.shape[1])
-    reach = max(reach, regions.shape[1]) if _has_ranges(arguments) else reach
-    places = [first + np.uint64(k) for k in range(reach + 1)]
-    places += [(regions >> pte.PDRSHIFT).ravel() + np.uint64(k) for k in (0, 1)]
-    superpages = len(np.unique(np.concatenate(places)))
-    return len(regions) * superpages * pte.NPTEPG, len(regions) * (3 * superpages + 1)
-
-
-def _has_ranges(arguments: Records) -> bool:
-    """Return whether an operation maps the pages of a range of addresses."""
-    return bool(np.any(arguments["op"] == operations.Operation.ENTER_OBJECT))
-
-
-def _new_host(sequence: dict[str, Any], regions: NDArray[np.uint64], sizes: tuple[int, int]) -> State:
-    """Return the host that a sequence begins with: unused pages, the last regions device memory, empty pmaps."""
     pages = pte.NPTEPG * sequence["n_regions"]
     states = new_states(
         1,
         pmaps=len(regions),
         pages=pages,
-        mappings=sizes[0],
-        tables=sizes[1],
+        mappings=len(regions) * room * pte.NPTEPG,
+        tables=len(regions) * (3 * room + 1),
         quiet=np.zeros(0, np.uint8),
         pbase=sequence["pbase"],
     )
@@ -195,20 +207,37 @@ def _check_sequence(vectors: _Vectors, sequence: dict[str, Any]) -> Report:
     rows = _sequence_rows(vectors, sequence)
     pmaps = 2 if sequence["type1"] >= 0 else 1
     regions = np.array([sequence[f"va{pm}"] for pm in range(pmaps)], np.uint64)
-    st = _new_host(sequence, regions, _pool_sizes(rows.arguments, regions))
-    results = records(len(rows.arguments), operations.RESULTS)
-    with np.errstate(over="ignore"):
-        operations.run_operations(st, regions, pmaps, rows.arguments, results)
-    if st.host[0].exhausted:
-        raise TraceError(
-            rows.where, "needs more page tables than the model set aside", advice="please report this"
-        )
+    check_arguments(rows.arguments, pmaps, regions.shape[1] * pte.NPTEPG, rows.where)
+    st, results = _replay_sequence(sequence, regions, rows)
     report = Report(sequences=1, operations=len(results))
     _compare_results(report, sequence, rows, results)
     _compare_dump(report, sequence, st, pmaps, vectors.dump, rows.where)
     _compare_pages(report, sequence, st, vectors.pages, rows.where)
     del report.first[1:]
     return report
+
+
+def _replay_sequence(
+    sequence: dict[str, Any], regions: NDArray[np.uint64], rows: _Rows
+) -> tuple[State, Records]:
+    """Return the final state and the results; what does not fit is replayed again with twice the room.
+
+    Raises:
+        TraceError: the operations map more than any sequence of this size can.
+    """
+    room = 2 * regions.shape[1]
+    most = room + 2 * len(rows.arguments) * regions.shape[1]
+    while room <= 2 * most:
+        st = _new_host(sequence, regions, room)
+        results = records(len(rows.arguments), operations.RESULTS)
+        with np.errstate(over="ignore"):
+            operations.run_operations(st, regions, len(regions), rows.arguments, results)
+        if not st.host[0].exhausted:
+            return st, results
+        room *= 2
+    raise TraceError(
+        rows.where, "maps more memory than its operations can reach", advice="check how it was recorded"
+    )
 
 
 def _compare_results(

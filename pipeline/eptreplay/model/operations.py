@@ -199,7 +199,7 @@ def run_operations(
             is home to pages 512 r to 512 r + 511.
         pmaps: how many address spaces there are, 1 or 2.
         arguments: ARGUMENTS [operations].
-        results: RESULTS [operations], written.
+        results: RESULTS [operations], written as far as page-table pages and pv entries last.
     """
     for i in range(len(arguments)):
         op = arguments[i]
@@ -207,6 +207,8 @@ def run_operations(
         results[i].ret = _page_operation(st, op) if op.pm >= pmaps else _pmap_operation(st, regions, op)
         results[i].traps = min(st.cnt[0].traps - before, MOST_TRAPS)
         _observe(st, pmaps, op, results[i])
+        if st.host[0].exhausted != 0:
+            return
 
 
 @kernel
