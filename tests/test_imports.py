@@ -1,0 +1,95 @@
+"""Imports run one way, as docs/architecture.md draws them."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PACKAGE = Path(__file__).parents[1] / "pipeline" / "eptreplay"
+
+# What each part of the package may import of it, beside itself.
+ALLOWED: dict[str, set[str]] = {
+    "": set(),
+    "__main__": {"cli"},
+    "cli": {"", "commands", "errors"},
+    "commands": {"batch", "bench", "conform", "guest", "ingest", "report", "profiles", "units", "errors"},
+    "batch": {"", "results", "guest", "ingest", "report", "profiles", "errors"},
+    "bench": {"", "guest", "cuts", "ingest", "profiles", "units"},
+    "conform": {"guest", "cuts", "ingest", "model", "units", "errors"},
+    "results": {"guest", "model", "report"},
+    "guest": {"cuts", "ingest", "model", "units", "errors"},
+    "cuts": {"ingest"},
+    "ingest": {"errors"},
+    "model": set(),
+    "report": {"units", "errors"},
+    "profiles": {"errors"},
+    "units": {"errors"},
+    "errors": set(),
+}
+MODEL_NEEDS = {"numba", "numpy"}
+
+
+def part_of(path: Path) -> str:
+    """Return the part of the package that a file belongs to: a module at its root, or a folder."""
+    first = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    return "" if first == "__init__" else first
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Yield the full name of every module, and of every name taken from one, that a file imports."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def called_names(path: Path) -> Iterator[str]:
+    """Yield the bare name of every function that a file calls by one."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            yield node.func.id
+
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=[path.relative_to(PACKAGE).as_posix() for path in FILES])
+def test_a_file_imports_only_what_stands_below_it(path: Path) -> None:
+    part = part_of(path)
+    for name in imports(path):
+        package, _, rest = name.partition(".")
+        if package == "eptreplay":
+            head = rest.split(".")[0]
+            target = head if head in ALLOWED else ""
+            assert target == part or target in ALLOWED[part], f"{part} imports {name}"
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "model").glob("*.py")), ids=lambda path: path.name)
+def test_the_model_needs_numba_and_numpy_and_does_no_input_or_output(path: Path) -> None:
+    packages = {name.split(".")[0] for name in imports(path)} - {"eptreplay"}
+    third_party = packages - sys.stdlib_module_names
+    assert third_party <= MODEL_NEEDS
+    if path.name != "_jit.py":  # which keeps compiled code in a folder
+        assert not packages & {"os", "io", "pathlib", "shutil", "sys", "tempfile"}
+        assert not set(called_names(path)) & {"open", "print", "input", "exec", "eval"}
+
+
+def test_every_part_of_the_package_is_in_the_table() -> None:
+    assert {part_of(path) for path in FILES} == ALLOWED.keys()
+
+
+def test_the_source_root_is_no_package(tmp_path: Path) -> None:
+    found = subprocess.run(
+        [sys.executable, "-c", "import pipeline"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert "No module named 'pipeline'" in found.stderr
