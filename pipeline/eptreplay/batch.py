@@ -10,8 +10,11 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections import deque
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +80,7 @@ def run(
         options: how to replay.
         out: folder for the results; must not exist, be empty, or be an older run with `overwrite`.
         overwrite: whether an older run may be replaced.
-        jobs: guests replayed side by side.
+        jobs: guests replayed side by side, at least 1.
         watch: hears of rows replayed, from several threads.
         failed_before: guests whose traces could not even be opened.
 
@@ -204,17 +207,33 @@ def _in_order(
     jobs: int,
     watch: Watcher | None,
 ) -> Iterator[tuple[GuestTrace, Future[GuestResult], BadRows]]:
-    """Start the replay of every guest and yield them in order."""
-    with ThreadPoolExecutor(max(1, jobs), thread_name_prefix="guest") as executor:
-        started = []
-        for trace in traces:
+    """Replay guests and yield them in order; no more than twice `jobs` are begun before they are asked for.
+
+    When the caller stops asking, also by an interrupt, guests that are being replayed end at their next batch.
+    """
+    stopped = threading.Event()
+
+    def tell(rows: int) -> None:
+        if stopped.is_set():
+            raise CancelledError
+        if watch is not None:
+            watch(rows)
+
+    with ThreadPoolExecutor(jobs, thread_name_prefix="guest") as executor:
+
+        def begin(trace: GuestTrace) -> tuple[GuestTrace, Future[GuestResult], BadRows]:
             skipped = BadRows()
-            future = executor.submit(replay_trace, trace, profiles, options, watch=watch, bad_rows=skipped)
-            started.append((trace, future, skipped))
+            future = executor.submit(replay_trace, trace, profiles, options, watch=tell, bad_rows=skipped)
+            return trace, future, skipped
+
+        waiting = iter(traces)
+        begun = deque(map(begin, islice(waiting, 2 * jobs)))
         try:
-            while started:
-                yield started.pop(0)
+            while begun:
+                yield begun.popleft()
+                begun.extend(map(begin, islice(waiting, 1)))
         finally:
+            stopped.set()
             executor.shutdown(cancel_futures=True)
 
 

@@ -60,7 +60,12 @@ COUNTERS: Final = (
     Column("vm_faults_r", "int64", "exits", "reads that left the guest and went to vm_fault"),
     Column("vm_faults_w", "int64", "exits", "writes that left the guest and went to vm_fault"),
     Column("vm_faults_x", "int64", "exits", "fetches that left the guest and went to vm_fault"),
-    Column("traps", "int64", "exits", "accesses that the page walker refused: the sum of the five above"),
+    Column(
+        "traps",
+        "int64",
+        "exits",
+        "refusals of the page walker, each attempt: at least the sum of the five above",
+    ),
     Column("pages_allocated", "int64", "pages", "4 KB pages of host memory given to the guest"),
     Column(
         "promotions",

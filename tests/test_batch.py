@@ -1,0 +1,109 @@
+"""A run: guests side by side, and a folder of results that is there whole or not at all."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import CancelledError
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.command_line import small_trace
+
+from eptreplay import batch
+from eptreplay.errors import OutputError, TraceError
+from eptreplay.guest import Options, replay_trace
+from eptreplay.ingest.dataset import find_traces
+from eptreplay.profiles import resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from eptreplay.ingest.dataset import GuestTrace
+
+PROFILES = [resolve("ept-ad")]
+
+
+def guests(folder: Path, count: int) -> tuple[GuestTrace, ...]:
+    folder.mkdir()
+    for number in range(count):
+        small_trace(folder / f"guest{number:02}.parquet", rows=100)
+    return find_traces([str(folder)])
+
+
+def test_guests_are_replayed_in_the_order_they_were_given(tmp_path: Path) -> None:
+    traces = guests(tmp_path / "traces", 7)[::-1]
+    result = batch.run(traces, PROFILES, Options(), tmp_path / "run", jobs=3)
+    assert result.guests == tuple(f"guest{number:02}" for number in range(6, -1, -1))
+    assert result.failures == ()
+
+
+def test_all_rows_are_told_to_the_watcher(tmp_path: Path) -> None:
+    heard: list[int] = []
+    batch.run(
+        guests(tmp_path / "traces", 3), PROFILES, Options(), tmp_path / "run", jobs=2, watch=heard.append
+    )
+    assert sum(heard) == 300
+
+
+def test_no_more_guests_are_begun_than_can_be_needed_soon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[str] = []
+
+    def replay(trace: GuestTrace, *arguments: Any, **options: Any) -> object:  # noqa: ANN401 - as they come
+        begun.append(trace.name)
+        return replay_trace(trace, *arguments, **options)
+
+    monkeypatch.setattr(batch, "replay_trace", replay)
+    seen = batch._in_order(guests(tmp_path / "traces", 9), PROFILES, Options(), 2, None)
+    next(seen)[1].result()
+    assert len(begun) <= 4
+    assert len([*seen]) == 8
+
+
+def test_an_interrupt_ends_the_guests_that_are_being_replayed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = threading.Event()
+    ended = threading.Event()
+
+    def replay(trace: GuestTrace, *_: object, watch: Callable[[int], None], **options: object) -> object:
+        del options
+        if trace.name == "guest00":
+            running.wait(timeout=60)
+            raise KeyboardInterrupt
+        running.set()
+        try:
+            while not ended.wait(timeout=0.01):
+                watch(1)
+        except CancelledError:
+            ended.set()
+            raise
+        return None
+
+    monkeypatch.setattr(batch, "replay_trace", replay)
+    with pytest.raises(KeyboardInterrupt):
+        batch.run(guests(tmp_path / "traces", 2), PROFILES, Options(), tmp_path / "run", jobs=2)
+    assert ended.is_set()
+    assert [path.name for path in tmp_path.iterdir()] == ["traces"]
+
+
+def test_when_no_guest_can_be_replayed_the_first_error_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def replay(trace: GuestTrace, *_: object, **__: object) -> object:
+        raise TraceError(trace.name, "is damaged")
+
+    monkeypatch.setattr(batch, "replay_trace", replay)
+    with pytest.raises(TraceError, match="guest00"):
+        batch.run(guests(tmp_path / "traces", 2), PROFILES, Options(), tmp_path / "run")
+    assert [path.name for path in tmp_path.iterdir()] == ["traces"]
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_anything_is_replayed(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="is a file"):
+        batch.check_output(tmp_path / "file", overwrite=False)
+    with pytest.raises(OutputError, match="--out"):
+        batch.run(guests(tmp_path / "traces", 1), PROFILES, Options(), tmp_path / "file" / "run")

@@ -1,0 +1,44 @@
+"""What the documents claim about the repository holds."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from eptreplay.report.tables import documentation
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "pipeline" / "eptreplay"
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def test_every_table_and_column_is_documented_as_it_is_written() -> None:
+    assert (ROOT / "docs/tables.md").read_text(encoding="utf-8") == documentation()
+
+
+def test_the_architecture_page_names_every_file_of_the_package() -> None:
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([\w/.]+\.(?:py|toml))`", page))
+    files = {path.name for path in PACKAGE.rglob("*.py")} | {"profiles.toml"}
+    assert files - named == set()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_between_documents_lead_somewhere(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
+        assert (document.parent / target).exists(), f"{document.name} links to {target}"
+
+
+def test_every_option_that_documents_mention_exists() -> None:
+    source = (PACKAGE / "cli.py").read_text(encoding="utf-8")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    declared = set(re.findall(r'"(--[a-z-]+)"', source))
+    declared |= {f"--{name.replace('_', '-')}" for name in re.findall(r"^    (\w+): ", source, re.MULTILINE)}
+    declared |= {"--help", "--no-page-accesses"} | set(re.findall(r"--[a-z-]+", makefile))
+    for document in DOCUMENTS:
+        for line in document.read_text(encoding="utf-8").splitlines():
+            if "eptreplay " in line:
+                assert set(re.findall(r"(?<![\w-])--[a-z-]+", line)) <= declared, line
