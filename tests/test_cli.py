@@ -169,6 +169,17 @@ def test_a_report_renders_again_from_the_tables_to_the_same_bytes(tmp_path: Path
     assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*.html")} == pages
 
 
+@pytest.mark.parametrize("rows", [0, 1, 2])
+def test_a_trace_of_hardly_any_rows_is_a_run_like_any_other(tmp_path: Path, rows: int) -> None:
+    trace = small_trace(tmp_path / "guest.parquet", rows=rows)
+    options = ("--policy", "age", "--every", "10ns", "-p", "ept-ad")
+    answer = eptreplay("replay", trace, *options, "--out", tmp_path / "run")
+    assert answer.code == 0, answer.err
+    assert tables(tmp_path / "run", "summary")["rows"].to_list() == [rows]
+    assert tables(tmp_path / "run", "intervals")["rows"].sum() == rows
+    assert len(tables(tmp_path / "run", "pages")) == rows
+
+
 def test_rows_may_be_left_out_and_are_counted(tmp_path: Path) -> None:
     op = np.zeros(3000, np.uint8)
     op[[5, 7]] = 9

@@ -283,7 +283,7 @@ def replay_trace(
             snapshots.append(replay.snapshot(time))
             replay.close_interval()
     if not snapshots or snapshots[-1].rows < replay.rows:
-        snapshots.append(replay.snapshot(trace.row_groups[-1].time_max))
+        snapshots.append(replay.snapshot(trace.last_time))
     return _result(trace, replay, snapshots)
 
 
@@ -336,8 +336,10 @@ def guest_ram_pages(trace: GuestTrace) -> NDArray[np.int64]:
 
 def rhythms_of(trace: GuestTrace, options: Options) -> list[Rhythm]:
     """Return the cuts that sweeps and intervals ask for."""
-    begin, end = trace.row_groups[0].time_min, trace.row_groups[-1].time_max
-    rhythms = []
+    begin, end = trace.first_time, trace.last_time
+    rhythms: list[Rhythm] = []
+    if trace.rows == 0:
+        return rhythms
     if options.policy is not Policy.PLAIN and options.every is not None:
         if not options.every.timed:
             rhythms.append(Rhythm(Action.SWEEP, rows=options.every.amount))
@@ -368,7 +370,7 @@ def _result(trace: GuestTrace, replay: Replay, snapshots: list[Snapshot]) -> Gue
     kernels.observe_pages(replay.states, seen)
     return GuestResult(
         trace=trace,
-        interval_start=trace.row_groups[0].time_min,
+        interval_start=trace.first_time,
         snapshots=snapshots,
         faults=np.array(replay.states.cnt.faults[:, 0]),
         page=page,

@@ -114,6 +114,16 @@ class GuestTrace:
         return ram_ranges(self.segments)
 
     @property
+    def first_time(self) -> int | None:
+        """Time of the first row; None if the statistics do not say, or there is none."""
+        return self.row_groups[0].time_min if self.row_groups else None
+
+    @property
+    def last_time(self) -> int | None:
+        """Time of the last row; None if the statistics do not say, or there is none."""
+        return self.row_groups[-1].time_max if self.row_groups else None
+
+    @property
     def ram_pages(self) -> int:
         """Pages of memory."""
         return sum(high - low for low, high in self.ram_ranges())
@@ -193,12 +203,11 @@ def open_guest(guest: GuestFiles) -> tuple[GuestTrace, ...]:
     first = files[0]
     for other in files[1:]:
         _check_same(first, other)
-    groups: dict[str, list[RowGroup]] = {}
+    named = "guest" in first.columns and any(file.row_groups for file in files)
+    groups: dict[str, list[RowGroup]] = {} if named else {guest.name: []}
     for file in files:
         for row_group, value in file.row_groups:
             groups.setdefault(guest.name if value is None else value, []).append(row_group)
-    if not groups:
-        raise TraceError(str(guest.files[0]), "it has no rows", expected="at least one access")
     return tuple(_trace(name, rows, files, guest) for name, rows in groups.items())
 
 
