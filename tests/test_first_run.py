@@ -19,7 +19,8 @@ def test_only_the_first_run_compiles_and_it_says_so(tmp_path: Path) -> None:
     trace = small_trace(tmp_path / "guest.parquet")
     said = []
     for name in ("first", "second"):
-        command = [sys.executable, "-m", "eptreplay", "replay", trace, "-p", "x86", "--out", tmp_path / name]
+        options = ["-p", "x86", "--out", str(tmp_path / name)]
+        command = [sys.executable, "-m", "eptreplay", "replay", str(trace), *options]
         done = subprocess.run(
             command,
             env=os.environ | {"EPTREPLAY_CACHE_DIR": str(tmp_path / "cache")},
