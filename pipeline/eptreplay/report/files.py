@@ -12,11 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eptreplay.errors import OutputError, UsageError
-from eptreplay.report.tables import TABLES, Table
+from eptreplay.report.tables import TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from eptreplay.report.columns import Table
 
 TYPES: Mapping[str, pa.DataType] = {
     "string": pa.string(),

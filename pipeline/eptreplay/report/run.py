@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from eptreplay.report.columns import Table
+
 
 @dataclass
 class Guest:
@@ -149,7 +151,7 @@ def open_run(folder: Path) -> Run:
     return Run(folder, about, parts)
 
 
-def empty(table: tables.Table) -> pl.DataFrame:
+def empty(table: Table) -> pl.DataFrame:
     """Return a table without rows."""
     kinds = {
         "string": pl.String,

@@ -5,34 +5,9 @@ This is the one definition: tables are written with exactly these columns, and d
 
 from __future__ import annotations
 
-from typing import Final, Literal, NamedTuple
+from typing import Final
 
-Type = Literal["string", "int64", "uint64", "bool", "double"]
-
-
-class Column(NamedTuple):
-    """One column: its name, type, unit (empty for none) and meaning."""
-
-    name: str
-    type: Type
-    unit: str
-    meaning: str
-
-
-class Table(NamedTuple):
-    """One table: its name, what a row is, and its columns in order."""
-
-    name: str
-    row: str
-    columns: tuple[Column, ...]
-
-    def names(self) -> list[str]:
-        """Return the names of the columns in order."""
-        return [column.name for column in self.columns]
-
-
-_GUEST = Column("guest", "string", "", "name of the guest")
-_PROFILE = Column("profile", "string", "", "CPU feature profile, with its overrides")
+from eptreplay.report.columns import GUEST, INTERVAL, PROFILE, Column, Table
 
 COUNTERS: Final = (
     Column("rows", "int64", "rows", "rows of the trace"),
@@ -112,8 +87,8 @@ SUMMARY: Final = Table(
     "summary",
     "a guest under a profile, at the end of its trace",
     (
-        _GUEST,
-        _PROFILE,
+        GUEST,
+        PROFILE,
         Column("vcpus", "int64", "vCPUs", "virtual CPUs of the guest"),
         Column("memory_bytes", "int64", "B", "memory of the guest: all segments of kind ram"),
         Column("first_time", "int64", "time unit of the trace", "time of the first row; null if unknown"),
@@ -135,9 +110,9 @@ INTERVALS: Final = Table(
     "intervals",
     "an interval of a guest's trace under a profile; counters are what the interval added, levels are at its end",
     (
-        _GUEST,
-        _PROFILE,
-        Column("interval", "int64", "", "number of the interval, from 0"),
+        GUEST,
+        PROFILE,
+        INTERVAL,
         Column(
             "start_time",
             "int64",
@@ -164,8 +139,8 @@ FAULTS: Final = Table(
     "faults",
     "a kind and cause of exits of a guest under a profile; combinations that never occurred are left out",
     (
-        _GUEST,
-        _PROFILE,
+        GUEST,
+        PROFILE,
         Column("kind", "string", "", "what the guest did: read, write or fetch"),
         Column(
             "cause",
@@ -183,8 +158,8 @@ PAGES: Final = Table(
     "pages",
     "a guest page the trace touched, under a profile",
     (
-        _GUEST,
-        _PROFILE,
+        GUEST,
+        PROFILE,
         Column("gpa", "uint64", "B", "guest-physical address of the page"),
         Column("first_row", "int64", "row", "row of the trace that touched it first, from 0"),
         Column("first_interval", "int64", "interval", "interval of that row"),
