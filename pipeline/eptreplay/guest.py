@@ -12,9 +12,12 @@ import numpy as np
 from eptreplay.cuts import Action, Cutter, Rhythm, timed_row_groups
 from eptreplay.errors import TraceError
 from eptreplay.ingest.reader import Batch, read_batches
+from eptreplay.interval_books import IntervalBooks, copy_books
 from eptreplay.model import replay as kernels
 from eptreplay.model._jit import compiled_before
+from eptreplay.model.books import TALLY, new_books
 from eptreplay.model.checksum import state_sums
+from eptreplay.model.dirty_log import harvest, new_dirty_log
 from eptreplay.model.state import COUNTERS, PMAP
 
 if TYPE_CHECKING:
@@ -28,6 +31,9 @@ if TYPE_CHECKING:
 
 GUEST_PBASE = 0x1_0000_0000
 """Physical address of a guest's page 0, bytes."""
+
+HEATMAP_STRETCHES = 256
+"""The most stretches of addresses that a heatmap has."""
 
 CAUSES = ("accessed", "dirty", "first_use", "unmapped", "write_protected", "superpage_protected")
 KINDS = ("read", "write", "fetch")
@@ -52,6 +58,10 @@ class Pmap(Protocol):
     @property
     def pmap_flags(self) -> int:
         """PMAP_* flags."""
+
+    @property
+    def pml(self) -> bool:
+        """Whether the CPU logs page modifications."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,21 +93,21 @@ class Snapshot(NamedTuple):
     Args:
         rows: rows replayed so far.
         time: time of the cut, in the trace's unit; None where only the row is known.
-        tally: TALLY [1].
+        books: of the open interval.
         cnt: COUNTERS [profiles].
         pmap: PMAP [profiles].
     """
 
     rows: int
     time: int | None
-    tally: NDArray[np.void]
+    books: IntervalBooks
     cnt: NDArray[np.void]
     pmap: NDArray[np.void]
 
 
 def counters(snapshots: Sequence[Snapshot]) -> dict[str, NDArray[np.int64]]:
     """Return all counters at several moments, cumulative: shape [snapshots, profiles] by name, as the tables order them."""
-    tally = np.stack([snapshot.tally for snapshot in snapshots])
+    tally = np.stack([snapshot.books.tally for snapshot in snapshots])
     cnt = np.stack([snapshot.cnt for snapshot in snapshots])
     pmap = np.stack([snapshot.pmap for snapshot in snapshots])
     emulated = cnt["faults"][..., :EMULATED_CAUSES].sum(axis=-1)
@@ -151,6 +161,8 @@ class GuestResult:
         faults: shape [profiles, kinds, causes]: refused accesses.
         page: shape [pages]: guest page numbers that were touched, ascending.
         touches: TOUCH [pages] of those.
+        regions: REGION [regions] of the 2 MB regions that were written.
+        stretch_pages: pages of a stretch of addresses of the heatmap.
         page_accesses: shape [pages, 4]: reads, writes, fetches of those; None if not counted.
         seen: shape [profiles, pages]: SEEN_* bits of those at the end.
         state_sums: shape [profiles]: checksums of the final tables.
@@ -162,6 +174,8 @@ class GuestResult:
     faults: NDArray[np.int64]
     page: NDArray[np.int64]
     touches: Any
+    regions: Any
+    stretch_pages: int
     page_accesses: NDArray[np.int64] | None
     seen: NDArray[np.uint8]
     state_sums: list[int]
@@ -185,11 +199,11 @@ class Replay:
     ram_pages: NDArray[np.int64]
     vcpus: int
     count_pages: bool = False
+    intervals: int = 1
     rows: int = 0
     states: Any = field(init=False)
-    touches: Any = field(init=False)
-    tally: Any = field(init=False)
-    opened: NDArray[np.int32] = field(init=False)
+    books: Any = field(init=False)
+    log: Any = field(init=False)
     page_accesses: NDArray[np.int64] = field(init=False)
     _tally: NDArray[np.void] = field(init=False)
     _cnt: NDArray[np.void] = field(init=False)
@@ -205,30 +219,31 @@ class Replay:
             self.vcpus,
             GUEST_PBASE,
         )
-        self.touches = kernels.new_touches(self.ram_pages)
-        self.tally = kernels.new_tally()
-        self.opened = np.zeros(pages, np.int32)
+        self.books = new_books(self.ram_pages, self.vcpus, self.intervals, HEATMAP_STRETCHES)
+        self.log = new_dirty_log(np.array([profile.pml for profile in self.profiles]), pages, self.vcpus)
         # The same memory without attribute access, which is slow outside kernels.
-        self._tally = self.tally.view(np.ndarray).view(kernels.TALLY)
+        self._tally = self.books.tally.view(np.ndarray).view(TALLY)
         self._cnt = self.states.cnt.view(np.ndarray).view(COUNTERS)
         self._pmap = self.states.pmap.view(np.ndarray).view(PMAP)
         self.page_accesses = np.zeros((pages if self.count_pages else 0, 4), np.int64)
 
-    def replay(self, batch: Batch, begin: int, end: int) -> None:
-        """Replay rows [begin, end) of a batch."""
+    def replay(self, batch: Batch, begin: int, end: int, vcpu_constant: int = 0) -> None:
+        """Replay rows [begin, end) of a batch; `vcpu_constant` made the accesses where it has no column of vCPUs."""
         gpa, op = batch.gpa[begin:end], batch.op[begin:end]
         count = NO_COUNTS if batch.count is None else batch.count[begin:end]
         size = NO_SIZES
+        vcpu = np.array([vcpu_constant]) if batch.vcpu is None else batch.vcpu[begin:end]
+        vcpu = _read_only(vcpu.astype(np.uint16))
         if batch.size is not None and kernels.may_cross(gpa, batch.size[begin:end]):
             size = _read_only(batch.size[begin:end].astype(np.uint16))
         kernels.replay_rows(
             self.states,
-            self.touches,
-            self.tally,
-            self.opened,
+            self.books,
+            self.log,
             self.ram_pages,
             gpa,
             op,
+            vcpu,
             size,
             count,
             self.rows,
@@ -242,15 +257,16 @@ class Replay:
         if policy is Policy.AGE:
             kernels.age(self.states)
         elif policy is Policy.HARVEST:
-            kernels.harvest(self.states)
+            harvest(self.states, self.books, self.log)
 
     def close_interval(self) -> None:
         """End the open interval and begin the next."""
-        kernels.close_interval(self.states, self.tally, self.opened)
+        kernels.close_interval(self.states, self.books)
 
     def snapshot(self, time: int | None) -> Snapshot:
         """Return the books as they are now."""
-        return Snapshot(self.rows, time, self._tally.copy(), self._cnt[:, 0].copy(), self._pmap[:, 0].copy())
+        books = copy_books(self.books, self._tally)
+        return Snapshot(self.rows, time, books, self._cnt[:, 0].copy(), self._pmap[:, 0].copy())
 
     def state_sums(self) -> list[int]:
         """Return the checksum of every profile's tables."""
@@ -273,10 +289,12 @@ def replay_trace(
         TraceError: the trace is damaged, has no memory, or a row breaks a rule and the policy is `fail`.
         UsageError: the trace's unit of time does not fit the options.
     """
-    replay = Replay(profiles, guest_ram_pages(trace), trace.vcpus, options.page_accesses)
+    replay = Replay(
+        profiles, guest_ram_pages(trace), trace.vcpus, options.page_accesses, max(1, options.intervals)
+    )
     rhythms = rhythms_of(trace, options)
     snapshots: list[Snapshot] = []
-    for action, time in drive(trace, replay, rhythms, options, watch=watch, bad_rows=bad_rows):
+    for action, time in drive(trace, replay, rhythms, options, vcpu=True, watch=watch, bad_rows=bad_rows):
         if action is Action.SWEEP:
             replay.sweep(options.policy)
         else:
@@ -293,26 +311,32 @@ def drive(
     rhythms: Sequence[Rhythm],
     options: Options,
     *,
+    vcpu: bool = False,
     watch: Watcher | None = None,
     bad_rows: BadRows | None = None,
 ) -> Iterator[tuple[Action, int | None]]:
-    """Feed a trace to a replay and yield wherever a cut asks for an action, with the cut's time."""
+    """Feed a trace to a replay and yield wherever a cut asks for an action, with the cut's time.
+
+    Without `vcpu`, vCPU 0 counts as the one that made every access.
+    """
     cutter = Cutter(rhythms)
     batches = read_batches(
         trace,
         time_row_groups=timed_row_groups(trace, rhythms),
+        vcpu=vcpu,
         on_bad_rows=options.on_bad_rows,
         bad_rows=bad_rows,
     )
     for batch in batches:
         begin = 0
+        constant = trace.row_groups[batch.row_group].vcpu_constant if vcpu else None
         for cut in cutter.cuts(batch, replay.rows, trace.row_groups[batch.row_group].time_min):
             if cut.rows > begin:
-                replay.replay(batch, begin, cut.rows)
+                replay.replay(batch, begin, cut.rows, constant or 0)
                 begin = cut.rows
             yield cut.action, cut.time
         if batch.rows > begin:
-            replay.replay(batch, begin, batch.rows)
+            replay.replay(batch, begin, batch.rows, constant or 0)
         if watch is not None:
             watch(batch.rows)
 
@@ -365,8 +389,9 @@ def rhythms_of(trace: GuestTrace, options: Options) -> list[Rhythm]:
 
 def _result(trace: GuestTrace, replay: Replay, snapshots: list[Snapshot]) -> GuestResult:
     """Collect what a finished replay found."""
-    page = np.flatnonzero(replay.touches.first_row)
-    seen = np.zeros((len(replay.profiles), len(replay.touches)), np.uint8)
+    touch = replay.books.touch
+    page = np.flatnonzero(touch.first_row)
+    seen = np.zeros((len(replay.profiles), len(touch)), np.uint8)
     kernels.observe_pages(replay.states, seen)
     return GuestResult(
         trace=trace,
@@ -374,7 +399,9 @@ def _result(trace: GuestTrace, replay: Replay, snapshots: list[Snapshot]) -> Gue
         snapshots=snapshots,
         faults=np.array(replay.states.cnt.faults[:, 0]),
         page=page,
-        touches=replay.touches[page],
+        touches=touch[page],
+        regions=replay.books.region[np.flatnonzero(replay.books.region.last_write)],
+        stretch_pages=1 << int(replay.books.heat_shift[0]),
         page_accesses=replay.page_accesses[page] if replay.count_pages else None,
         seen=seen[:, page],
         state_sums=replay.state_sums(),
@@ -408,3 +435,4 @@ class _AnyPmap(NamedTuple):
 
     pmap_type: int = 0
     pmap_flags: int = 0
+    pml: bool = False

@@ -208,6 +208,12 @@ class Profile:
         """Whether the pmap may leave a mapping executable but not readable."""
         return PmapFlags.PMAP_SUPPORTS_EXEC_ONLY in self.pmap_flags
 
+    @property
+    def pml(self) -> bool:
+        """Whether the CPU logs page modifications: it can, and sets the dirty bits that make it do so (SDM 28.2.6)."""
+        logs = self.features.get("pml")
+        return logs is not None and logs.value is True and not self.emulates_ad
+
 
 @dataclass(frozen=True, slots=True)
 class Capability:

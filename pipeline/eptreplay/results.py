@@ -63,8 +63,8 @@ def _intervals(result: GuestResult, profiles: Sequence[str]) -> Columns:
         "interval": list(range(len(snapshots))) * len(profiles),
         "start_time": [result.interval_start, *times[:-1]] * len(profiles),
         "end_time": times * len(profiles),
-        "pages_touched": [int(snapshot.tally["touched"][0]) for snapshot in snapshots] * len(profiles),
-        "pages_written": [int(snapshot.tally["written"][0]) for snapshot in snapshots] * len(profiles),
+        "pages_touched": [int(snapshot.books.tally["touched"][0]) for snapshot in snapshots] * len(profiles),
+        "pages_written": [int(snapshot.books.tally["written"][0]) for snapshot in snapshots] * len(profiles),
     }
     for name, values in counters(snapshots).items():
         gained = values if name in GAUGES else np.diff(values, axis=0, prepend=0)

@@ -43,6 +43,7 @@ class _GoldenPmap(NamedTuple):
 
     pmap_type: int
     pmap_flags: int
+    pml: bool = False
 
 
 class _Golden(NamedTuple):

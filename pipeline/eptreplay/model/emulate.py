@@ -67,6 +67,7 @@ def pmap_emulate_accessed_dirty(st: State, pmap: Record, va: np.uint64, ftype: I
         if (st.pt[slot] & pmap.PG_RW) == EMPTY:
             return NOT_HANDLED
         # Both at once: an entry with WRITE but not READ is a misconfiguration.
+        st.cnt[0].dirty_bits_4k += np.int64((st.pt[slot] & pmap.PG_M) == EMPTY)
         set_bits(st, slot, pmap.PG_M | pmap.PG_A)
     else:
         set_bits(st, slot, pmap.PG_A)

@@ -21,16 +21,11 @@ from numpy.typing import NDArray
 
 from eptreplay.model import pte
 from eptreplay.model._jit import entry_point, kernel
+from eptreplay.model.books import OP_FETCH, OP_READ, OP_WRITE, Books, close_books, note_access
+from eptreplay.model.dirty_log import DirtyLog, logged_access
 from eptreplay.model.pmap import leaf_of, pmap_pinit_type
-from eptreplay.model.pmap_page import (
-    pmap_clear_modify,
-    pmap_is_modified,
-    pmap_is_referenced,
-    pmap_ts_referenced,
-)
-from eptreplay.model.state import PGA_REFERENCED, Int, Record, Records, State, new_states, records, world
-from eptreplay.model.vm_fault import guest_access
-from eptreplay.model.vm_page import vm_page_dirty
+from eptreplay.model.pmap_page import pmap_is_modified, pmap_is_referenced, pmap_ts_referenced
+from eptreplay.model.state import PGA_REFERENCED, Int, Record, State, new_states, world
 
 NPTEPG = pte.NPTEPG
 PAGE_MASK = pte.PAGE_MASK
@@ -43,35 +38,6 @@ SUPERPAGE_LEVEL = 2
 SETTLED_SHIFT = 3
 SETTLED = np.uint8(0b111000)
 QUIET_AND_SETTLED = 0b001001
-
-# Codes of the column `op`.
-OP_READ = 0
-OP_WRITE = 1
-OP_FETCH = 2
-
-# What the trace itself did to a guest page: the truth, whatever a CPU can record of it.
-TOUCH = np.dtype(
-    [
-        ("first_row", np.int64),  # 1 + row of the first access, 0: never touched
-        ("last_touch", np.int32),  # 1 + interval of the last access, 0: never touched
-        ("last_write", np.int32),  # 1 + interval of the last write, 0: never written
-    ],
-    align=True,
-)
-
-# What the trace itself did in all, and in the interval that is open.
-TALLY = np.dtype(
-    [
-        ("reads", np.int64),  # accesses to memory, by kind
-        ("writes", np.int64),
-        ("fetches", np.int64),
-        ("unbacked", np.int64),  # rows whose page is not memory
-        ("interval", np.int32),  # number of the open interval
-        ("touched", np.int32),  # distinct pages touched in it
-        ("written", np.int32),  # distinct pages written in it
-    ],
-    align=True,
-)
 
 
 def new_worlds(
@@ -117,16 +83,6 @@ def init_guests(states: State, pmap_types: NDArray[np.int64], pmap_flags: NDArra
         pmap_pinit_type(world(states, number), 0, pmap_types[number], pmap_flags[number], 0)
 
 
-def new_touches(ram_pages: NDArray[np.int64]) -> Records:
-    """Return TOUCH [guest pages] for a guest of which nothing has been touched."""
-    return records(int(ram_pages[-1, 1]), TOUCH)
-
-
-def new_tally() -> Records:
-    """Return TALLY [1] for a trace of which nothing has been replayed."""
-    return records(1, TALLY)
-
-
 @kernel
 def is_ram(ram_pages: NDArray[np.int64], page: Int) -> bool:
     """Return whether a guest page is memory."""
@@ -139,12 +95,12 @@ def is_ram(ram_pages: NDArray[np.int64], page: Int) -> bool:
 @entry_point
 def replay_rows(
     states: State,
-    touches: Records,
-    tally: Records,
-    opened: NDArray[np.int32],
+    books: Books,
+    log: DirtyLog,
     ram_pages: NDArray[np.int64],
     gpa: NDArray[np.uint64],
     op: NDArray[np.uint8],
+    vcpu: NDArray[np.uint16],
     size: NDArray[np.uint16],
     count: NDArray[np.uint32],
     first_row: Int,
@@ -153,60 +109,58 @@ def replay_rows(
 
     Args:
         states: the worlds.
-        touches: TOUCH [guest pages], updated.
-        tally: TALLY [1], updated.
-        opened: shape [guest pages]: the pages touched in the open interval, as many as the tally says; updated.
+        books: what the trace did, updated.
+        log: what dirty tracking saw, updated.
         ram_pages: shape [ranges, 2]: guest pages that are memory.
         gpa: shape [rows]: guest-physical byte addresses.
         op: shape [rows]: OP_READ, OP_WRITE or OP_FETCH; the caller has checked that.
+        vcpu: shape [rows]: vCPUs, checked likewise; shape [1]: one for all rows.
         size: shape [rows]: bytes; shape [0] when no row crosses a page (may_cross).
         count: shape [rows]: accesses a row stands for; shape [0]: one each.
         first_row: number of the first of these rows in the trace.
     """
-    _count_accesses(tally[0], op, count)
+    _count_accesses(books.tally[0], op, count)
     quiet = states.quiet
     pages = np.uint64(len(quiet))
     sizes = len(size)
+    step = np.int64(len(vcpu) > 1)
     for i in range(len(gpa)):
         page = gpa[i] >> PAGE_SHIFT
         if page >= pages or not (quiet[page] >> op[i]) & 1:
             accesses = np.int64(count[i]) if len(count) != 0 else 1
-            _replay_row(
-                states, touches, tally[0], opened, ram_pages, gpa[i], np.int64(op[i]), accesses, first_row + i
-            )
+            who = np.int64(vcpu[i * step])
+            _replay_row(states, books, log, ram_pages, gpa[i], np.int64(op[i]), who, accesses, first_row + i)
         if sizes != 0 and (gpa[i] & PAGE_MASK) + np.uint64(size[i]) > PAGE_SIZE:
             # The part on the next page is an access of its own.
-            _add_accesses(tally[0], np.int64(op[i]), 1)
+            _add_accesses(books.tally[0], np.int64(op[i]), 1)
             if page + NEXT >= pages or not (quiet[page + NEXT] >> op[i]) & 1:
                 gpa_next = (page + NEXT) << PAGE_SHIFT
-                _replay_row(
-                    states, touches, tally[0], opened, ram_pages, gpa_next, np.int64(op[i]), 1, first_row + i
-                )
+                who = np.int64(vcpu[i * step])
+                _replay_row(states, books, log, ram_pages, gpa_next, np.int64(op[i]), who, 1, first_row + i)
 
 
 @kernel
 def _replay_row(
     states: State,
-    touches: Records,
-    tally: Record,
-    opened: NDArray[np.int32],
+    books: Books,
+    log: DirtyLog,
     ram_pages: NDArray[np.int64],
     gpa: np.uint64,
     op: Int,
+    vcpu: Int,
     accesses: Int,
     row: Int,
 ) -> None:
     """Make an access that may change something, in every world; outside memory it counts as unbacked only."""
     page = np.int64(gpa >> PAGE_SHIFT)
     if not is_ram(ram_pages, page):
-        tally.unbacked += 1
-        _add_accesses(tally, op, -accesses)
+        books.tally[0].unbacked += 1
+        _add_accesses(books.tally[0], op, -accesses)
         return
-    _note_touch(touches[page], tally, opened, page, op, row)
+    note_access(books, page, op, vcpu, row)
     if not (states.quiet[page] >> (op + SETTLED_SHIFT)) & 1:
         for number in range(len(states.page)):
-            st = world(states, number)
-            guest_access(st, st.pmap[0], gpa, op, page)
+            logged_access(world(states, number), log, number, gpa, op, vcpu, page)
     states.quiet[page] |= np.uint8(QUIET_AND_SETTLED << op)
 
 
@@ -230,31 +184,12 @@ def may_cross(gpa: NDArray[np.uint64], size: NDArray[np.uint8 | np.uint16]) -> b
     return crossing != 0
 
 
-@kernel
-def _note_touch(
-    touch: Record, tally: Record, opened: NDArray[np.int32], page: Int, op: Int, row: Int
-) -> None:
-    """Record the first access to a page in the trace and in the open interval, and the first write in it."""
-    now = tally.interval + 1
-    if touch.first_row == 0:
-        touch.first_row = row + 1
-    if touch.last_touch != now:
-        touch.last_touch = now
-        opened[tally.touched] = page
-        tally.touched += 1
-    if op == OP_WRITE and touch.last_write != now:
-        touch.last_write = now
-        tally.written += 1
-
-
 @entry_point
-def close_interval(states: State, tally: Records, opened: NDArray[np.int32]) -> None:
+def close_interval(states: State, books: Books) -> None:
     """Begin a new interval: every page touched in the old one is looked at again at its next access."""
-    for i in range(tally[0].touched):
-        states.quiet[opened[i]] &= SETTLED
-    tally[0].touched = 0
-    tally[0].written = 0
-    tally[0].interval += 1
+    for i in range(books.tally[0].touched):
+        states.quiet[books.opened[i]] &= SETTLED
+    close_books(books)
 
 
 @kernel
@@ -317,33 +252,6 @@ def age(states: State) -> None:
                         found += pmap_ts_referenced(st, m)
         st.cnt[0].ts_referenced += found
         st.cnt[0].sweeps += 1
-
-
-@entry_point
-def harvest(states: State) -> None:
-    """In every world, collect the pages that show as dirty, in order, and make the next write to them show again."""
-    for number in range(len(states.page)):
-        st = world(states, number)
-        found: Int = 0
-        for block in range(len(st.reserv)):
-            if st.reserv[block] != 0:
-                for m in range(block * NPTEPG, (block + 1) * NPTEPG):
-                    if st.page[m].allocated != 0:
-                        found += _harvest_page(st, m)
-        st.cnt[0].dirty_last_harvest = found
-        st.cnt[0].dirty_all_harvests += found
-        st.cnt[0].sweeps += 1
-
-
-@kernel
-def _harvest_page(st: State, m: Int) -> Int:
-    """Return 1 if a page is dirty in its own field or by a mapping, else 0, and make it clean."""
-    if st.page[m].dirty == 0 and pmap_is_modified(st, m):
-        vm_page_dirty(st, m)
-    dirty = np.int64(st.page[m].dirty)
-    pmap_clear_modify(st, m)
-    st.page[m].dirty = 0
-    return dirty
 
 
 # What a host can see of a guest page at one moment, a bit each (observe_pages).

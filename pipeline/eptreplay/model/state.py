@@ -138,6 +138,16 @@ COUNTERS = np.dtype(
         ("ts_referenced", np.int64),  # sum of what pmap_ts_referenced answered in aging sweeps
         ("dirty_last_harvest", np.int64),  # pages found dirty by the last harvest sweep
         ("dirty_all_harvests", np.int64),  # pages found dirty by all harvest sweeps
+        ("dirty_bits_4k", np.int64),  # dirty bits set in PTEs by an access, by the CPU or by emulation
+        ("dirty_bits_2m", np.int64),  # the same in PDEs of superpages
+        ("pml_entries", np.int64),  # entries written to page-modification logs
+        ("pml_exits", np.int64),  # exits because such a log was full
+        ("harvests", np.int64),  # harvest sweeps
+        ("harvest_demotions", np.int64),  # demotions during harvest sweeps
+        ("harvest_invalidations", np.int64),  # calls of pmap_invalidate_* during them
+        ("harvest_ipis", np.int64),  # IPIs during them, for both formats
+        ("refaults", np.int64),  # refused accesses to pages that a harvest made clean, until the next write
+        ("repromotions", np.int64),  # promotions of superpages that a harvest demoted
     ],
     align=True,
 )

@@ -52,7 +52,11 @@ def walk(st: State, pmap: Record, va: np.uint64, access: Int) -> bool:
         if (entry & needed) != needed or (entry & forbidden) != EMPTY:
             return False
         if level == 1 or (level == 2 and (entry & PG_PS) != EMPTY):
-            st.pt[slot] = entry | pmap.PG_HW_A | (pmap.PG_HW_M if access == VM_PROT_WRITE else EMPTY)
+            marked = entry | pmap.PG_HW_A | (pmap.PG_HW_M if access == VM_PROT_WRITE else EMPTY)
+            if ((marked ^ entry) & pmap.PG_HW_M) != EMPTY:
+                st.cnt[0].dirty_bits_4k += np.int64(level == 1)
+                st.cnt[0].dirty_bits_2m += np.int64(level == 2)
+            st.pt[slot] = marked
             return True
         table = table_of(entry)
         shift -= NINE_BITS

@@ -1,0 +1,151 @@
+"""Dirty tracking: collecting what was written, and what it costs the guest afterwards.
+
+Two ways to learn of writes:
+
+* a **harvest** asks every page (pmap_is_modified) and makes it clean (pmap_clear_modify), which demotes writable
+  superpages, takes write access away and invalidates;
+* **page-modification logging**: the processor writes an address to a log of 512 entries, one log a vCPU, whenever it sets a
+  dirty bit in a leaf entry, and leaves the guest when one more has to be written to a full log.  Whoever
+  collects the logs empties them.
+
+Sources: pmap.c pmap_is_modified and pmap_clear_modify, FreeBSD 10.0; SDM volume 3, 28.2.6, page-modification logging.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eptreplay.model import pte
+from eptreplay.model._jit import entry_point, kernel
+from eptreplay.model.books import OP_WRITE, Books, note_harvest
+from eptreplay.model.pmap_page import pmap_clear_modify, pmap_is_modified
+from eptreplay.model.state import Int, State, world
+from eptreplay.model.vm_fault import guest_access
+from eptreplay.model.vm_page import vm_page_dirty
+
+NPTEPG = pte.NPTEPG
+
+PML_ENTRIES = 512
+NO_PML = -1
+
+
+class DirtyLog(NamedTuple):
+    """What is known of dirty tracking, in every world."""
+
+    pml: NDArray[np.int32]  # [worlds, vCPUs]: entries in each vCPU's log; NO_PML: the processor keeps none
+    clean: NDArray[
+        np.uint8
+    ]  # [worlds, guest pages]: 1: a harvest made it clean, and it was not written since
+    split: NDArray[np.uint8]  # [worlds, 2 MB blocks]: 1: a harvest demoted its superpage
+
+
+def new_dirty_log(pml: NDArray[np.bool_], pages: int, vcpus: int) -> DirtyLog:
+    """Return empty logs.
+
+    Args:
+        pml: shape [worlds]: whether the processor logs modifications.
+        pages: guest pages.
+        vcpus: virtual CPUs.
+    """
+    worlds = len(pml)
+    blocks = -(-pages // NPTEPG)
+    return DirtyLog(
+        pml=np.repeat(np.where(pml, 0, NO_PML).astype(np.int32)[:, None], vcpus, axis=1),
+        clean=np.zeros((worlds, blocks * NPTEPG), np.uint8),
+        split=np.zeros((worlds, blocks), np.uint8),
+    )
+
+
+@kernel
+def logged_access(
+    st: State, log: DirtyLog, number: Int, gpa: np.uint64, op: Int, vcpu: Int, page: Int
+) -> None:
+    """Make one access of a guest to its own memory in one world, with what dirty tracking sees of it and costs it.
+
+    Args:
+        st: the world.
+        log: the logs of all worlds.
+        number: the world's number.
+        gpa: guest-physical byte address.
+        op: kind of access: 0 read, 1 write, 2 fetch.
+        vcpu: the vCPU that makes it.
+        page: the page that backs the address.
+    """
+    cnt = st.cnt[0]
+    traps = cnt.traps
+    promotions = cnt.promotions
+    dirty_bits = cnt.dirty_bits_4k + cnt.dirty_bits_2m
+    guest_access(st, st.pmap[0], gpa, op, page)
+    if cnt.dirty_bits_4k + cnt.dirty_bits_2m != dirty_bits and log.pml[number, vcpu] != NO_PML:
+        _pml_write(st, log.pml[number], vcpu)
+    if log.clean[number, page] != 0:
+        cnt.refaults += np.int64(cnt.traps != traps)
+        log.clean[number, page] = np.uint8(op != OP_WRITE)
+    if cnt.promotions != promotions and log.split[number, page // NPTEPG] != 0:
+        cnt.repromotions += 1
+        log.split[number, page // NPTEPG] = 0
+
+
+@kernel
+def _pml_write(st: State, used: NDArray[np.int32], vcpu: Int) -> None:
+    """Write one entry to a vCPU's log; a full one is emptied by an exit first."""
+    if used[vcpu] == PML_ENTRIES:
+        st.cnt[0].pml_exits += 1
+        used[vcpu] = 0
+    used[vcpu] += 1
+    st.cnt[0].pml_entries += 1
+
+
+@entry_point
+def harvest(states: State, books: Books, log: DirtyLog) -> None:
+    """In every world, collect the pages that show as dirty, in order, and make the next write to them show again."""
+    for number in range(len(states.page)):
+        st = world(states, number)
+        cnt = st.cnt[0]
+        demotions = cnt.demotions
+        ipis = cnt.ipis + cnt.x86_ipis
+        invalidations = cnt.inv_page + cnt.inv_range + cnt.inv_all
+        found: Int = 0
+        for block in range(len(st.reserv)):
+            if st.reserv[block] != 0:
+                found += _harvest_block(st, log, number, block)
+        cnt.dirty_last_harvest = found
+        cnt.dirty_all_harvests += found
+        cnt.sweeps += 1
+        cnt.harvests += 1
+        cnt.harvest_demotions += cnt.demotions - demotions
+        cnt.harvest_ipis += cnt.ipis + cnt.x86_ipis - ipis
+        cnt.harvest_invalidations += cnt.inv_page + cnt.inv_range + cnt.inv_all - invalidations
+        for vcpu in range(log.pml.shape[1]):
+            if log.pml[number, vcpu] != NO_PML:
+                log.pml[number, vcpu] = 0
+    note_harvest(books)
+
+
+@kernel
+def _harvest_block(st: State, log: DirtyLog, number: Int, block: Int) -> Int:
+    """Return how many pages of a block were dirty, and make them clean."""
+    found: Int = 0
+    demotions = st.cnt[0].demotions
+    for m in range(block * NPTEPG, (block + 1) * NPTEPG):
+        if st.page[m].allocated != 0:
+            dirty = _harvest_page(st, m)
+            log.clean[number, m] |= np.uint8(dirty)
+            found += dirty
+    if st.cnt[0].demotions != demotions:
+        log.split[number, block] = 1
+    return found
+
+
+@kernel
+def _harvest_page(st: State, m: Int) -> Int:
+    """Return 1 if a page is dirty in its own field or by a mapping, else 0, and make it clean."""
+    if st.page[m].dirty == 0 and pmap_is_modified(st, m):
+        vm_page_dirty(st, m)
+    dirty = np.int64(st.page[m].dirty)
+    pmap_clear_modify(st, m)
+    st.page[m].dirty = 0
+    return dirty
