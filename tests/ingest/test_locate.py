@@ -31,6 +31,14 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def test_results_of_earlier_runs_are_no_traces(tmp_path: Path) -> None:
+    for name in ("web.parquet", "runs/old/run.json", "runs/old/index.html", "runs/old/tables/pages.parquet"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert names(str(tmp_path)) == ["web"]
+
+
 def names(*specs: str) -> list[str]:
     return [guest.name for guest in locate(specs)]
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SUFFIX = ".parquet"
 _HIVE = "guest="
+_RUN = {"run.json", "index.html"}  # a folder with both holds results, whose tables are no traces
 _GLOB_CHARACTERS = frozenset("*?[")
 
 
@@ -37,7 +38,7 @@ def locate(specs: Sequence[str]) -> tuple[GuestFiles, ...]:
     """Find the guests that files, folders and globs stand for.
 
     A folder stands for every `*.parquet` in it and below, except names that begin
-    with `.` or `_`; a glob for the `*.parquet` files it matches or, if it matches
+    with `.` or `_` and the results of earlier runs; a glob for the `*.parquet` files it matches or, if it matches
     none, for all files it matches. Files below a hive folder `guest=NAME` are one guest, in the
     order of their names; every other file is a guest of its own, named after the
     file. A file reached twice counts once.
@@ -144,7 +145,7 @@ def _walk(folder: Path) -> Iterator[Path]:
     visited: set[str] = set()
     for here, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
         real = os.path.realpath(here)
-        if real in visited:
+        if real in visited or _RUN.issubset(files):
             folders.clear()
             continue
         visited.add(real)

@@ -230,7 +230,7 @@ def _null(name: str, mask: Mask, place: Place) -> TraceError:
     row = int(mask.argmax())
     return TraceError(
         place.file,
-        f"the value is null ({int(np.count_nonzero(mask)):,} nulls from here on in this batch)",
+        f"the value is null (the first of {int(np.count_nonzero(mask)):,} in this batch)",
         column=name,
         row_group=place.row_group,
         row=place.row + row,
