@@ -32,6 +32,7 @@ from eptreplay.profiles import (
     sources,
     status_meanings,
 )
+from eptreplay.profiles.data import data
 
 GENERIC = ("ept-ad", "ept-ad-nosp", "ept-emul", "ept-emul-nosp", "ept-emul-xo", "x86")
 INTEL = (
@@ -95,7 +96,7 @@ def test_all_profiles_are_there_generic_first_then_each_vendor_by_year() -> None
 
 
 def test_the_file_keeps_every_fact_of_the_survey() -> None:
-    cpus = profiles._data()["cpu"].values()
+    cpus = data()["cpu"].values()
     facts = [fact for cpu in cpus for group in ("features", "tlb", "costs") for fact in cpu[group].values()]
     assert Counter(fact["status"] for fact in facts) == {
         "sourced": 472,
@@ -176,7 +177,7 @@ def test_importing_the_module_reads_no_data_and_pulls_in_no_heavy_package() -> N
         "import sys, eptreplay.profiles as p; assert 'tomllib' not in sys.modules; p.available();"
         "print(*{'numba', 'numpy', 'polars', 'pyarrow'} & set(sys.modules))"
     )
-    root = Path(profiles.__file__).parents[1]
+    root = Path(profiles.__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "PYTHONPATH": str(root)},
@@ -471,7 +472,7 @@ def test_an_unknown_name_gets_a_suggestion_and_the_way_to_list(wanted: str, sugg
         resolve(wanted)
     assert "did you mean" in str(raised.value)
     assert suggestion in str(raised.value)
-    assert "'eptreplay profiles' lists all" in str(raised.value)
+    assert "'eptreplay profiles list' lists all" in str(raised.value)
 
 
 def test_an_unknown_name_that_is_near_nothing_gets_no_suggestion() -> None:

@@ -1,0 +1,88 @@
+"""IA32_VMX_EPT_VPID_CAP (MSR 48CH): the register that bhyve's rules read, decoded (SDM volume 3, appendix A.10)."""
+
+from __future__ import annotations
+
+import re
+
+from eptreplay.profiles.data import capabilities, from_register
+from eptreplay.profiles.facts import REGISTER, Cpu, EptVpidCap, PmapType, Status
+from eptreplay.profiles.rules import bad_spec, build, refusals
+
+READ_MSR = (
+    "read it with 'cpucontrol -m 0x48c /dev/cpuctl0' on FreeBSD (write its two halves as one number) or "
+    "'rdmsr 0x48c' on Linux, and give it as msr:0xf0106334141"
+)
+
+
+def _unknown_bits(value: int) -> tuple[int, ...]:
+    """Return the bits that are set and belong to no field known."""
+    known = sum(((1 << c.width) - 1) << c.bit for c in capabilities(value))
+    return tuple(bit for bit in range(64) if (value & ~known) >> bit & 1)
+
+
+def cpu_of_register(value: int) -> Cpu:
+    """Make the CPU that a value of IA32_VMX_EPT_VPID_CAP describes; it says nothing of TLBs and costs."""
+    unknown = ", ".join(str(bit) for bit in _unknown_bits(value))
+    return Cpu(
+        name=f"msr-{value:#x}",
+        title=f"CPU with {REGISTER} {value:#x}",
+        vendor="Intel",
+        pmap_type=PmapType.PT_EPT,
+        features=from_register(value, Status.GIVEN, (), f"{value:#x}"),
+        assumptions=(f"Bits {unknown} of {REGISTER} are set but not known; they change nothing.",)
+        if unknown
+        else (),
+    )
+
+
+def parse_register(text: str, spec: str) -> int:
+    """Read a value of IA32_VMX_EPT_VPID_CAP; rdmsr prints it without 0x, so that is optional.
+
+    Raises:
+        UsageError: it is not a hexadecimal number of at most 64 bits.
+    """
+    if not re.fullmatch(r"(0x)?[0-9a-f]+", text):
+        raise bad_spec(spec, f"the value of {REGISTER} must be a hexadecimal number; {READ_MSR}")
+    return _checked_register(int(text, 16), spec)
+
+
+def _checked_register(value: int, spec: str) -> int:
+    """Return the value if a 64-bit register can hold it.
+
+    Raises:
+        UsageError: it is negative or too large.
+    """
+    if not 0 <= value < 1 << 64:
+        raise bad_spec(spec, f"the value of {REGISTER} must have at most 64 bits and no sign; {READ_MSR}")
+    return value
+
+
+def parse_ept_vpid_cap(text: str) -> int:
+    """Read the value of IA32_VMX_EPT_VPID_CAP as a user types it, hexadecimal with or without 0x.
+
+    Raises:
+        UsageError: it is no hexadecimal number of at most 64 bits.
+    """
+    return parse_register(text, text)
+
+
+def from_ept_vpid_cap(value: int) -> EptVpidCap:
+    """Decode a value of IA32_VMX_EPT_VPID_CAP, MSR 48CH (SDM volume 3, appendix A.10).
+
+    Raises:
+        UsageError: the value is negative or has more than 64 bits.
+    """
+    cpu = cpu_of_register(_checked_register(value, f"msr:{value:#x}"))
+    profile = build(cpu, {}, cpu.name)
+    return EptVpidCap(value, capabilities(value), _unknown_bits(value), profile, refusals(profile))
+
+
+def describe_ept_vpid_cap(decoded: EptVpidCap) -> list[str]:
+    """Write a decoded register as lines: bit, name, state and meaning of every field, then unknown bits."""
+    lines = [f"{REGISTER} (MSR 48CH) = {decoded.value:#018x}"]
+    for c in decoded.capabilities:
+        bits = str(c.bit) if c.width == 1 else f"{c.bit + c.width - 1}:{c.bit}"
+        state = ("set" if c.is_set else "clear") if c.width == 1 else f"= {c.value}"
+        lines.append(f"  bit {bits:<5} {c.name:<30} {state:<6} {c.meaning}")
+    lines += [f"  bit {bit:<5} {'(unknown)':<30} set" for bit in decoded.unknown_bits]
+    return lines
