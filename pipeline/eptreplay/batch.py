@@ -189,7 +189,7 @@ def _replay_all(
             except TraceError as error:
                 failures.append(Failure(trace.name, error))
                 continue
-            for name, columns in tables(result, names).items():
+            for name, columns in tables(result, names, options.link).items():
                 writers[name].write(columns)
             guests.append(trace.name)
             if skipped.total:
@@ -252,6 +252,8 @@ def _describe(
             "every": None if options.every is None else str(options.every),
             "intervals": options.intervals,
             "page_accesses": options.page_accesses,
+            "bandwidths": list(options.link.bandwidths),
+            "downtime_ns": options.link.downtime_ns,
             "on_bad_rows": options.on_bad_rows,
         },
         "guests": [_describe_guest(trace, bad_rows.get(trace.name, {})) for trace in traces],

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
+from eptreplay.analysis.migration import Link
 from eptreplay.cuts import Action, Cutter, Rhythm, timed_row_groups
 from eptreplay.errors import TraceError
 from eptreplay.ingest.reader import Batch, read_batches
@@ -73,6 +74,7 @@ class Options:
         every: distance between sweeps; None without sweeps.
         intervals: how many intervals of equal trace time the tables have; 0: one for the whole trace.
         page_accesses: whether to count the accesses of every page exactly.
+        link: what migrations are estimated with.
         on_bad_rows: `fail` or `skip`.
     """
 
@@ -80,6 +82,7 @@ class Options:
     every: Every | None = None
     intervals: int = 256
     page_accesses: bool = True
+    link: Link = field(default_factory=Link)
     on_bad_rows: OnBadRows = "fail"
 
 
@@ -156,6 +159,7 @@ class GuestResult:
 
     Args:
         trace: the trace.
+        pml: shape [profiles]: whether each logs page modifications.
         interval_start: where the first interval begins, in the trace's unit of time; None if unknown.
         snapshots: at the end of every interval.
         faults: shape [profiles, kinds, causes]: refused accesses.
@@ -169,6 +173,7 @@ class GuestResult:
     """
 
     trace: GuestTrace
+    pml: list[bool]
     interval_start: int | None
     snapshots: list[Snapshot]
     faults: NDArray[np.int64]
@@ -395,6 +400,7 @@ def _result(trace: GuestTrace, replay: Replay, snapshots: list[Snapshot]) -> Gue
     kernels.observe_pages(replay.states, seen)
     return GuestResult(
         trace=trace,
+        pml=[profile.pml for profile in replay.profiles],
         interval_start=trace.first_time,
         snapshots=snapshots,
         faults=np.array(replay.states.cnt.faults[:, 0]),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eptreplay.findings import dirty_table, findings
 from eptreplay.guest import CAUSES, EMULATED_CAUSES, KINDS, counters
 from eptreplay.model import replay as kernels
 from eptreplay.report.tables import COUNTERS, GAUGES
@@ -13,6 +14,7 @@ from eptreplay.report.tables import COUNTERS, GAUGES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from eptreplay.analysis.migration import Link
     from eptreplay.guest import GuestResult
 
 Columns = dict[str, Any]
@@ -20,18 +22,21 @@ COUNTER_NAMES = tuple(column.name for column in COUNTERS)
 PAGE_BYTES = 4096
 
 
-def tables(result: GuestResult, profiles: Sequence[str]) -> dict[str, Columns]:
+def tables(result: GuestResult, profiles: Sequence[str], link: Link) -> dict[str, Columns]:
     """Return the rows of every table for one guest, as columns by table name.
 
     Args:
         result: what the replay found.
         profiles: names of the profiles, in the order of the replay.
+        link: what migrations are estimated with.
     """
     return {
         "summary": _summary(result, profiles),
         "intervals": _intervals(result, profiles),
         "faults": _faults(result, profiles),
         "pages": _pages(result, profiles),
+        "dirty": dirty_table(result, profiles),
+        **findings(result, link),
     }
 
 

@@ -53,7 +53,8 @@ DIRTY: Final = Table(
             "dirty_bits_4k",
             "int64",
             "bits",
-            "dirty bits of 4 KiB entries that went from clear to set, by the processor or by emulation",
+            "dirty bits of 4 KiB entries that an access set, by the processor or by emulation; a write that goes to vm_fault "
+            "finds its page marked already, and counts in vm_faults_w",
         ),
         Column("dirty_bits_2m", "int64", "bits", "the same of 2 MiB entries"),
         Column(
@@ -73,11 +74,17 @@ DIRTY: Final = Table(
         ),
         Column("harvest_demotions", "int64", "superpages", "demotions during these sweeps"),
         Column(
-            "harvest_invalidations", "int64", "invalidations", "invalidations of nested tables during them"
+            "harvest_invalidations",
+            "int64",
+            "calls",
+            "calls of pmap_invalidate_page, _range and _all during them",
         ),
         Column("harvest_ipis", "int64", "IPIs", "IPIs during them, for tables of either format"),
         Column(
-            "refaults", "int64", "exits", "exits of accesses to pages that the last harvest had made clean"
+            "refaults",
+            "int64",
+            "accesses",
+            "accesses that left the guest, to pages that a harvest had made clean and that were not written since",
         ),
         Column("repromotions", "int64", "superpages", "promotions of superpages that a harvest had demoted"),
     ),

@@ -7,6 +7,16 @@ from __future__ import annotations
 
 from typing import Final
 
+from eptreplay.report.analysis_tables import (
+    DIRTY,
+    DIRTY_RATE,
+    HEATMAP,
+    IDLE_AGE,
+    MIGRATION_ROUNDS,
+    MIGRATIONS,
+    WORKING_SET,
+    WRITERS,
+)
 from eptreplay.report.columns import GUEST, INTERVAL, PROFILE, Column, Table
 
 COUNTERS: Final = (
@@ -187,7 +197,20 @@ PAGES: Final = Table(
     ),
 )
 
-TABLES: Final = (SUMMARY, INTERVALS, FAULTS, PAGES)
+TABLES: Final = (
+    SUMMARY,
+    INTERVALS,
+    FAULTS,
+    PAGES,
+    HEATMAP,
+    DIRTY,
+    WRITERS,
+    DIRTY_RATE,
+    MIGRATIONS,
+    MIGRATION_ROUNDS,
+    WORKING_SET,
+    IDLE_AGE,
+)
 """All tables, in the order they are documented."""
 
 GAUGES: Final = frozenset({"resident", "wired", "dirty_last_harvest"})

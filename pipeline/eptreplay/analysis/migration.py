@@ -1,0 +1,169 @@
+"""Pre-copy live migration, estimated from the dirty history of the trace itself.
+
+Round 0 sends all memory; every round after that sends what was dirtied during the one before.  When what is left
+fits into the allowed pause, the guest is stopped, the rest is sent, and it goes on at the other end (Clark et al., Live
+Migration of Virtual Machines, NSDI 2005).  Where that has not come about after MAX_ROUNDS rounds it does not converge.
+
+How much a round finds dirty is not a rate times a time: it is the number of distinct pages that the trace wrote
+in the intervals the round overlaps.  An interval that a round overlaps only in part counts in full, so rounds are
+never too small, and an estimate that converges holds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from fractions import Fraction
+
+    from eptreplay.analysis.history import Repeated
+
+PAGE_BYTES = 4096
+MAX_ROUNDS = 30
+"""Rounds before the pause, at most: as Xen's xc_domain_save long had it."""
+
+GBIT = 10**9
+DEFAULT_BANDWIDTHS = (GBIT, 5 * GBIT // 2, 10 * GBIT, 25 * GBIT, 100 * GBIT)
+SLOWEST_EXPONENT = 6
+FASTEST = 1000 * GBIT
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What a guest is migrated over.
+
+    Args:
+        bandwidths: bits a second, ascending; each is tried.
+        downtime_ns: the longest pause that is allowed, nanoseconds.
+    """
+
+    bandwidths: tuple[int, ...] = DEFAULT_BANDWIDTHS
+    downtime_ns: int = 300_000_000
+
+
+class Round(NamedTuple):
+    """One round.
+
+    Args:
+        start_bytes: bytes sent before it.
+        sent_bytes: bytes it sends.
+        dirtied_bytes: bytes dirtied meanwhile.
+    """
+
+    start_bytes: int
+    sent_bytes: int
+    dirtied_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """What came of a migration.
+
+    Args:
+        bandwidth: bits a second.
+        rounds: those before the pause, at least one.
+        left_bytes: what is sent in the pause.
+        converges: whether the pause is short enough.
+        lost_bytes: of what the last round sends, the part that is not dirtied again meanwhile.
+    """
+
+    bandwidth: int
+    rounds: tuple[Round, ...]
+    left_bytes: int
+    converges: bool
+    lost_bytes: int
+
+    @property
+    def sent_bytes(self) -> int:
+        """Bytes sent in all, the pause included."""
+        return sum(done.sent_bytes for done in self.rounds) + self.left_bytes
+
+    @property
+    def retry_bytes(self) -> int:
+        """What a second attempt has to send first if nothing of the last round arrived and its bits are put back."""
+        return self.left_bytes + self.lost_bytes
+
+    def seconds(self, count: int) -> float:
+        """Return how long the link takes for a number of bytes."""
+        return 8 * count / self.bandwidth
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """A guest to migrate.
+
+    Args:
+        memory_bytes: all of its memory.
+        dirty: its pages by when they were written; a unit that is larger than a page counts as its pages.
+        span: length of the trace, seconds, above 0.
+    """
+
+    memory_bytes: int
+    dirty: Repeated
+    span: Fraction
+
+    def dirtied(self, bandwidth: int, start_bytes: int, end_bytes: int) -> int:
+        """Return the bytes dirtied while the link sends the bytes from `start_bytes` to `end_bytes`."""
+        # A byte takes 8 / bandwidth seconds, and span / intervals seconds are an interval: in whole numbers, since
+        # a round that ends where an interval does must not reach into the next.
+        intervals = 8 * self.dirty.intervals * self.span.denominator
+        bytes_ = bandwidth * self.span.numerator
+        begin = start_bytes * intervals // bytes_
+        end = -(-end_bytes * intervals // bytes_)
+        return self.dirty.distinct(begin, end) * PAGE_BYTES
+
+
+def migrate(guest: Guest, bandwidth: int, downtime_ns: int) -> Migration:
+    """Migrate a guest over a link of `bandwidth` bits a second with a pause of at most `downtime_ns` nanoseconds."""
+    allowed = bandwidth * downtime_ns // (8 * 10**9)  # bytes
+    rounds: list[Round] = []
+    start, sending = 0, guest.memory_bytes
+    while True:
+        dirtied = guest.dirtied(bandwidth, start, start + sending)
+        rounds.append(Round(start, sending, dirtied))
+        if dirtied <= allowed or len(rounds) == MAX_ROUNDS:
+            break
+        start, sending = start + sending, dirtied
+    return Migration(
+        bandwidth=bandwidth,
+        rounds=tuple(rounds),
+        left_bytes=dirtied,
+        converges=dirtied <= allowed,
+        lost_bytes=_lost(guest, bandwidth, rounds),
+    )
+
+
+def _lost(guest: Guest, bandwidth: int, rounds: list[Round]) -> int:
+    """Return what the last round sends and the guest does not dirty again meanwhile, bytes.
+
+    The dirty bits of what a round sends are cleared when it begins.  If nothing of it arrives, the bits that are set by
+    then name only what was dirtied since: this much would be missing at the other end after a second attempt.
+    """
+    last = rounds[-1]
+    if len(rounds) == 1:
+        return guest.memory_bytes - last.dirtied_bytes
+    since = rounds[-2].start_bytes
+    return guest.dirtied(bandwidth, since, last.start_bytes + last.sent_bytes) - last.dirtied_bytes
+
+
+def smallest_bandwidth(guest: Guest, downtime_ns: int) -> int | None:
+    """Return the smallest bandwidth of three digits that converges, from 1 Mbit/s to 1 Tbit/s, bits a second; None if none does.
+
+    It is looked for by bisection, as if more bandwidth were never worse.
+    """
+    low, high = 0, 900 * (len(str(FASTEST)) - 1 - SLOWEST_EXPONENT)
+    if not migrate(guest, FASTEST, downtime_ns).converges:
+        return None
+    while low < high:
+        middle = (low + high) // 2
+        if migrate(guest, _three_digits(middle), downtime_ns).converges:
+            high = middle
+        else:
+            low = middle + 1
+    return _three_digits(low)
+
+
+def _three_digits(number: int) -> int:
+    """Return the bandwidth of three digits that has a number, counted on from 1 Mbit/s, bits a second."""
+    return int((100 + number % 900) * 10 ** (number // 900 + SLOWEST_EXPONENT - 2))
