@@ -87,6 +87,19 @@ def replay(
     page_accesses: Annotated[
         bool, typer.Option(help="Count the accesses of every page exactly (costs time).")
     ] = True,
+    bandwidth: Annotated[
+        list[float] | None,
+        typer.Option(
+            metavar="GBIT/S",
+            min=0.001,
+            max=1000,
+            help="Estimate a live migration over a link of so many Gbit/s; may be given several times.  "
+            "[default: 1, 2.5, 10, 25, 100]",
+        ),
+    ] = None,
+    downtime: Annotated[
+        str, typer.Option(metavar="TIME", help="The longest pause a migration may take.")
+    ] = "300ms",
     on_bad_rows: OnBadRows = "fail",
     jobs: Annotated[
         int, typer.Option("--jobs", "-j", min=0, help="Guests replayed side by side; 0: one a CPU.")
@@ -104,6 +117,8 @@ def replay(
         every=every,
         intervals=intervals,
         page_accesses=page_accesses,
+        bandwidths=bandwidth,
+        downtime=downtime,
         on_bad_rows=on_bad_rows,
         jobs=jobs,
     )

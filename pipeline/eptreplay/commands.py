@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Literal, Self
 
+    from eptreplay.analysis.migration import Link
     from eptreplay.batch import Failure, RunResult
     from eptreplay.conform import Mismatch
     from eptreplay.ingest.dataset import BadGuest, GuestTrace
@@ -84,6 +85,8 @@ class ReplayRequest:
     every: str
     intervals: int
     page_accesses: bool
+    bandwidths: Sequence[float] | None
+    downtime: str
     on_bad_rows: OnBadRows
     jobs: int
 
@@ -101,6 +104,7 @@ def replay(request: ReplayRequest) -> int:
         every=parse_every(request.every),
         intervals=request.intervals,
         page_accesses=request.page_accesses,
+        link=_link(request),
         on_bad_rows=request.on_bad_rows,
     )
     batch.check_output(request.out, overwrite=request.overwrite)
@@ -119,6 +123,18 @@ def replay(request: ReplayRequest) -> int:
         )
     _tell_result(result)
     return Exit.SOME_FAILED if result.failures else Exit.GOOD
+
+
+def _link(request: ReplayRequest) -> Link:
+    """Return what migrations are estimated with, as the options say."""
+    from eptreplay.analysis.migration import GBIT, Link  # noqa: PLC0415
+    from eptreplay.units import parse_duration  # noqa: PLC0415
+
+    downtime_ns = parse_duration(request.downtime)
+    if not request.bandwidths:
+        return Link(downtime_ns=downtime_ns)
+    bandwidths = sorted({round(bandwidth * GBIT) for bandwidth in request.bandwidths})
+    return Link(tuple(bandwidths), downtime_ns)
 
 
 def _refuse_twice(names: Sequence[str]) -> None:

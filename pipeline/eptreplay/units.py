@@ -61,6 +61,21 @@ def parse_every(text: str) -> Every:
     )
 
 
+def parse_duration(text: str) -> int:
+    """Read a time: `300ms`, `1.5s`; nanoseconds.
+
+    Raises:
+        UsageError: it is none, or not above 0.
+    """
+    try:
+        every = parse_every(text)
+    except UsageError:
+        every = Every(0, timed=False)
+    if not every.timed:
+        raise UsageError(f"'{text}' is no time; give one as in 500us, 300ms, 1.5s")
+    return every.amount
+
+
 def binary_size(count: int) -> str:
     """Return a number of bytes in the largest binary unit below it, as in `512 MiB`."""
     size = float(count)
