@@ -22,7 +22,14 @@ from eptreplay import __version__
 from eptreplay.errors import OutputError, TraceError
 from eptreplay.guest import Options, replay_trace
 from eptreplay.ingest.rows import BadRows
-from eptreplay.report.files import RUN_FILE, TABLES_FOLDER, TableWriter, slug, write_run_file
+from eptreplay.report.files import (
+    RUN_FILE,
+    TABLES_FOLDER,
+    TableWriter,
+    slug,
+    write_columns_file,
+    write_run_file,
+)
 from eptreplay.report.html import render
 from eptreplay.report.tables import TABLES
 from eptreplay.results import tables
@@ -95,6 +102,7 @@ def run(
         if not guests:
             raise failures[0].error
         replayed = [trace for trace in traces if trace.name in guests]
+        write_columns_file(work / TABLES_FOLDER)
         write_run_file(work, _describe(replayed, profiles, options, failures, bad_rows))
         render(work)
         _move(work, out)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eptreplay.errors import OutputError, UsageError
-from eptreplay.report.tables import TABLES
+from eptreplay.report.tables import OTHER_NAMES, TABLES, csv_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +27,7 @@ TYPES: Mapping[str, pa.DataType] = {
     "bool": pa.bool_(),
     "double": pa.float64(),
 }
+ROWS_AT_ONCE = 1 << 16
 RUN_FILE = "run.json"
 TABLES_FOLDER = "tables"
 
@@ -41,30 +42,41 @@ def arrow_schema(table: Table) -> pa.Schema:
 
 
 class TableWriter:
-    """Writes one table as Parquet and CSV, a guest at a time, so that memory does not grow with the guests."""
+    """Writes one table as Parquet and CSV, some guests at a time, so that memory does not grow with the guests."""
 
     def __init__(self, folder: Path, table: Table) -> None:
         self._schema = arrow_schema(table)
         self._parquet = pq.ParquetWriter(folder / f"{table.name}.parquet", self._schema, compression="zstd")
         self._csv = (folder / f"{table.name}.csv").open("wb")
-        self._csv.write((",".join(table.names()) + "\n").encode())
+        self._csv.write((",".join(csv_names(table)) + "\n").encode())
+        self._others = csv_names(table)[len(table.columns) :]
+        self._waiting: list[pa.Table] = []
 
     def write(self, columns: Mapping[str, Any]) -> None:
         """Append rows, given as columns."""
         arrow = pa.table(
             {name: pa.array(columns[name], self._schema.field(name).type) for name in self._schema.names}
         )
+        self._waiting.append(arrow)
+        if sum(len(part) for part in self._waiting) >= ROWS_AT_ONCE:
+            self._write_out()
+
+    def _write_out(self) -> None:
+        """Write what is waiting."""
+        arrow = pa.concat_tables(self._waiting) if self._waiting else self._schema.empty_table()
+        self._waiting = []
         self._parquet.write_table(arrow)
         frame = pl.from_arrow(arrow)
         if not isinstance(frame, pl.DataFrame):  # what polars' types allow, a table never is
             raise TypeError(type(frame))
-        neutral = frame.with_columns(
-            _neutral(name) for name, kind in frame.schema.items() if kind == pl.String
-        )
-        neutral.write_csv(self._csv, include_header=False)
+        frame.with_columns(
+            *(_neutral(name) for name, kind in frame.schema.items() if kind == pl.String),
+            *(pl.sum_horizontal(OTHER_NAMES[name]).alias(name) for name in self._others),
+        ).write_csv(self._csv, include_header=False)
 
     def close(self) -> None:
         """Finish both files."""
+        self._write_out()
         self._parquet.close()
         self._csv.close()
 
@@ -74,6 +86,14 @@ def _neutral(name: str) -> pl.Expr:
     column = pl.col(name)
     formula = pl.any_horizontal(column.str.starts_with(start) for start in FORMULA_STARTS)
     return pl.when(formula).then(pl.concat_str(pl.lit("'"), column)).otherwise(column).alias(name)
+
+
+def write_columns_file(folder: Path) -> None:
+    """Write what every column of every table is, as CSV."""
+    rows = [(table.name, *column) for table in TABLES for column in table.columns]
+    pl.DataFrame(rows, ["table", "column", "type", "unit", "meaning"], orient="row").write_csv(
+        folder / "columns.csv"
+    )
 
 
 def slug(name: str) -> str:

@@ -217,16 +217,50 @@ GAUGES: Final = frozenset({"resident", "wired", "dirty_last_harvest"})
 """Counters that are a level at a moment, not a number of events."""
 
 
+OTHER_NAMES: Final = {
+    "pf_taken": ("traps",),
+    "pf_fixed": ("ad_emulated_r", "ad_emulated_w", "vm_faults_r", "vm_faults_w", "vm_faults_x"),
+    "pf_fast": ("ad_emulated_r", "ad_emulated_w"),
+    "vm.pmap.pde.promotions": ("promotions",),
+    "vm.pmap.pde.demotions": ("demotions",),
+    "vm.pmap.pde.p_failures": ("p_failures",),
+    "vm.pmap.pde.mappings": ("mappings",),
+}
+"""Counters by the names that other tools have for them, each a sum of ours: columns that only the CSV files have.
+
+KVM counts an exit for a missing right as pf_taken, one that ended with the right given as pf_fixed, and those that took only
+bits of an entry that was there as pf_fast (arch/x86/kvm/mmu: kvm_mmu_do_page_fault, fast_page_fault).  The others are
+FreeBSD's sysctls.
+"""
+
+
+def csv_names(table: Table) -> list[str]:
+    """Return the names of a table's columns in CSV: those of OTHER_NAMES whose counters it has come last."""
+    ours = table.names()
+    return ours + [name for name, parts in OTHER_NAMES.items() if set(parts) <= set(ours)]
+
+
 def documentation() -> str:
     """Return docs/tables.md: every table and column with type, unit and meaning."""
     lines = [
         "# Result tables",
         "",
-        "A run writes each table twice, with the same columns and rows: `tables/NAME.parquet` for programs,",
+        "A run writes each table twice, with the same rows: `tables/NAME.parquet` for programs,",
         "`tables/NAME.csv` for spreadsheets (UTF-8, no index column; text that a spreadsheet would run as a",
-        "formula begins with an apostrophe). Reports are made from these tables alone.",
+        "formula begins with an apostrophe). `tables/columns.csv` is this page for programs: table, column, type,",
+        "unit and meaning. Reports are made from these tables alone.",
         "",
-        "Counters are 64-bit. Times are in the unit of the trace, which `run.json` names for every guest.",
+        "Counters are 64-bit. Times are in the unit of the trace, which `run.json` names for every guest; in columns",
+        "whose names end in `_s` they are in seconds. 1 MiB is 2^20 B, 1 Gbit 10^9 bit.",
+        "",
+        "CSV files that have the counters also have them under the names that other tools use, as last columns:",
+        "",
+        "| column | sum of | whose name |",
+        "|---|---|---|",
+    ]
+    lines += [
+        f"| `{name}` | {', '.join(f'`{part}`' for part in parts)} | {'KVM' if name.startswith('pf_') else 'FreeBSD'} |"
+        for name, parts in OTHER_NAMES.items()
     ]
     for table in TABLES:
         lines += [

@@ -1,0 +1,64 @@
+"""Result tables as files: both formats say the same, under our names and those of other tools."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+import pytest
+from tests.command_line import small_trace
+
+from eptreplay.batch import run
+from eptreplay.guest import Options
+from eptreplay.ingest.dataset import find_traces
+from eptreplay.profiles import resolve
+from eptreplay.report.tables import OTHER_NAMES, TABLES, csv_names
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from eptreplay.report.columns import Table
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tables of a run over guests with names that a spreadsheet would run, and one beyond ASCII."""
+    folder = tmp_path_factory.mktemp("tables")
+    (folder / "traces").mkdir()
+    for name in ("=1+1", "@sum", "-2", "gäst"):
+        small_trace(folder / "traces" / f"{name}.parquet", rows=2500)
+    traces = find_traces([str(folder / "traces")])
+    run(traces, [resolve("ept-emul"), resolve("x86")], Options(intervals=3), folder / "run")
+    return folder / "run" / "tables"
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: str(table.name))
+def test_csv_and_parquet_hold_the_same(tables: Path, table: Table) -> None:
+    parquet = pl.read_parquet(tables / f"{table.name}.parquet")
+    csv = pl.read_csv(
+        tables / f"{table.name}.csv",
+        schema_overrides={name: parquet.schema[name] for name in table.names()},
+    )
+    assert parquet.columns == table.names()
+    assert csv.columns == csv_names(table)
+    plain = csv.select(table.names()).with_columns(pl.col("guest").str.strip_prefix("'"))
+    assert plain.equals(parquet)
+    assert not csv["guest"].str.contains("^[=+@-]").any()
+
+
+@pytest.mark.parametrize("name", ["summary", "intervals"])
+def test_counters_have_the_names_of_other_tools_too(tables: Path, name: str) -> None:
+    csv = pl.read_csv(tables / f"{name}.csv")
+    assert csv.columns[-len(OTHER_NAMES) :] == list(OTHER_NAMES)
+    assert csv["pf_taken"].to_list() == csv["traps"].to_list()
+    resolved = csv["vm_faults_r"] + csv["vm_faults_w"] + csv["vm_faults_x"]
+    emulated = csv["ad_emulated_r"] + csv["ad_emulated_w"]
+    assert csv["pf_fixed"].to_list() == (resolved + emulated).to_list()
+    assert csv["pf_fast"].to_list() == emulated.to_list()
+    assert csv["vm.pmap.pde.promotions"].to_list() == csv["promotions"].to_list()
+    assert csv["pf_taken"].sum() > csv["pf_fast"].sum() > 0
+
+
+def test_every_column_is_explained_beside_the_files(tables: Path) -> None:
+    found = pl.read_csv(tables / "columns.csv")
+    assert found.rows() == [(table.name, *column) for table in TABLES for column in table.columns]
