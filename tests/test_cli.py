@@ -129,15 +129,6 @@ def test_tables_say_the_same_as_plain_queries_on_the_trace(tmp_path: Path) -> No
     assert intervals["pages_written"].to_list() == truth["written"].to_list()
 
 
-def test_csv_holds_what_parquet_holds(tmp_path: Path) -> None:
-    trace = small_trace(tmp_path / "guest.parquet")
-    eptreplay("replay", trace, "-p", "ept-ad", "--out", tmp_path / "run")
-    for name in ("summary", "intervals", "faults", "pages"):
-        frame = tables(tmp_path / "run", name)
-        read = pl.read_csv(tmp_path / "run" / "tables" / f"{name}.csv", schema=frame.schema)
-        assert read.equals(frame), name
-
-
 def test_a_guest_with_the_name_of_a_formula_is_harmless(tmp_path: Path) -> None:
     small_trace(tmp_path / "=1+1.parquet")
     answer = eptreplay("replay", tmp_path / "=1+1.parquet", "-p", "ept-ad", "--out", tmp_path / "run")
