@@ -97,7 +97,9 @@ def test_intervals_add_up_to_the_summary(tmp_path: Path) -> None:
 
 def test_tables_say_the_same_as_plain_queries_on_the_trace(tmp_path: Path) -> None:
     trace = TRACES / "web-1vcpu.parquet"
-    eptreplay("replay", trace, "-p", "ept-ad", "--intervals", "16", "--out", tmp_path / "run")
+    eptreplay(
+        "replay", trace, "-p", "ept-ad", "--intervals", "16", "--page-accesses", "--out", tmp_path / "run"
+    )
     rows = pl.from_arrow(pq.read_table(trace, columns=["gpa", "op", "time"]))
     assert isinstance(rows, pl.DataFrame)
     rows = rows.with_row_index("row").with_columns(gpa=pl.col("gpa") // 4096 * 4096)
@@ -189,7 +191,7 @@ def test_an_access_across_a_page_end_touches_both_pages(tmp_path: Path) -> None:
         op=np.zeros(2, np.uint8),
         size=np.array([8, 4], np.uint8),
     )
-    eptreplay("replay", trace, "-p", "ept-ad", "--out", tmp_path / "run")
+    eptreplay("replay", trace, "-p", "ept-ad", "--page-accesses", "--out", tmp_path / "run")
     pages = tables(tmp_path / "run", "pages")
     assert pages["gpa"].to_list() == [0, 4096]
     assert pages["reads"].to_list() == [1, 2]

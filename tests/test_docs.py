@@ -37,7 +37,7 @@ def test_every_option_that_documents_mention_exists() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     declared = set(re.findall(r'"(--[a-z-]+)"', source))
     declared |= {f"--{name.replace('_', '-')}" for name in re.findall(r"^    (\w+): ", source, re.MULTILINE)}
-    declared |= {"--help", "--no-page-accesses"} | set(re.findall(r"--[a-z-]+", makefile))
+    declared |= {"--help"} | set(re.findall(r"--[a-z-]+", makefile))
     for document in DOCUMENTS:
         for line in document.read_text(encoding="utf-8").splitlines():
             if "eptreplay " in line:

@@ -48,7 +48,7 @@ ALLOWED: dict[str, set[str]] = {
     "units": {"errors"},
     "errors": set(),
 }
-MODEL_NEEDS = {"numba", "numpy"}
+MODEL_NEEDS = {"llvmlite", "numba", "numpy"}  # llvmlite is what numba makes code with
 
 
 def part_of(path: Path) -> str:

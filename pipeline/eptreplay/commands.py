@@ -85,6 +85,7 @@ class ReplayRequest:
     every: str
     intervals: int
     page_accesses: bool
+    slow_path: bool
     bandwidths: Sequence[float] | None
     downtime: str
     on_bad_rows: OnBadRows
@@ -104,6 +105,7 @@ def replay(request: ReplayRequest) -> int:
         every=parse_every(request.every),
         intervals=request.intervals,
         page_accesses=request.page_accesses,
+        slow_path=request.slow_path,
         link=_link(request),
         on_bad_rows=request.on_bad_rows,
     )
@@ -182,7 +184,9 @@ def _tell_result(result: RunResult) -> None:
 # ---- conform -----------------------------------------------------------------------------------
 
 
-def conform(folder: Path, traces: Path | None, only: frozenset[int] | None) -> int:
+def conform(
+    folder: Path, traces: Path | None, only: frozenset[int] | None, *, slow_path: bool = False
+) -> int:
     """Carry out `conform` and return the exit code."""
     from eptreplay import conform as conformance  # noqa: PLC0415
 
@@ -192,7 +196,7 @@ def conform(folder: Path, traces: Path | None, only: frozenset[int] | None) -> i
             bar.name(name)
             bar.advance(count)
 
-        report = conformance.check(folder, traces, only=only, watch=watch)
+        report = conformance.check(folder, traces, only=only, slow_path=slow_path, watch=watch)
     for mismatch in report.first:
         _tell_mismatch(mismatch)
     say(f"sequences  {report.sequences:,}")

@@ -125,7 +125,7 @@ def history(result: GuestResult, number: int) -> History:
         first, last, weight = lives.first_write, lives.last_write, np.ones(len(lives))
     else:
         ends = np.array([snapshot.rows for snapshot in result.snapshots])
-        first = np.searchsorted(ends, result.touches.first_row - 1, side="right") + 1
+        first = np.searchsorted(ends, result.first_row, side="right") + 1
         last, weight = result.touches.last_touch, np.ones(len(first))
     return History(
         intervals=len(returns),

@@ -15,8 +15,9 @@ from eptreplay.errors import TraceError
 from eptreplay.ingest.reader import Batch, read_batches
 from eptreplay.interval_books import IntervalBooks, copy_books
 from eptreplay.model import replay as kernels
+from eptreplay.model import sweep
 from eptreplay.model._jit import compiled_before
-from eptreplay.model.books import TALLY, new_books
+from eptreplay.model.books import TALLY, close_interval, count_page_accesses, may_cross, new_books
 from eptreplay.model.checksum import state_sums
 from eptreplay.model.dirty_log import harvest, new_dirty_log
 from eptreplay.model.state import COUNTERS, PMAP
@@ -76,14 +77,16 @@ class Options:
         page_accesses: whether to count the accesses of every page exactly.
         link: what migrations are estimated with.
         on_bad_rows: `fail` or `skip`.
+        slow_path: whether the models make every access, also those known to change nothing; the answers are the same.
     """
 
     policy: Policy = Policy.PLAIN
     every: Every | None = None
     intervals: int = 256
-    page_accesses: bool = True
+    page_accesses: bool = False
     link: Link = field(default_factory=Link)
     on_bad_rows: OnBadRows = "fail"
+    slow_path: bool = False
 
 
 Watcher = Callable[[int], None]
@@ -96,7 +99,7 @@ class Snapshot(NamedTuple):
     Args:
         rows: rows replayed so far.
         time: time of the cut, in the trace's unit; None where only the row is known.
-        books: of the open interval.
+        books: of the interval that closed last.
         cnt: COUNTERS [profiles].
         pmap: PMAP [profiles].
     """
@@ -164,6 +167,7 @@ class GuestResult:
         snapshots: at the end of every interval.
         faults: shape [profiles, kinds, causes]: refused accesses.
         page: shape [pages]: guest page numbers that were touched, ascending.
+        first_row: shape [pages]: the row that touched each first.
         touches: TOUCH [pages] of those.
         regions: REGION [regions] of the 2 MB regions that were written.
         stretch_pages: pages of a stretch of addresses of the heatmap.
@@ -178,6 +182,7 @@ class GuestResult:
     snapshots: list[Snapshot]
     faults: NDArray[np.int64]
     page: NDArray[np.int64]
+    first_row: NDArray[np.int64]
     touches: Any
     regions: Any
     stretch_pages: int
@@ -204,6 +209,7 @@ class Replay:
     ram_pages: NDArray[np.int64]
     vcpus: int
     count_pages: bool = False
+    slow_path: bool = False
     intervals: int = 1
     rows: int = 0
     states: Any = field(init=False)
@@ -224,7 +230,9 @@ class Replay:
             self.vcpus,
             GUEST_PBASE,
         )
-        self.books = new_books(self.ram_pages, self.vcpus, self.intervals, HEATMAP_STRETCHES)
+        self.books = new_books(
+            self.ram_pages, self.vcpus, self.intervals, HEATMAP_STRETCHES, slow_path=self.slow_path
+        )
         self.log = new_dirty_log(np.array([profile.pml for profile in self.profiles]), pages, self.vcpus)
         # The same memory without attribute access, which is slow outside kernels.
         self._tally = self.books.tally.view(np.ndarray).view(TALLY)
@@ -239,13 +247,12 @@ class Replay:
         size = NO_SIZES
         vcpu = np.array([vcpu_constant]) if batch.vcpu is None else batch.vcpu[begin:end]
         vcpu = _read_only(vcpu.astype(np.uint16))
-        if batch.size is not None and kernels.may_cross(gpa, batch.size[begin:end]):
+        if batch.size is not None and may_cross(gpa, batch.size[begin:end]):
             size = _read_only(batch.size[begin:end].astype(np.uint16))
         kernels.replay_rows(
             self.states,
             self.books,
             self.log,
-            self.ram_pages,
             gpa,
             op,
             vcpu,
@@ -254,19 +261,19 @@ class Replay:
             self.rows,
         )
         if self.count_pages:
-            kernels.count_page_accesses(gpa, op, size, count, self.page_accesses)
+            count_page_accesses(gpa, op, size, count, self.page_accesses)
         self.rows += end - begin
 
     def sweep(self, policy: Policy) -> None:
         """Let the host sweep over all pages in every profile."""
         if policy is Policy.AGE:
-            kernels.age(self.states)
+            sweep.age(self.states)
         elif policy is Policy.HARVEST:
             harvest(self.states, self.books, self.log)
 
     def close_interval(self) -> None:
-        """End the open interval and begin the next."""
-        kernels.close_interval(self.states, self.books)
+        """Enter the open interval in the books and begin the next."""
+        close_interval(self.books, self.states.quiet)
 
     def snapshot(self, time: int | None) -> Snapshot:
         """Return the books as they are now."""
@@ -295,7 +302,11 @@ def replay_trace(
         UsageError: the trace's unit of time does not fit the options.
     """
     replay = Replay(
-        profiles, guest_ram_pages(trace), trace.vcpus, options.page_accesses, max(1, options.intervals)
+        profiles,
+        guest_ram_pages(trace),
+        trace.vcpus,
+        options.page_accesses,
+        intervals=max(1, options.intervals),
     )
     rhythms = rhythms_of(trace, options)
     snapshots: list[Snapshot] = []
@@ -303,9 +314,10 @@ def replay_trace(
         if action is Action.SWEEP:
             replay.sweep(options.policy)
         else:
-            snapshots.append(replay.snapshot(time))
             replay.close_interval()
+            snapshots.append(replay.snapshot(time))
     if not snapshots or snapshots[-1].rows < replay.rows:
+        replay.close_interval()
         snapshots.append(replay.snapshot(trace.last_time))
     return _result(trace, replay, snapshots)
 
@@ -394,10 +406,10 @@ def rhythms_of(trace: GuestTrace, options: Options) -> list[Rhythm]:
 
 def _result(trace: GuestTrace, replay: Replay, snapshots: list[Snapshot]) -> GuestResult:
     """Collect what a finished replay found."""
-    touch = replay.books.touch
-    page = np.flatnonzero(touch.first_row)
-    seen = np.zeros((len(replay.profiles), len(touch)), np.uint8)
-    kernels.observe_pages(replay.states, seen)
+    books = replay.books
+    page = np.flatnonzero(books.first_row)
+    seen = np.zeros((len(replay.profiles), len(books.first_row)), np.uint8)
+    sweep.observe_pages(replay.states, seen)
     return GuestResult(
         trace=trace,
         pml=[profile.pml for profile in replay.profiles],
@@ -405,9 +417,10 @@ def _result(trace: GuestTrace, replay: Replay, snapshots: list[Snapshot]) -> Gue
         snapshots=snapshots,
         faults=np.array(replay.states.cnt.faults[:, 0]),
         page=page,
-        touches=touch[page],
-        regions=replay.books.region[np.flatnonzero(replay.books.region.last_write)],
-        stretch_pages=1 << int(replay.books.heat_shift[0]),
+        first_row=books.first_row[page] - 1,
+        touches=books.touch[page],
+        regions=books.region[np.flatnonzero(books.region.last_write)],
+        stretch_pages=1 << int(books.heat_shift[0]),
         page_accesses=replay.page_accesses[page] if replay.count_pages else None,
         seen=seen[:, page],
         state_sums=replay.state_sums(),
@@ -428,12 +441,12 @@ def warm_up() -> None:
     replay.sweep(Policy.HARVEST)
     replay.close_interval()
     replay.state_sums()
-    kernels.observe_pages(replay.states, np.zeros((1, 1), np.uint8))
+    sweep.observe_pages(replay.states, np.zeros((1, 1), np.uint8))
 
 
 def is_compiled() -> bool:
     """Return whether the kernels of a replay need not be compiled any more on this machine."""
-    return compiled_before(kernels.replay_rows) and compiled_before(kernels.observe_pages)
+    return compiled_before(kernels.replay_rows) and compiled_before(sweep.observe_pages)
 
 
 class _AnyPmap(NamedTuple):

@@ -1,4 +1,4 @@
-"""What the books say of one interval, copied out of the model before the next one begins."""
+"""What the books say of one interval, copied out of the model before the next one closes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from eptreplay.model.books import HISTORIES, TOUCHED
+from eptreplay.model.books import HISTORIES, TOUCHED_AT_ALL
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,8 +45,8 @@ class IntervalBooks(NamedTuple):
 
 
 def copy_books(books: Books, tally: NDArray[Any]) -> IntervalBooks:
-    """Return what the books say of the open interval; `tally` is books.tally as a plain array."""
-    stretch = np.flatnonzero(books.heat[:, TOUCHED])
+    """Return what the books say of the interval that closed last; `tally` is books.tally as a plain array."""
+    stretch = np.flatnonzero(books.heat[:, TOUCHED_AT_ALL])
     return IntervalBooks(
         tally=tally.copy(),
         returns=tuple(_returns(books, history) for history in range(HISTORIES)),

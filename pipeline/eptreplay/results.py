@@ -8,7 +8,7 @@ import numpy as np
 
 from eptreplay.findings import dirty_table, findings
 from eptreplay.guest import CAUSES, EMULATED_CAUSES, KINDS, counters
-from eptreplay.model import replay as kernels
+from eptreplay.model import sweep
 from eptreplay.report.tables import COUNTERS, GAUGES
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def _summary(result: GuestResult, profiles: Sequence[str]) -> Columns:
         "last_time": [trace.last_time] * every,
         "pages_touched": [len(result.page)] * every,
         "pages_written": [int(np.count_nonzero(result.touches.last_write))] * every,
-        "superpage_pages": [int(np.count_nonzero(seen & kernels.SEEN_SUPERPAGE)) for seen in result.seen],
+        "superpage_pages": [int(np.count_nonzero(seen & sweep.SEEN_SUPERPAGE)) for seen in result.seen],
         "state_sum": result.state_sums,
     }
     return columns | {name: final[name][0] for name in COUNTER_NAMES}
@@ -96,7 +96,7 @@ def _pages(result: GuestResult, profiles: Sequence[str]) -> Columns:
     every = len(profiles)
     touches = result.touches
     ends = np.array([snapshot.rows for snapshot in result.snapshots])
-    first_row = touches.first_row.astype(np.int64) - 1
+    first_row = result.first_row
     last_write = touches.last_write.astype(np.int64) - 1
     accesses = result.page_accesses
     seen = result.seen.reshape(-1)
@@ -108,10 +108,10 @@ def _pages(result: GuestResult, profiles: Sequence[str]) -> Columns:
         "first_interval": np.tile(np.searchsorted(ends, first_row, side="right"), every),
         "last_interval": np.tile(touches.last_touch.astype(np.int64) - 1, every),
         "last_write_interval": np.ma.masked_less(np.tile(last_write, every), 0),
-        "mapped": seen & kernels.SEEN_MAPPED != 0,
-        "superpage": seen & kernels.SEEN_SUPERPAGE != 0,
-        "accessed": seen & kernels.SEEN_ACCESSED != 0,
-        "dirty": seen & kernels.SEEN_DIRTY != 0,
+        "mapped": seen & sweep.SEEN_MAPPED != 0,
+        "superpage": seen & sweep.SEEN_SUPERPAGE != 0,
+        "accessed": seen & sweep.SEEN_ACCESSED != 0,
+        "dirty": seen & sweep.SEEN_DIRTY != 0,
     }
     for number, name in enumerate(("reads", "writes", "fetches")):
         columns[name] = [None] * len(seen) if accesses is None else np.tile(accesses[:, number], every)

@@ -31,7 +31,7 @@ from tests.model.harness import (
 from tests.model.invariants import check
 
 from eptreplay.model.operations import ARGUMENTS, NO_PAGE, Operation
-from eptreplay.model.state import records
+from eptreplay.model.state import SETTLED_SHIFT, records
 
 REGIONS: Final = 2
 PAGES: Final = REGIONS * NPTEPG
@@ -139,7 +139,7 @@ class HostMachine(RuleBasedStateMachine):
         assert self.host.access_fault(at * PAGE, access, pm=pm).ret == outcome
         if pm == 0 and self.host.st.pmap[0].pm_quiet_pages:
             assert outcome in (HIT, 1, FAULTED)
-            self.host.st.quiet[at] |= access
+            self.host.st.quiet[at] |= access << SETTLED_SHIFT
 
     @rule(
         pm=PMAPS,
@@ -155,7 +155,7 @@ class HostMachine(RuleBasedStateMachine):
         ret = sum(count << 16 * place for place, count in enumerate(counts))
         assert self.host.fill(region, access, pm=pm, n=n).ret == ret
         if pm == 0 and self.host.st.pmap[0].pm_quiet_pages:
-            self.host.st.quiet[at : at + n] |= access
+            self.host.st.quiet[at : at + n] |= access << SETTLED_SHIFT
 
     # ---- ranges ------------------------------------------------------------------------------------------
 
@@ -246,7 +246,11 @@ class HostMachine(RuleBasedStateMachine):
 
 def assert_quiet_is_right(host: Host) -> None:
     """Make every access to pmap 0 that `quiet` says changes nothing: it is a hit, and no entry changes."""
-    accesses = [(page, access) for access in (R, W, X) for page in np.flatnonzero(host.st.quiet & access)]
+    accesses = [
+        (page, access)
+        for access in (R, W, X)
+        for page in np.flatnonzero(host.st.quiet & (access << SETTLED_SHIFT))
+    ]
     if not accesses:
         return
     given = records(len(accesses), ARGUMENTS)

@@ -21,6 +21,7 @@ def check(
     traces: Path | None = None,
     *,
     only: frozenset[int] | None = None,
+    slow_path: bool = False,
     watch: Callable[[str, int], None] | None = None,
 ) -> Report:
     """Replay all recordings in a folder, of whatever kind, and compare every answer.
@@ -29,6 +30,7 @@ def check(
         folder: holds vectors, golden replays, or both.
         traces: holds the traces that golden replays name; None: the same folder.
         only: numbers of the sequences of vectors to replay; None for all.
+        slow_path: whether the models make every access of a golden replay, also those known to change nothing.
         watch: hears what is replayed and how many operations, or rows, more of it are done.
 
     Raises:
@@ -39,7 +41,7 @@ def check(
     if has_vectors(folder):
         report.add(check_vectors(folder, only=only, watch=watch))
     if golden_files(folder):
-        report.add(check_golden(folder, traces, watch=watch))
+        report.add(check_golden(folder, traces, slow_path=slow_path, watch=watch))
     if report.values == 0:
         raise UsageError(
             f"{folder}: nothing to replay; expected sequences.parquet and ops.parquet (vectors) "

@@ -58,7 +58,11 @@ _MODES = {0: Policy.PLAIN, 1: Policy.AGE, 2: Policy.HARVEST}
 
 
 def check_golden(
-    folder: Path, traces: Path | None, *, watch: Callable[[str, int], None] | None = None
+    folder: Path,
+    traces: Path | None,
+    *,
+    slow_path: bool = False,
+    watch: Callable[[str, int], None] | None = None,
 ) -> Report:
     """Replay the traces behind the golden files of a folder and compare every counter of every checkpoint.
 
@@ -67,6 +71,7 @@ def check_golden(
     Args:
         folder: holds the golden files.
         traces: holds the traces they name; None: the same folder.
+        slow_path: whether the models make every access, also those known to change nothing.
         watch: hears what is replayed and how many rows more of it are done.
 
     Raises:
@@ -88,7 +93,7 @@ def check_golden(
         ].append(golden)
     report = Report()
     for group in groups.values():
-        report.add(_check_group(group, traces or folder, watch))
+        report.add(_check_group(group, traces or folder, slow_path, watch))
     return report
 
 
@@ -102,7 +107,9 @@ def _load_golden(path: Path) -> _Golden:
     return _Golden(path, head, lines)
 
 
-def _check_group(group: list[_Golden], traces: Path, watch: Callable[[str, int], None] | None) -> Report:
+def _check_group(
+    group: list[_Golden], traces: Path, slow_path: bool, watch: Callable[[str, int], None] | None
+) -> Report:
     head = group[0].head
     path = traces / head["trace"]
     if not path.exists():
@@ -110,7 +117,7 @@ def _check_group(group: list[_Golden], traces: Path, watch: Callable[[str, int],
     trace = open_trace(path)
     options = Options(policy=_MODES[int(head["mode"])], every=Every(head["every"], timed=False), intervals=0)
     pmaps = [_GoldenPmap(int(golden.head["type"]), int(golden.head["flags"])) for golden in group]
-    replay = Replay(pmaps, np.array(head["ram_pages"], np.int64), int(head["nvcpus"]))
+    replay = Replay(pmaps, np.array(head["ram_pages"], np.int64), int(head["nvcpus"]), slow_path=slow_path)
     rhythms = [Rhythm(Action.SWEEP, rows=head["every"]), Rhythm(Action.CHECKPOINT, rows=head["every"])]
     checkpoints: list[list[dict[str, int]]] = []
     name = f"{head['trace']} {options.policy}"

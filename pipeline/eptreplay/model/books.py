@@ -1,7 +1,7 @@
 """The books: what the trace itself touched and wrote, interval by interval, whatever a CPU can record of it.
 
-They are kept on the slow path alone: the access loop comes here with the first access of each kind to a page
-in an interval, and otherwise only counts.
+While an interval is open, the access loop only marks in a page's byte of `State.quiet` which kinds of access it
+has seen, and lists a page at its first one.  The books are worked out from that list when the interval closes.
 
 What is asked of the books later is mostly "how many distinct pages in this stretch of time?", for stretches
 nobody knows yet.  It takes no lists of pages to answer that.  A page counts in intervals [a, b) once, at
@@ -19,31 +19,33 @@ from numpy.typing import NDArray
 
 from eptreplay.model import pte
 from eptreplay.model._jit import entry_point, kernel
-from eptreplay.model.state import Int, Record, Records, records
+from eptreplay.model._prefetch import prefetch
+from eptreplay.model.state import NO_MEMORY, SETTLED, TOUCHED, UNHARVESTED, Int, Record, Records, records
 
 NPTEPG = pte.NPTEPG
+PAGE_MASK = pte.PAGE_MASK
+PAGE_SHIFT = pte.PAGE_SHIFT
+PAGE_SIZE = pte.PAGE_SIZE
+
+NEXT = np.uint64(1)
+ONE = np.uint8(1)
 
 # Codes of the column `op`.
 OP_READ = 0
 OP_WRITE = 1
 OP_FETCH = 2
 KINDS = 3
-TOUCHED = 3  # beside the three kinds in Books.heat: a page touched in whatever way
+TOUCHED_AT_ALL = 3  # beside the three kinds in Books.heat: a page touched in whatever way
 
-KIND_BITS = np.uint8(0b111)
-WRITTEN_SINCE_HARVEST = np.uint8(0b1000)
+CHUNK_ROWS = 4096  # rows that the access loop looks at before it makes those that may change something
+AHEAD = 16  # pages of a list whose memory is on its way
 
-# What the trace did to a guest page.
+# When the trace touched a guest page; entered when an interval closes.
 TOUCH = np.dtype(
     [
-        ("first_row", np.int64),  # 1 + row of the first access, 0: never touched
         ("last_touch", np.int32),  # 1 + interval of the last access, 0: never touched
         ("first_write", np.int32),  # 1 + interval of the first write, 0: never written
         ("last_write", np.int32),  # 1 + interval of the last write, 0: never written
-        (
-            "marks",
-            np.uint8,
-        ),  # bits 0 to 2: read, written, fetched in the interval `last_touch`; WRITTEN_SINCE_HARVEST
     ],
     align=True,
 )
@@ -58,20 +60,21 @@ REGION = np.dtype(
     align=True,
 )
 
-# What it did in all, and in the interval that is open.
+# What it did in all, and in the interval that closed last.
 TALLY = np.dtype(
     [
         ("reads", np.int64),  # accesses to memory, by kind
         ("writes", np.int64),
         ("fetches", np.int64),
         ("unbacked", np.int64),  # rows whose page is not memory
-        ("unharvested", np.int64),  # distinct pages written since the last harvest
-        ("harvest_written", np.int64),  # what that was at every harvest, summed
+        ("opened", np.int64),  # pages touched in the open interval so far
+        ("harvest_written", np.int64),  # distinct pages written between harvests, at every harvest, summed
         ("interval", np.int32),  # number of the open interval
-        ("touched", np.int32),  # distinct pages touched in it
+        ("touched", np.int32),  # distinct pages touched in the one before
         ("written", np.int32),  # distinct pages written in it
         ("regions", np.int32),  # distinct 2 MB regions written in it
         ("region_pages", np.int32),  # pages of those regions
+        ("settles", np.uint8),  # SETTLED bits that may be set; 0: every access is made by the models
     ],
     align=True,
 )
@@ -84,27 +87,36 @@ HISTORIES = 3
 
 
 class Books(NamedTuple):
-    """The books of one trace.  The arrays are shared, not copied, when the tuple is."""
+    """The books of one trace, of all of it and of the interval that closed last.
 
+    The arrays are shared, not copied, when the tuple is.
+    """
+
+    first_row: NDArray[np.int64]  # [guest pages]: 1 + row of the first access, 0: never touched
     touch: Records  # TOUCH [guest pages]
     region: Records  # REGION [2 MB regions]
     tally: Records  # TALLY [1]
-    opened: NDArray[np.int32]  # [guest pages]: pages touched in the open interval, the first `tally.touched`
-    heat: NDArray[
+    opened: NDArray[
         np.int32
-    ]  # [stretches, 4]: distinct pages of each stretch of addresses that the open interval
+    ]  # [guest pages + 1]: pages touched in the open interval, as many as the tally says
+    late: NDArray[np.int32]  # [CHUNK_ROWS]: rows of a chunk that may change something
+    first: NDArray[
+        np.int32
+    ]  # [CHUNK_ROWS]: rows of a chunk that are the open interval's first write to a page
+    heat: NDArray[np.int32]  # [stretches, 4]: distinct pages of each stretch of addresses that the interval
     # read, wrote, fetched from, and touched in whatever way
     heat_shift: NDArray[np.int64]  # [1]: log2 of the pages of a stretch
-    first_writes: NDArray[np.int64]  # [vCPUs]: pages of which each made the open interval's first write
-    returns: NDArray[
-        np.int32
-    ]  # [HISTORIES, intervals + 2]: pages of the open interval by 1 + the interval of
+    first_writes: NDArray[np.int64]  # [vCPUs]: pages of which each made the interval's first write
+    first_writing: NDArray[np.int64]  # [vCPUs]: the same for the open interval
+    returns: NDArray[np.int32]  # [HISTORIES, intervals + 2]: pages of the interval by 1 + the interval of
     # the touch (or write) before, 0: none before; a region counts as its pages
     returned: NDArray[np.int32]  # [as returns]: which of those are not 0, in order of appearance
     returned_count: NDArray[np.int32]  # [HISTORIES]: how many
 
 
-def new_books(ram_pages: NDArray[np.int64], vcpus: int, intervals: int, stretches: int) -> Books:
+def new_books(
+    ram_pages: NDArray[np.int64], vcpus: int, intervals: int, stretches: int, *, slow_path: bool = False
+) -> Books:
     """Return the books of a trace of which nothing has been replayed.
 
     Args:
@@ -112,6 +124,7 @@ def new_books(ram_pages: NDArray[np.int64], vcpus: int, intervals: int, stretche
         vcpus: virtual CPUs.
         intervals: the most intervals there will be.
         stretches: the most stretches of addresses that heat is kept of; each is a power of two of pages.
+        slow_path: whether the models make every access, also those known to change nothing.
     """
     pages = int(ram_pages[-1, 1])
     shift = max(0, (-(-pages // stretches) - 1).bit_length())
@@ -119,64 +132,86 @@ def new_books(ram_pages: NDArray[np.int64], vcpus: int, intervals: int, stretche
     for begin, end in ram_pages:
         for number in range(begin // NPTEPG, -(-end // NPTEPG)):
             region[number].pages += min(end, (number + 1) * NPTEPG) - max(begin, number * NPTEPG)
+    tally = records(1, TALLY)
+    tally.settles = 0 if slow_path else SETTLED
     return Books(
+        first_row=np.zeros(pages, np.int64),
         touch=records(pages, TOUCH),
         region=region,
-        tally=records(1, TALLY),
-        opened=np.zeros(pages, np.int32),
+        tally=tally,
+        opened=np.zeros(pages + 1, np.int32),
+        late=np.zeros(CHUNK_ROWS, np.int32),
+        first=np.zeros(CHUNK_ROWS, np.int32),
         heat=np.zeros(((pages >> shift) + 1, KINDS + 1), np.int32),
         heat_shift=np.array([shift], np.int64),
         first_writes=np.zeros(vcpus, np.int64),
+        first_writing=np.zeros(vcpus, np.int64),
         returns=np.zeros((HISTORIES, intervals + 2), np.int32),
         returned=np.zeros((HISTORIES, intervals + 2), np.int32),
         returned_count=np.zeros(HISTORIES, np.int32),
     )
 
 
-@kernel
-def note_access(books: Books, page: Int, op: Int, vcpu: Int, row: Int) -> None:
-    """Enter an access to a page of memory: what it is the first of, in the trace and in the open interval.
+@entry_point
+def close_interval(books: Books, quiet: NDArray[np.uint8]) -> None:
+    """Enter the pages touched in the open interval in the books, in place of those of the one before, and open the next.
 
     Args:
-        books: the books.
-        page: the guest page.
-        op: OP_READ, OP_WRITE or OP_FETCH.
-        vcpu: the vCPU that made it.
-        row: number of its row in the trace.
+        books: updated.
+        quiet: shape [guest pages + 1], State.quiet; loses its TOUCHED bits.
     """
-    touch = books.touch[page]
+    _forget_interval(books)
     tally = books.tally[0]
-    stretch = page >> books.heat_shift[0]
-    now = tally.interval + 1
-    if touch.first_row == 0:
-        touch.first_row = row + 1
-    if touch.last_touch != now:
-        _return(books, PAGES_TOUCHED, touch.last_touch, 1)
-        touch.last_touch = now
-        touch.marks &= ~KIND_BITS
-        books.opened[tally.touched] = page
-        tally.touched += 1
-        books.heat[stretch, TOUCHED] += 1
-    if not (touch.marks >> op) & 1:
-        touch.marks |= np.uint8(1 << op)
-        books.heat[stretch, op] += 1
-        if op == OP_WRITE:
-            _note_write(books, touch, tally, page, vcpu)
-    if op == OP_WRITE and (touch.marks & WRITTEN_SINCE_HARVEST) == 0:
-        touch.marks |= WRITTEN_SINCE_HARVEST
-        tally.unharvested += 1
+    for i in range(tally.opened):
+        prefetch(books.touch, books.opened[min(i + AHEAD, tally.opened - 1)])
+        page = np.int64(books.opened[i])
+        _close_page(books, tally, page, quiet[page])
+        quiet[page] &= ~TOUCHED
+    for vcpu in range(len(books.first_writes)):
+        books.first_writes[vcpu] = books.first_writing[vcpu]
+        books.first_writing[vcpu] = 0
+    tally.touched = tally.opened
+    tally.opened = 0
+    tally.interval += 1
 
 
 @kernel
-def _note_write(books: Books, touch: Record, tally: Record, page: Int, vcpu: Int) -> None:
-    """Enter the open interval's first write to a page."""
+def _forget_interval(books: Books) -> None:
+    """Empty the books of the interval that closed last."""
+    for history in range(HISTORIES):
+        for i in range(books.returned_count[history]):
+            books.returns[history, books.returned[history, i]] = 0
+        books.returned_count[history] = 0
+    books.heat[:] = 0
+    tally = books.tally[0]
+    tally.written = 0
+    tally.regions = 0
+    tally.region_pages = 0
+
+
+@kernel
+def _close_page(books: Books, tally: Record, page: Int, state: np.uint8) -> None:
+    """Enter a page that was touched; `state` is its byte of State.quiet."""
+    touch = books.touch[page]
+    stretch = page >> books.heat_shift[0]
+    _return(books, PAGES_TOUCHED, touch.last_touch, 1)
+    touch.last_touch = tally.interval + 1
+    books.heat[stretch, TOUCHED_AT_ALL] += 1
+    for op in range(KINDS):
+        books.heat[stretch, op] += np.int32((state >> np.uint8(op)) & ONE)
+    if (state >> np.uint8(OP_WRITE)) & ONE != 0:
+        _close_written_page(books, touch, tally, page)
+
+
+@kernel
+def _close_written_page(books: Books, touch: Record, tally: Record, page: Int) -> None:
+    """Enter a page that was written."""
     now = tally.interval + 1
     _return(books, PAGES_WRITTEN, touch.last_write, 1)
     if touch.first_write == 0:
         touch.first_write = now
     touch.last_write = now
     tally.written += 1
-    books.first_writes[vcpu] += 1
     region = books.region[page // NPTEPG]
     if region.last_write != now:
         _return(books, REGIONS_WRITTEN, region.last_write, region.pages)
@@ -196,29 +231,90 @@ def _return(books: Books, history: Int, before: Int, pages: Int) -> None:
     books.returns[history, before] += pages
 
 
-@entry_point
-def close_books(books: Books) -> None:
-    """Begin a new interval."""
-    for history in range(HISTORIES):
-        for i in range(books.returned_count[history]):
-            books.returns[history, books.returned[history, i]] = 0
-        books.returned_count[history] = 0
-    books.heat[:] = 0
-    books.first_writes[:] = 0
-    tally = books.tally[0]
-    tally.touched = 0
-    tally.written = 0
-    tally.regions = 0
-    tally.region_pages = 0
-    tally.interval += 1
+@kernel
+def note_harvest(books: Books, quiet: NDArray[np.uint8]) -> None:
+    """Enter a harvest: the pages written since the one before; from now on pages count as written since this one."""
+    written: Int = 0
+    for page in range(len(quiet) - 1):
+        written += np.int64((quiet[page] & (UNHARVESTED | NO_MEMORY)) == UNHARVESTED)
+        quiet[page] &= ~UNHARVESTED
+    books.tally[0].harvest_written += written
 
 
 @kernel
-def note_harvest(books: Books) -> None:
-    """Enter a harvest: from now on pages count as written since it."""
-    for number in range(len(books.region)):
-        if books.region[number].last_write != 0:
-            for page in range(number * NPTEPG, min((number + 1) * NPTEPG, len(books.touch))):
-                books.touch[page].marks &= ~WRITTEN_SINCE_HARVEST
-    books.tally[0].harvest_written += books.tally[0].unharvested
-    books.tally[0].unharvested = 0
+def add_accesses(tally: Record, op: Int, accesses: Int) -> None:
+    """Add accesses of a kind to the tally."""
+    if op == OP_READ:
+        tally.reads += accesses
+    elif op == OP_WRITE:
+        tally.writes += accesses
+    else:
+        tally.fetches += accesses
+
+
+@entry_point
+def may_cross(gpa: NDArray[np.uint64], size: NDArray[np.uint8 | np.uint16]) -> bool:
+    """Return whether any row crosses a page; `gpa` and `size` in bytes, shape [rows]."""
+    crossing: Int = 0
+    for i in range(len(gpa)):
+        crossing += np.int64((gpa[i] & PAGE_MASK) + np.uint64(size[i]) > PAGE_SIZE)
+    return crossing != 0
+
+
+@kernel
+def count_accesses(
+    tally: Record,
+    gpa: NDArray[np.uint64],
+    op: NDArray[np.uint8],
+    size: NDArray[np.uint16],
+    count: NDArray[np.uint32],
+) -> None:
+    """Add the accesses that rows stand for to the tally; see replay_rows for the arrays."""
+    total: Int = 0
+    writes: Int = 0
+    fetches: Int = 0
+    if len(count) == 0:
+        total = len(op)
+        for i in range(len(op)):
+            writes += np.int64(op[i] == OP_WRITE)
+            fetches += np.int64(op[i] == OP_FETCH)
+    else:
+        for i in range(len(op)):
+            total += np.int64(count[i])
+            writes += np.int64(count[i]) * np.int64(op[i] == OP_WRITE)
+            fetches += np.int64(count[i]) * np.int64(op[i] == OP_FETCH)
+    # The part on the next page is an access of its own.
+    for i in range(len(size)):
+        crossing = np.int64((gpa[i] & PAGE_MASK) + np.uint64(size[i]) > PAGE_SIZE)
+        total += crossing
+        writes += crossing * np.int64(op[i] == OP_WRITE)
+        fetches += crossing * np.int64(op[i] == OP_FETCH)
+    tally.reads += total - writes - fetches
+    tally.writes += writes
+    tally.fetches += fetches
+
+
+@entry_point
+def count_page_accesses(
+    gpa: NDArray[np.uint64],
+    op: NDArray[np.uint8],
+    size: NDArray[np.uint16],
+    count: NDArray[np.uint32],
+    page_accesses: NDArray[np.int64],
+) -> None:
+    """Add the accesses of rows to the exact counts of their pages.
+
+    Args:
+        gpa: shape [rows]: guest-physical byte addresses.
+        op: shape [rows]: codes.
+        size: shape [rows]: bytes; shape [0] when no row crosses a page (may_cross).
+        count: shape [rows]: accesses a row stands for; shape [0]: one each.
+        page_accesses: shape [guest pages, 4]: reads, writes, fetches of each page, updated; the fourth is unused.
+    """
+    pages = np.uint64(len(page_accesses))
+    for i in range(len(gpa)):
+        page = gpa[i] >> PAGE_SHIFT
+        if page < pages:
+            page_accesses[page, op[i]] += np.int64(count[i]) if len(count) != 0 else 1
+        if len(size) != 0 and page + NEXT < pages and (gpa[i] & PAGE_MASK) + np.uint64(size[i]) > PAGE_SIZE:
+            page_accesses[page + NEXT, op[i]] += 1

@@ -122,7 +122,7 @@ def harvest(states: State, books: Books, log: DirtyLog) -> None:
         for vcpu in range(log.pml.shape[1]):
             if log.pml[number, vcpu] != NO_PML:
                 log.pml[number, vcpu] = 0
-    note_harvest(books)
+    note_harvest(books, states.quiet)
 
 
 @kernel

@@ -2,7 +2,7 @@
 
 The access loop skips an access when `State.quiet` says that one of its kind changes nothing.  That stays
 right by construction: whatever may take something away from a leaf entry is written here, and here the
-pages that the entry maps lose their quiet bits.  Adding a bit to an entry never disturbs.
+pages that the entry maps lose their SETTLED bits.  Adding a bit to an entry never disturbs.
 
 Source of the operations: pte_load_clear, pte_load_store, atomic_clear_long, pde_store in pmap.h and pmap.c.
 """
@@ -13,7 +13,7 @@ import numpy as np
 
 from eptreplay.model import pte
 from eptreplay.model._jit import kernel
-from eptreplay.model.state import Int, Record, State
+from eptreplay.model.state import SETTLED, Int, Record, State
 
 EMPTY = pte.EMPTY
 NPTEPG = pte.NPTEPG
@@ -26,7 +26,8 @@ def _disturb(st: State, pmap: Record, va: np.uint64, pages: Int) -> None:
     first = np.int64(va >> PAGE_SHIFT)
     end = min(first + pages, pmap.pm_quiet_pages)
     for page in range(first, end):
-        st.quiet[pmap.pm_quiet + page] = 0
+        st.quiet[pmap.pm_quiet + page] &= ~SETTLED
+    st.host[0].disturbed = 1
 
 
 @kernel

@@ -1,17 +1,24 @@
 """The access loop: rows of a trace, in order, through one guest under several CPU profiles at once.
 
 For almost every access of a trace nothing changes: the page is mapped, its accessed bit is set, and on a
-write its dirty bit too, under every profile, and it is not the first of its kind to the page in the open
-interval.  One byte a guest page says so (`State.quiet`), and such an access is only counted:
+write its dirty bit too, under every profile.  One byte a guest page says so (`State.quiet`, shared by the
+states of all profiles):
 
-* bits 0 to 2 (QUIET, for reads, writes and fetches): nothing changes, neither in a model nor in the books;
-* bits 3 to 5 (SETTLED, likewise): nothing changes in any model.
+* bits 0 to 2 (TOUCHED, for reads, writes and fetches): the open interval has seen such an access.  They are
+  cleared when it closes (books.py);
+* bits 3 to 5 (SETTLED, likewise): such an access changes nothing in any model.  They are set when all
+  models have taken one, and cleared when any model takes something away from the page's entry (entry.py);
+* bit 6 (NO_MEMORY): the page is not memory.  The byte after the last page has it too and stands for all
+  addresses beyond;
+* bit 7 (UNHARVESTED): the page was written since the last harvest.
 
-The bits are set when all models have taken an access.  All are cleared when any model takes something away
-from the page's entry (entry.py); the end of an interval clears QUIET alone, so that the first access of a
-kind to a page in an interval is entered in the books without asking the models again.
+Rows go through in chunks, each in two steps.  The first looks at every row, without a branch: it marks the
+access, lists the page if the interval sees it for the first time, and notes the row as late if the access is not
+settled.  The second makes the late ones in order, asking for the memory of those to come (_prefetch.py).
+When one of them takes something away from any page, what the first step found out about the rows after it
+need not be true any more: it looks at them again.
 
-Worlds: the states of all profiles are stacked along a leading axis and share `quiet`.
+Worlds: the states of all profiles are stacked along a leading axis.
 """
 
 from __future__ import annotations
@@ -21,23 +28,36 @@ from numpy.typing import NDArray
 
 from eptreplay.model import pte
 from eptreplay.model._jit import entry_point, kernel
-from eptreplay.model.books import OP_FETCH, OP_READ, OP_WRITE, Books, close_books, note_access
+from eptreplay.model._prefetch import prefetch
+from eptreplay.model.books import CHUNK_ROWS, OP_WRITE, Books, add_accesses, count_accesses
 from eptreplay.model.dirty_log import DirtyLog, logged_access
-from eptreplay.model.pmap import leaf_of, pmap_pinit_type
-from eptreplay.model.pmap_page import pmap_is_modified, pmap_is_referenced, pmap_ts_referenced
-from eptreplay.model.state import PGA_REFERENCED, Int, Record, State, new_states, world
+from eptreplay.model.pmap import pmap_pinit_type
+from eptreplay.model.ptp import NULL, pmap_pde, pmap_pde_to_pte
+from eptreplay.model.state import (
+    NO_MEMORY,
+    SETTLED_SHIFT,
+    TOUCHED,
+    UNHARVESTED,
+    Int,
+    State,
+    new_states,
+    world,
+)
 
+EMPTY = pte.EMPTY
 NPTEPG = pte.NPTEPG
+PG_PS = pte.PG_PS
 PAGE_MASK = pte.PAGE_MASK
 PAGE_SHIFT = pte.PAGE_SHIFT
 PAGE_SIZE = pte.PAGE_SIZE
 
 NEXT = np.uint64(1)
-SUPERPAGE_LEVEL = 2
-
-SETTLED_SHIFT = 3
-SETTLED = np.uint8(0b111000)
-QUIET_AND_SETTLED = 0b001001
+TWO = np.uint64(2)
+AHEAD = 8  # late accesses whose memory is on its way
+ONE = np.uint8(1)
+ONE_SETTLED = np.uint8(1 << SETTLED_SHIFT)
+KEEPS_OFF_LIST = TOUCHED | NO_MEMORY
+KEEPS_WRITE_OFF_LIST = np.uint8(1 << OP_WRITE) | NO_MEMORY
 
 
 def new_worlds(
@@ -67,13 +87,24 @@ def new_worlds(
         pages=pages,
         mappings=int((ram_pages[:, 1] - ram_pages[:, 0]).sum()),
         tables=tables,
-        quiet=np.zeros(pages, np.uint8),
+        quiet=_new_quiet(ram_pages),
         pbase=pbase,
     )
     states.pmap.pm_quiet_pages = pages
     states.pmap.pm_active = vcpus
     init_guests(states, pmap_types, pmap_flags)
     return states
+
+
+def _new_quiet(ram_pages: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Return State.quiet for memory of which nothing has been touched."""
+    quiet = np.zeros(int(ram_pages[-1, 1]) + 1, np.uint8)
+    hole = 0
+    for begin, end in ram_pages:
+        quiet[hole:begin] = NO_MEMORY
+        hole = end
+    quiet[hole:] = NO_MEMORY
+    return quiet
 
 
 @entry_point
@@ -83,21 +114,11 @@ def init_guests(states: State, pmap_types: NDArray[np.int64], pmap_flags: NDArra
         pmap_pinit_type(world(states, number), 0, pmap_types[number], pmap_flags[number], 0)
 
 
-@kernel
-def is_ram(ram_pages: NDArray[np.int64], page: Int) -> bool:
-    """Return whether a guest page is memory."""
-    inside = False
-    for i in range(len(ram_pages)):
-        inside |= ram_pages[i, 0] <= page < ram_pages[i, 1]
-    return inside
-
-
 @entry_point
 def replay_rows(
     states: State,
     books: Books,
     log: DirtyLog,
-    ram_pages: NDArray[np.int64],
     gpa: NDArray[np.uint64],
     op: NDArray[np.uint8],
     vcpu: NDArray[np.uint16],
@@ -111,7 +132,6 @@ def replay_rows(
         states: the worlds.
         books: what the trace did, updated.
         log: what dirty tracking saw, updated.
-        ram_pages: shape [ranges, 2]: guest pages that are memory.
         gpa: shape [rows]: guest-physical byte addresses.
         op: shape [rows]: OP_READ, OP_WRITE or OP_FETCH; the caller has checked that.
         vcpu: shape [rows]: vCPUs, checked likewise; shape [1]: one for all rows.
@@ -119,173 +139,188 @@ def replay_rows(
         count: shape [rows]: accesses a row stands for; shape [0]: one each.
         first_row: number of the first of these rows in the trace.
     """
-    _count_accesses(books.tally[0], op, count)
-    quiet = states.quiet
-    pages = np.uint64(len(quiet))
-    sizes = len(size)
-    step = np.int64(len(vcpu) > 1)
-    for i in range(len(gpa)):
-        page = gpa[i] >> PAGE_SHIFT
-        if page >= pages or not (quiet[page] >> op[i]) & 1:
-            accesses = np.int64(count[i]) if len(count) != 0 else 1
-            who = np.int64(vcpu[i * step])
-            _replay_row(states, books, log, ram_pages, gpa[i], np.int64(op[i]), who, accesses, first_row + i)
-        if sizes != 0 and (gpa[i] & PAGE_MASK) + np.uint64(size[i]) > PAGE_SIZE:
-            # The part on the next page is an access of its own.
-            _add_accesses(books.tally[0], np.int64(op[i]), 1)
-            if page + NEXT >= pages or not (quiet[page + NEXT] >> op[i]) & 1:
-                gpa_next = (page + NEXT) << PAGE_SHIFT
-                who = np.int64(vcpu[i * step])
-                _replay_row(states, books, log, ram_pages, gpa_next, np.int64(op[i]), who, 1, first_row + i)
+    count_accesses(books.tally[0], gpa, op, size, count)
+    begin: Int = 0
+    while begin < len(gpa):
+        end = min(begin + CHUNK_ROWS, len(gpa))
+        if len(size) == 0:
+            late = _look(states.quiet, books, gpa, op, vcpu, begin, end)
+        else:
+            late = _look_across(states.quiet, books, gpa, op, vcpu, size, begin, end)
+        begin = _make_late(states, books, log, gpa, op, vcpu, size, count, first_row, late, end)
 
 
 @kernel
-def _replay_row(
+def _look(
+    quiet: NDArray[np.uint8],
+    books: Books,
+    gpa: NDArray[np.uint64],
+    op: NDArray[np.uint8],
+    vcpu: NDArray[np.uint16],
+    begin: Int,
+    end: Int,
+) -> Int:
+    """Mark the accesses of rows [begin, end), list new pages, and note which rows are late; return how many."""
+    opened = books.opened
+    late = books.late
+    first = books.first
+    beyond = np.uint64(len(quiet) - 1)
+    listed = np.uint64(books.tally[0].opened)
+    found = np.uint64(0)
+    writing = np.uint64(0)
+    for i in range(np.uint64(begin), np.uint64(end)):
+        page = _known_page(gpa[i] >> PAGE_SHIFT, beyond)
+        state = quiet[page]
+        opened[listed] = page
+        listed += np.uint64(state & KEEPS_OFF_LIST == 0)
+        late[found] = i
+        found += np.uint64((state >> op[i]) & ONE_SETTLED == 0)
+        first[writing] = i
+        writing += np.uint64((state & KEEPS_WRITE_OFF_LIST == 0) & (op[i] == OP_WRITE))
+        quiet[page] = state | _mark(op[i])
+    books.tally[0].opened = listed
+    _count_first_writes(books, vcpu, writing)
+    return np.int64(found)
+
+
+@kernel
+def _look_across(
+    quiet: NDArray[np.uint8],
+    books: Books,
+    gpa: NDArray[np.uint64],
+    op: NDArray[np.uint8],
+    vcpu: NDArray[np.uint16],
+    size: NDArray[np.uint16],
+    begin: Int,
+    end: Int,
+) -> Int:
+    """Do the same as _look for rows that may cross a page."""
+    beyond = np.uint64(len(quiet) - 1)
+    listed = np.uint64(books.tally[0].opened)
+    found = np.uint64(0)
+    for i in range(np.uint64(begin), np.uint64(end)):
+        who = _vcpu_of(vcpu, np.int64(i))
+        unsettled = False
+        for page in range(gpa[i] >> PAGE_SHIFT, _end_page(gpa[i], np.uint64(size[i]))):
+            known = _known_page(np.uint64(page), beyond)
+            state = quiet[known]
+            books.opened[listed] = known
+            listed += np.uint64(state & KEEPS_OFF_LIST == 0)
+            unsettled |= (state >> op[i]) & ONE_SETTLED == 0
+            first = (state & KEEPS_WRITE_OFF_LIST == 0) & (op[i] == OP_WRITE)
+            books.first_writing[who] += np.int64(first)
+            quiet[known] = state | _mark(op[i])
+        books.late[found] = i
+        found += np.uint64(unsettled)
+    books.tally[0].opened = listed
+    return np.int64(found)
+
+
+@kernel
+def _mark(op: np.uint8) -> np.uint8:
+    """Return the bits of State.quiet that an access sets."""
+    return (ONE << op) | ((op & np.uint8(OP_WRITE)) * UNHARVESTED)
+
+
+@kernel
+def _vcpu_of(vcpu: NDArray[np.uint16], row: Int) -> Int:
+    """Return the vCPU that made the access of a row."""
+    return np.int64(vcpu[row if len(vcpu) > 1 else 0])
+
+
+@kernel
+def _count_first_writes(books: Books, vcpu: NDArray[np.uint16], writing: np.uint64) -> None:
+    """Add first writes to those of the vCPUs that made them; their rows are the first in `books.first`."""
+    if len(vcpu) == 1:
+        books.first_writing[vcpu[0]] += np.int64(writing)
+        return
+    for k in range(writing):
+        books.first_writing[vcpu[books.first[k]]] += 1
+
+
+@kernel
+def _known_page(page: np.uint64, beyond: np.uint64) -> np.uint64:
+    """Return a page, or the one beyond the last that stands for all after it."""
+    return min(page, beyond)
+
+
+@kernel
+def _end_page(gpa: np.uint64, size: np.uint64) -> np.uint64:
+    """Return the page after the last that an access touches: of at most two pages."""
+    crossing = (gpa & PAGE_MASK) + size > PAGE_SIZE
+    return (gpa >> PAGE_SHIFT) + (TWO if crossing else NEXT)
+
+
+@kernel
+def _make_late(
     states: State,
     books: Books,
     log: DirtyLog,
-    ram_pages: NDArray[np.int64],
-    gpa: np.uint64,
-    op: Int,
-    vcpu: Int,
-    accesses: Int,
-    row: Int,
-) -> None:
-    """Make an access that may change something, in every world; outside memory it counts as unbacked only."""
-    page = np.int64(gpa >> PAGE_SHIFT)
-    if not is_ram(ram_pages, page):
-        books.tally[0].unbacked += 1
-        _add_accesses(books.tally[0], op, -accesses)
-        return
-    note_access(books, page, op, vcpu, row)
-    if not (states.quiet[page] >> (op + SETTLED_SHIFT)) & 1:
-        for number in range(len(states.page)):
-            logged_access(world(states, number), log, number, gpa, op, vcpu, page)
-    states.quiet[page] |= np.uint8(QUIET_AND_SETTLED << op)
-
-
-@kernel
-def _add_accesses(tally: Record, op: Int, accesses: Int) -> None:
-    """Add accesses of a kind to the tally."""
-    if op == OP_READ:
-        tally.reads += accesses
-    elif op == OP_WRITE:
-        tally.writes += accesses
-    else:
-        tally.fetches += accesses
-
-
-@entry_point
-def may_cross(gpa: NDArray[np.uint64], size: NDArray[np.uint8 | np.uint16]) -> bool:
-    """Return whether any row crosses a page; `gpa` and `size` in bytes, shape [rows]."""
-    crossing: Int = 0
-    for i in range(len(gpa)):
-        crossing += np.int64((gpa[i] & PAGE_MASK) + np.uint64(size[i]) > PAGE_SIZE)
-    return crossing != 0
-
-
-@entry_point
-def close_interval(states: State, books: Books) -> None:
-    """Begin a new interval: every page touched in the old one is looked at again at its next access."""
-    for i in range(books.tally[0].touched):
-        states.quiet[books.opened[i]] &= SETTLED
-    close_books(books)
-
-
-@kernel
-def _count_accesses(tally: Record, op: NDArray[np.uint8], count: NDArray[np.uint32]) -> None:
-    """Add the accesses that rows stand for to the tally; see replay_rows for the arrays."""
-    total: Int = 0
-    writes: Int = 0
-    fetches: Int = 0
-    if len(count) == 0:
-        total = len(op)
-        for i in range(len(op)):
-            writes += np.int64(op[i] == OP_WRITE)
-            fetches += np.int64(op[i] == OP_FETCH)
-    else:
-        for i in range(len(op)):
-            total += np.int64(count[i])
-            writes += np.int64(count[i]) * np.int64(op[i] == OP_WRITE)
-            fetches += np.int64(count[i]) * np.int64(op[i] == OP_FETCH)
-    tally.reads += total - writes - fetches
-    tally.writes += writes
-    tally.fetches += fetches
-
-
-@entry_point
-def count_page_accesses(
     gpa: NDArray[np.uint64],
     op: NDArray[np.uint8],
+    vcpu: NDArray[np.uint16],
     size: NDArray[np.uint16],
     count: NDArray[np.uint32],
-    page_accesses: NDArray[np.int64],
-) -> None:
-    """Add the accesses of rows to the exact counts of their pages.
-
-    Args:
-        gpa: shape [rows]: guest-physical byte addresses.
-        op: shape [rows]: codes.
-        size: shape [rows]: bytes; shape [0] when no row crosses a page (may_cross).
-        count: shape [rows]: accesses a row stands for; shape [0]: one each.
-        page_accesses: shape [guest pages, 4]: reads, writes, fetches of each page, updated; the fourth is unused.
-    """
-    pages = np.uint64(len(page_accesses))
-    for i in range(len(gpa)):
+    first_row: Int,
+    late: Int,
+    end: Int,
+) -> Int:
+    """Make the late accesses, in order; return the row from which on the chunk has to be looked at again, or `end`."""
+    for k in range(late):
+        if k + AHEAD < late:
+            _prefetch_access(states, books, gpa[books.late[k + AHEAD]])
+        i = np.int64(books.late[k])
         page = gpa[i] >> PAGE_SHIFT
-        if page < pages:
-            page_accesses[page, op[i]] += np.int64(count[i]) if len(count) != 0 else 1
-        if len(size) != 0 and page + NEXT < pages and (gpa[i] & PAGE_MASK) + np.uint64(size[i]) > PAGE_SIZE:
-            page_accesses[page + NEXT, op[i]] += 1
-
-
-@entry_point
-def age(states: State) -> None:
-    """In every world, ask every allocated page, in order, how often it was used, and forget it (pmap_ts_referenced)."""
-    for number in range(len(states.page)):
-        st = world(states, number)
-        found: Int = 0
-        for block in range(len(st.reserv)):
-            if st.reserv[block] != 0:
-                for m in range(block * NPTEPG, (block + 1) * NPTEPG):
-                    if st.page[m].allocated != 0:
-                        found += pmap_ts_referenced(st, m)
-        st.cnt[0].ts_referenced += found
-        st.cnt[0].sweeps += 1
-
-
-# What a host can see of a guest page at one moment, a bit each (observe_pages).
-SEEN_ALLOCATED = 1  # the page is in host memory
-SEEN_MAPPED = 2  # the guest's tables map it
-SEEN_SUPERPAGE = 4  # by a 2 MB entry
-SEEN_ACCESSED = 8  # an entry, or the page's own flag, says that it was used
-SEEN_DIRTY = 16  # an entry, or the page's own field, says that it was written
-
-
-@entry_point
-def observe_pages(states: State, seen: NDArray[np.uint8]) -> None:
-    """Write what the host sees of every page in every world to `seen`, shape [worlds, pages], SEEN_* bits."""
-    for number in range(len(seen)):
-        st = world(states, number)
-        for block in range(len(st.reserv)):
-            if st.reserv[block] != 0:
-                for m in range(block * NPTEPG, min((block + 1) * NPTEPG, seen.shape[1])):
-                    seen[number, m] = _observe_page(st, m)
+        accesses = np.int64(count[i]) if len(count) != 0 else 1
+        kind = np.int64(op[i])
+        who = _vcpu_of(vcpu, np.int64(i))
+        row = first_row + i
+        disturbed = _make_access(states, books, log, page, kind, who, accesses, row)
+        if len(size) != 0 and _end_page(gpa[i], np.uint64(size[i])) != page + NEXT:
+            disturbed |= _make_access(states, books, log, page + NEXT, kind, who, 1, row)
+        if disturbed:
+            return i + 1
+    return end
 
 
 @kernel
-def _observe_page(st: State, m: Int) -> Int:
-    """Return the SEEN_* bits of a page that backs the same guest page."""
-    if st.page[m].allocated == 0:
-        return 0
-    seen = SEEN_ALLOCATED
-    level, _ = leaf_of(st, st.pmap[0], np.uint64(m) << PAGE_SHIFT)
-    if level != 0:
-        seen |= SEEN_MAPPED
-    if level == SUPERPAGE_LEVEL:
-        seen |= SEEN_SUPERPAGE
-    if (st.page[m].aflags & PGA_REFERENCED) != 0 or pmap_is_referenced(st, m):
-        seen |= SEEN_ACCESSED
-    if st.page[m].dirty != 0 or pmap_is_modified(st, m):
-        seen |= SEEN_DIRTY
-    return seen
+def _prefetch_access(states: State, books: Books, gpa: np.uint64) -> None:
+    """Ask for the memory that an access may need."""
+    page = gpa >> PAGE_SHIFT
+    if page < np.uint64(len(books.first_row)):
+        prefetch(books.first_row, np.int64(page))
+        for number in range(len(states.page)):
+            st = world(states, number)
+            prefetch(st.page, np.int64(page))
+            pde = pmap_pde(st, st.pmap[0], gpa)
+            if pde != NULL and (st.pt[pde] & PG_PS) == EMPTY and st.pt[pde] != EMPTY:
+                prefetch(st.pt, pmap_pde_to_pte(st, pde, gpa))
+
+
+@kernel
+def _make_access(
+    states: State, books: Books, log: DirtyLog, page: np.uint64, op: Int, vcpu: Int, accesses: Int, row: Int
+) -> bool:
+    """Make an access that may change something, in every world; return whether any page lost something by it.
+
+    Outside memory it counts as unbacked only.
+    """
+    tally = books.tally[0]
+    known = np.int64(_known_page(page, np.uint64(len(states.quiet) - 1)))
+    state = states.quiet[known]
+    if state & NO_MEMORY != 0:
+        tally.unbacked += 1
+        add_accesses(tally, op, -accesses)
+        return False
+    if (state >> op) & ONE_SETTLED != 0:
+        return False  # by a late access shortly before
+    if books.first_row[known] == 0:
+        books.first_row[known] = row + 1
+    disturbed = False
+    for number in range(len(states.page)):
+        st = world(states, number)
+        st.host[0].disturbed = 0
+        logged_access(st, log, number, page << PAGE_SHIFT, op, vcpu, known)
+        disturbed |= st.host[0].disturbed != 0
+    states.quiet[known] |= (ONE_SETTLED << np.uint8(op)) & tally.settles
+    return disturbed

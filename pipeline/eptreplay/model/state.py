@@ -106,10 +106,20 @@ HOST = np.dtype(
         ("pv_used", np.int32),  # pv entries that were ever taken
         ("ptp_free", np.int32),  # first free page-table page, 0: none
         ("ptp_used", np.int32),  # page-table pages that were ever taken
+        ("disturbed", np.int32),  # 1: some page has lost SETTLED bits since the access loop looked
         ("exhausted", np.int32),  # 1: a pool was too small and the state is worthless
     ],
     align=True,
 )
+
+# Bits of State.quiet; the first two have one a kind of access (read, write, fetch) from the lowest; see replay.py.
+TOUCHED = np.uint8(0b0000_0111)  # the open interval has seen such an access
+SETTLED = np.uint8(0b0011_1000)  # such an access changes nothing in any model
+SETTLED_SHIFT = 3
+NO_MEMORY = np.uint8(
+    0b0100_0000
+)  # the page is not memory: it is on no list, and no access to it is ever settled
+UNHARVESTED = np.uint8(0b1000_0000)  # written since the last harvest
 
 FAULT_KINDS = 3  # read, write, fetch
 FAULT_CAUSES = 6  # see vm_fault.py
