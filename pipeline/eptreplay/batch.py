@@ -260,6 +260,7 @@ def _describe(
             "every": None if options.every is None else str(options.every),
             "intervals": options.intervals,
             "page_accesses": options.page_accesses,
+            "mrc": str(options.mrc),
             "bandwidths": list(options.link.bandwidths),
             "downtime_ns": options.link.downtime_ns,
             "on_bad_rows": options.on_bad_rows,

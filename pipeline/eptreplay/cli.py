@@ -100,6 +100,13 @@ def replay(
         ),
     ] = False,
     slow_path: SlowPath = False,
+    mrc: Annotated[
+        Literal["intervals", "shards", "exact"],
+        typer.Option(
+            help="Miss-ratio curve: bounds at no cost for sizes above an interval's pages; or, for all sizes and at a "
+            "price, from a sample of the pages or exactly."
+        ),
+    ] = "intervals",
     bandwidth: Annotated[
         list[float] | None,
         typer.Option(
@@ -131,6 +138,7 @@ def replay(
         intervals=intervals,
         page_accesses=page_accesses,
         slow_path=slow_path,
+        mrc=mrc,
         bandwidths=bandwidth,
         downtime=downtime,
         on_bad_rows=on_bad_rows,

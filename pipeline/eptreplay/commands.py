@@ -86,6 +86,7 @@ class ReplayRequest:
     intervals: int
     page_accesses: bool
     slow_path: bool
+    mrc: Literal["intervals", "shards", "exact"]
     bandwidths: Sequence[float] | None
     downtime: str
     on_bad_rows: OnBadRows
@@ -97,7 +98,7 @@ def replay(request: ReplayRequest) -> int:
     profiles = [cpu.resolve(spec) for spec in request.profiles]
     _refuse_twice([profile.name for profile in profiles])
     from eptreplay import batch  # noqa: PLC0415 - an unknown profile is told without waiting for numba
-    from eptreplay.guest import Options, Policy  # noqa: PLC0415
+    from eptreplay.guest import MissRatio, Options, Policy  # noqa: PLC0415
     from eptreplay.units import parse_every  # noqa: PLC0415
 
     options = Options(
@@ -106,6 +107,7 @@ def replay(request: ReplayRequest) -> int:
         intervals=request.intervals,
         page_accesses=request.page_accesses,
         slow_path=request.slow_path,
+        mrc=MissRatio(request.mrc),
         link=_link(request),
         on_bad_rows=request.on_bad_rows,
     )

@@ -10,7 +10,9 @@ import numpy as np
 from eptreplay.analysis.distribution import percentiles, window_lengths
 from eptreplay.analysis.history import History, Repeated
 from eptreplay.analysis.migration import Guest, Migration, migrate, smallest_bandwidth
+from eptreplay.analysis.miss_ratio import from_distances, from_intervals
 from eptreplay.model.books import PAGES_TOUCHED, PAGES_WRITTEN, REGIONS_WRITTEN
+from eptreplay.model.reuse import bucket_starts
 from eptreplay.units import NANOSECONDS
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eptreplay.analysis.migration import Link
+    from eptreplay.analysis.miss_ratio import Curve
     from eptreplay.guest import GuestResult
 
 Columns = dict[str, Any]
@@ -26,8 +29,8 @@ Columns = dict[str, Any]
 PAGE_BYTES = 4096
 SUPERPAGE_BYTES = 1 << 21
 MIB = 1 << 20
-MIGRATION_INTERVALS = 1024
-"""The most intervals that a migration is estimated with; more are joined."""
+JOINED_INTERVALS = 1024
+"""The most intervals that migrations and miss ratios are estimated with; more are joined."""
 
 DIRTY_COUNTERS = {
     "dirty_bits_4k": "dirty_bits_4k",
@@ -89,6 +92,7 @@ def findings(result: GuestResult, link: Link) -> dict[str, Columns]:
         "dirty_rate": _dirty_rate(result, rates),
         "working_set": _working_set(result.trace.name, {"touched": touched, "written": written}, times),
         "idle_age": _idle_age(result, times),
+        "miss_ratio": _miss_ratio(result, touched),
         **_migrations(result, {PAGE_BYTES: written, SUPERPAGE_BYTES: regions}, times, link),
     }
 
@@ -202,6 +206,36 @@ def _idle_age(result: GuestResult, times: Times) -> Columns:
     }
 
 
+def _miss_ratio(result: GuestResult, touched: History) -> Columns:
+    """Miss ratios by size of memory, from the books and, if they were asked for, from distances of reuse."""
+    tally = np.concatenate([snapshot.books.tally for snapshot in result.snapshots])
+    every = tally["reads"] + tally["writes"] + tally["fetches"]
+    accesses = int(every[-1])
+    curves = [("intervals", 1.0, _bounds(touched, every))]
+    if result.reuse is not None:
+        found = result.reuse
+        rate = 1 / float(found.state.weight[0])
+        curve = from_distances(bucket_starts(), found.distances, found.first, accesses, rate)
+        curves.append((str(result.mrc), rate, curve))
+    return {
+        "guest": [result.trace.name] * sum(len(curve.pages) for _, _, curve in curves),
+        "method": [method for method, _, curve in curves for _ in curve.pages],
+        "memory_bytes": np.concatenate([curve.pages for _, _, curve in curves]) * PAGE_BYTES,
+        "miss_ratio": np.concatenate([curve.miss_ratio for _, _, curve in curves]),
+        "error": np.concatenate([curve.error for _, _, curve in curves]),
+        "sampling_rate": [rate for _, rate, curve in curves for _ in curve.pages],
+        "accesses": [accesses for _, _, curve in curves for _ in curve.pages],
+    }
+
+
+def _bounds(touched: History, accesses: NDArray[np.int64]) -> Curve:
+    """Return what the books say of miss ratios; `accesses` are cumulative, by interval."""
+    coarser = touched.coarser(JOINED_INTERVALS)
+    joined = -(-touched.intervals // coarser.intervals)
+    ends = np.append(accesses, accesses[-1:].repeat(joined))[joined - 1 :: joined][: coarser.intervals]
+    return from_intervals(bucket_starts(), coarser, np.diff(ends, prepend=0))
+
+
 # ---- what was dirtied --------------------------------------------------------------------------
 
 
@@ -276,7 +310,7 @@ def _migrations(
     rounds: list[tuple[Any, ...]] = []
     if times.span is not None:
         for page_bytes, past in written.items():
-            dirty = Repeated(past.coarser(MIGRATION_INTERVALS))
+            dirty = Repeated(past.coarser(JOINED_INTERVALS))
             guest = Guest(result.trace.ram_pages * PAGE_BYTES, dirty, times.span)
             smallest = smallest_bandwidth(guest, link.downtime_ns)
             for bandwidth in link.bandwidths:

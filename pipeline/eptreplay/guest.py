@@ -13,14 +13,15 @@ from eptreplay.analysis.migration import Link
 from eptreplay.cuts import Action, Cutter, Rhythm, timed_row_groups
 from eptreplay.errors import TraceError
 from eptreplay.ingest.reader import Batch, read_batches
-from eptreplay.interval_books import IntervalBooks, copy_books
 from eptreplay.model import replay as kernels
 from eptreplay.model import sweep
 from eptreplay.model._jit import compiled_before
 from eptreplay.model.books import TALLY, close_interval, count_page_accesses, may_cross, new_books
 from eptreplay.model.checksum import state_sums
 from eptreplay.model.dirty_log import harvest, new_dirty_log
+from eptreplay.model.reuse import new_reuse, note_reuses
 from eptreplay.model.state import COUNTERS, PMAP
+from eptreplay.snapshots import Snapshot, copy_books
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,17 +30,17 @@ if TYPE_CHECKING:
 
     from eptreplay.ingest.dataset import GuestTrace
     from eptreplay.ingest.rows import BadRows, OnBadRows
+    from eptreplay.model.reuse import Reuse
     from eptreplay.units import Every
 
 GUEST_PBASE = 0x1_0000_0000
 """Physical address of a guest's page 0, bytes."""
 
+SHARDS_PAGES = 8192
+"""The most pages in a sample of SHARDS: what its authors show most results with."""
+
 HEATMAP_STRETCHES = 256
 """The most stretches of addresses that a heatmap has."""
-
-CAUSES = ("accessed", "dirty", "first_use", "unmapped", "write_protected", "superpage_protected")
-KINDS = ("read", "write", "fetch")
-EMULATED_CAUSES = 2  # the first two of CAUSES
 
 
 class Policy(StrEnum):
@@ -48,6 +49,14 @@ class Policy(StrEnum):
     PLAIN = "plain"
     AGE = "age"
     HARVEST = "harvest"
+
+
+class MissRatio(StrEnum):
+    """How the miss-ratio curve is found."""
+
+    INTERVALS = "intervals"
+    SHARDS = "shards"
+    EXACT = "exact"
 
 
 class Pmap(Protocol):
@@ -75,6 +84,7 @@ class Options:
         every: distance between sweeps; None without sweeps.
         intervals: how many intervals of equal trace time the tables have; 0: one for the whole trace.
         page_accesses: whether to count the accesses of every page exactly.
+        mrc: how the miss-ratio curve is found; all but `intervals` work on every row.
         link: what migrations are estimated with.
         on_bad_rows: `fail` or `skip`.
         slow_path: whether the models make every access, also those known to change nothing; the answers are the same.
@@ -84,6 +94,7 @@ class Options:
     every: Every | None = None
     intervals: int = 256
     page_accesses: bool = False
+    mrc: MissRatio = MissRatio.INTERVALS
     link: Link = field(default_factory=Link)
     on_bad_rows: OnBadRows = "fail"
     slow_path: bool = False
@@ -91,69 +102,6 @@ class Options:
 
 Watcher = Callable[[int], None]
 """Hears how many more rows were replayed."""
-
-
-class Snapshot(NamedTuple):
-    """The books at one moment.
-
-    Args:
-        rows: rows replayed so far.
-        time: time of the cut, in the trace's unit; None where only the row is known.
-        books: of the interval that closed last.
-        cnt: COUNTERS [profiles].
-        pmap: PMAP [profiles].
-    """
-
-    rows: int
-    time: int | None
-    books: IntervalBooks
-    cnt: NDArray[np.void]
-    pmap: NDArray[np.void]
-
-
-def counters(snapshots: Sequence[Snapshot]) -> dict[str, NDArray[np.int64]]:
-    """Return all counters at several moments, cumulative: shape [snapshots, profiles] by name, as the tables order them."""
-    tally = np.stack([snapshot.books.tally for snapshot in snapshots])
-    cnt = np.stack([snapshot.cnt for snapshot in snapshots])
-    pmap = np.stack([snapshot.pmap for snapshot in snapshots])
-    emulated = cnt["faults"][..., :EMULATED_CAUSES].sum(axis=-1)
-    resolved = cnt["faults"][..., EMULATED_CAUSES:].sum(axis=-1)
-    left = emulated + resolved
-    every = np.ones(cnt.shape, np.int64)
-    return {
-        "rows": np.array([[snapshot.rows] for snapshot in snapshots]) * every,
-        "reads": tally["reads"] * every,
-        "writes": tally["writes"] * every,
-        "fetches": tally["fetches"] * every,
-        "unbacked": tally["unbacked"] * every,
-        "hit_r": tally["reads"] - left[..., 0],
-        "hit_w": tally["writes"] - left[..., 1],
-        "hit_x": tally["fetches"] - left[..., 2],
-        "ad_emulated_r": emulated[..., 0],
-        "ad_emulated_w": emulated[..., 1],
-        "vm_faults_r": resolved[..., 0],
-        "vm_faults_w": resolved[..., 1],
-        "vm_faults_x": resolved[..., 2],
-        "traps": cnt["traps"],
-        "pages_allocated": cnt["pages_allocated"],
-        "promotions": cnt["promotions"],
-        "demotions": cnt["demotions"],
-        "p_failures": cnt["p_failures"],
-        "mappings": cnt["mappings"],
-        "resident": pmap["resident_count"],
-        "wired": pmap["wired_count"],
-        "eptgen": pmap["pm_eptgen"],
-        "ipis": cnt["ipis"],
-        "x86_ipis": cnt["x86_ipis"],
-        "inv_page": cnt["inv_page"],
-        "inv_range": cnt["inv_range"],
-        "inv_all": cnt["inv_all"],
-        "dirty_calls": cnt["dirty_calls"],
-        "sweeps": cnt["sweeps"],
-        "ts_referenced": cnt["ts_referenced"],
-        "dirty_last_harvest": cnt["dirty_last_harvest"],
-        "dirty_all_harvests": cnt["dirty_all_harvests"],
-    }
 
 
 @dataclass(slots=True)
@@ -171,6 +119,8 @@ class GuestResult:
         touches: TOUCH [pages] of those.
         regions: REGION [regions] of the 2 MB regions that were written.
         stretch_pages: pages of a stretch of addresses of the heatmap.
+        mrc: how the miss-ratio curve was asked for.
+        reuse: distances of reuse; None if they were not asked for.
         page_accesses: shape [pages, 4]: reads, writes, fetches of those; None if not counted.
         seen: shape [profiles, pages]: SEEN_* bits of those at the end.
         state_sums: shape [profiles]: checksums of the final tables.
@@ -186,6 +136,8 @@ class GuestResult:
     touches: Any
     regions: Any
     stretch_pages: int
+    mrc: MissRatio
+    reuse: Reuse | None
     page_accesses: NDArray[np.int64] | None
     seen: NDArray[np.uint8]
     state_sums: list[int]
@@ -211,10 +163,12 @@ class Replay:
     count_pages: bool = False
     slow_path: bool = False
     intervals: int = 1
+    mrc: MissRatio = MissRatio.INTERVALS
     rows: int = 0
     states: Any = field(init=False)
     books: Any = field(init=False)
     log: Any = field(init=False)
+    reuse: Any = field(init=False)
     page_accesses: NDArray[np.int64] = field(init=False)
     _tally: NDArray[np.void] = field(init=False)
     _cnt: NDArray[np.void] = field(init=False)
@@ -234,6 +188,9 @@ class Replay:
             self.ram_pages, self.vcpus, self.intervals, HEATMAP_STRETCHES, slow_path=self.slow_path
         )
         self.log = new_dirty_log(np.array([profile.pml for profile in self.profiles]), pages, self.vcpus)
+        self.reuse = None
+        if self.mrc is not MissRatio.INTERVALS:
+            self.reuse = new_reuse(pages, SHARDS_PAGES if self.mrc is MissRatio.SHARDS else pages)
         # The same memory without attribute access, which is slow outside kernels.
         self._tally = self.books.tally.view(np.ndarray).view(TALLY)
         self._cnt = self.states.cnt.view(np.ndarray).view(COUNTERS)
@@ -260,6 +217,8 @@ class Replay:
             count,
             self.rows,
         )
+        if self.reuse is not None:
+            note_reuses(self.reuse, self.states.quiet, gpa, size)
         if self.count_pages:
             count_page_accesses(gpa, op, size, count, self.page_accesses)
         self.rows += end - begin
@@ -306,7 +265,9 @@ def replay_trace(
         guest_ram_pages(trace),
         trace.vcpus,
         options.page_accesses,
-        intervals=max(1, options.intervals),
+        options.slow_path,
+        max(1, options.intervals),
+        options.mrc,
     )
     rhythms = rhythms_of(trace, options)
     snapshots: list[Snapshot] = []
@@ -421,6 +382,8 @@ def _result(trace: GuestTrace, replay: Replay, snapshots: list[Snapshot]) -> Gue
         touches=books.touch[page],
         regions=books.region[np.flatnonzero(books.region.last_write)],
         stretch_pages=1 << int(books.heat_shift[0]),
+        mrc=replay.mrc,
+        reuse=replay.reuse,
         page_accesses=replay.page_accesses[page] if replay.count_pages else None,
         seen=seen[:, page],
         state_sums=replay.state_sums(),
@@ -429,7 +392,7 @@ def _result(trace: GuestTrace, replay: Replay, snapshots: list[Snapshot]) -> Gue
 
 def warm_up() -> None:
     """Compile every kernel that a replay can need, or load it from the cache."""
-    replay = Replay([_AnyPmap()], np.array([[0, 1]], np.int64), 1, count_pages=True)
+    replay = Replay([_AnyPmap()], np.array([[0, 1]], np.int64), 1, count_pages=True, mrc=MissRatio.EXACT)
     gpa = _read_only(np.zeros(1, np.uint64))
     sizes = _read_only(np.ones(1, np.uint16))
     op = _read_only(np.zeros(1, np.uint8))

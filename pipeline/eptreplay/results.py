@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eptreplay.findings import dirty_table, findings
-from eptreplay.guest import CAUSES, EMULATED_CAUSES, KINDS, counters
 from eptreplay.model import sweep
 from eptreplay.report.tables import COUNTERS, GAUGES
+from eptreplay.snapshots import CAUSES, EMULATED_CAUSES, KINDS, counters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

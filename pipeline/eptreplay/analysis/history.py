@@ -104,3 +104,8 @@ class Repeated:
         stop = min(stop, self.intervals)
         came = self._came[stop, start] - self._came[start, start]
         return int(came + self._lived[wrapped, start])
+
+    def distinct_within(self, begin: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the distinct pages of stretches [begin, end) that do not go beyond the history's own end."""
+        counts: NDArray[np.int64] = self._came[end, begin] - self._came[begin, begin]
+        return counts

@@ -14,8 +14,9 @@ import numpy as np
 from eptreplay.conform.report import Mismatch, Report
 from eptreplay.cuts import Action, Rhythm
 from eptreplay.errors import TraceError, UsageError
-from eptreplay.guest import Options, Policy, Replay, counters, drive
+from eptreplay.guest import Options, Policy, Replay, drive
 from eptreplay.ingest.dataset import open_trace
+from eptreplay.snapshots import counters
 from eptreplay.units import Every
 
 if TYPE_CHECKING:

@@ -263,14 +263,14 @@ IDLE_AGE: Final = Table(
 
 MISS_RATIO: Final = Table(
     "miss_ratio",
-    "a size of memory: how often a guest would miss with so much memory under LRU; only with --mrc; the same under every profile",
+    "a size of memory: how often a guest would miss with so much memory under LRU; the same under every profile",
     (
         GUEST,
         Column(
             "method",
             "string",
             "",
-            "exact, or shards: from a sample of the pages (Waldspurger et al., FAST 2015)",
+            "intervals: bounds from the books, always there; with --mrc also shards: from a sample of the pages, or exact",
         ),
         Column("memory_bytes", "int64", "B", "size of memory"),
         Column(
@@ -280,9 +280,12 @@ MISS_RATIO: Final = Table(
             "accesses that miss, first touches included, over all accesses to memory",
         ),
         Column(
-            "error", "double", "", "how far the ratio may be off, as docs/analysis.md states it; 0 if exact"
+            "error",
+            "double",
+            "",
+            "how far miss_ratio may be off, either way: at most (intervals), by two standard errors (shards), not at all (exact)",
         ),
-        Column("sampling_rate", "double", "", "share of the pages in the sample; 1 if exact"),
-        Column("references", "int64", "accesses", "accesses that the ratio is over"),
+        Column("sampling_rate", "double", "", "share of the pages in the sample; 1 for other methods"),
+        Column("accesses", "int64", "accesses", "all accesses to memory"),
     ),
 )

@@ -14,6 +14,7 @@ from eptreplay.report.analysis_tables import (
     IDLE_AGE,
     MIGRATION_ROUNDS,
     MIGRATIONS,
+    MISS_RATIO,
     WORKING_SET,
     WRITERS,
 )
@@ -210,6 +211,7 @@ TABLES: Final = (
     MIGRATION_ROUNDS,
     WORKING_SET,
     IDLE_AGE,
+    MISS_RATIO,
 )
 """All tables, in the order they are documented."""
 

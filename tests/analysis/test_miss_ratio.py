@@ -1,0 +1,77 @@
+"""Miss-ratio curves: exact by hand, and every other method within its stated error of the exact one on real traces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from eptreplay.analysis.miss_ratio import Curve, from_distances
+from eptreplay.findings import findings
+from eptreplay.guest import MissRatio, Options, guest_ram_pages, replay_trace
+from eptreplay.ingest.dataset import find_traces
+from eptreplay.ingest.reader import read_batches
+from eptreplay.model.reuse import Reuse, bucket_starts, new_reuse, note_reuses
+from eptreplay.model.state import NO_MEMORY
+from eptreplay.profiles import resolve
+
+if TYPE_CHECKING:
+    from eptreplay.ingest.dataset import GuestTrace
+
+SAMPLES = Path(__file__).parents[2] / "traces"
+NAMES = ("web-1vcpu", "boot-2vcpu", "full-2vcpu")
+
+
+def test_a_curve_worked_out_by_hand() -> None:
+    """Pages 1 2 3 1 2 3 1 1: three first touches, four accesses of distance 2, one of distance 0."""
+    distances = np.zeros((2, 4))
+    distances[:, 2] = 2
+    curve = from_distances(np.arange(4), distances, np.array([1.0, 2.0]), 8, 1.0)
+    assert curve.pages.tolist() == [1, 2, 3]
+    assert curve.miss_ratio.tolist() == [7 / 8, 7 / 8, 3 / 8]
+    assert curve.error.tolist() == [0, 0, 0]
+
+
+def curve_of(trace: GuestTrace, most_pages: int) -> tuple[Curve, float]:
+    """Return the curve of a trace by a sample of so many pages, and the sampling rate."""
+    ram_pages = guest_ram_pages(trace)
+    quiet = np.full(ram_pages[-1, 1] + 1, NO_MEMORY)
+    for begin, end in ram_pages:
+        quiet[begin:end] = 0
+    reuse: Reuse = new_reuse(len(quiet) - 1, most_pages)
+    sizes = np.zeros(0, np.uint16)
+    sizes.flags.writeable = False
+    accesses = 0
+    for batch in read_batches(trace, size=False):
+        note_reuses(reuse, quiet, batch.gpa, sizes)
+        accesses += batch.rows
+    rate = 1 / float(reuse.state.weight[0])
+    return from_distances(bucket_starts(), reuse.distances, reuse.first, accesses, rate), rate
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_samples_are_within_their_stated_error_of_the_exact_curve(name: str) -> None:
+    trace = find_traces([str(SAMPLES / f"{name}.parquet")])[0]
+    exact, _ = curve_of(trace, 1 << 30)
+    assert exact.error.max() == 0
+    for most_pages in (4096, 1024, 256):
+        curve, rate = curve_of(trace, most_pages)
+        expected = np.interp(curve.pages, exact.pages, exact.miss_ratio)
+        assert (np.abs(curve.miss_ratio - expected) <= curve.error + 1e-12).all(), most_pages
+        assert (rate < 1) == (curve.error.max() > 0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bounds_from_the_books_hold_the_exact_curve(name: str) -> None:
+    trace = find_traces([str(SAMPLES / f"{name}.parquet")])[0]
+    options = Options(intervals=48, page_accesses=False, mrc=MissRatio.EXACT)
+    table = findings(replay_trace(trace, [resolve("ept-ad")], options), options.link)["miss_ratio"]
+    method = np.array(table["method"])
+    exact, books = method == "exact", method == "intervals"
+    ratio, sizes = table["miss_ratio"], table["memory_bytes"]
+    assert books.sum() > 5
+    expected = np.interp(sizes[books], sizes[exact], ratio[exact])
+    assert (np.abs(ratio[books] - expected) <= table["error"][books] + 1e-12).all()
+    assert ratio[books][-1] == pytest.approx(ratio[exact][-1]), "with all its pages only first touches miss"
