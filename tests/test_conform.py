@@ -14,6 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 from tests.command_line import eptreplay
 
+from eptreplay.conform.arguments import check_arguments
+from eptreplay.errors import TraceError
+from eptreplay.model.operations import ARGUMENTS, NO_PAGE, Operation
+from eptreplay.model.state import Records, records
+
 GOLDEN = Path(__file__).parent / "golden"
 TRACES = Path(__file__).parents[1] / "traces"
 
@@ -191,6 +196,36 @@ def test_operations_that_no_kernel_was_asked_are_refused(tmp_path: Path, name: s
     answer = eptreplay("conform", tmp_path)
     assert answer.code == 2
     assert message in answer.err
+
+
+END = 1 << 47  # of what a user can reach
+
+
+@pytest.mark.parametrize(
+    ("code", "va", "n"),
+    [
+        (Operation.ACCESS, END - 1, 0),
+        (Operation.EXTRACT, END - 4095, 0),
+        (Operation.ACCESS_RUN, END - 2 * 4096 + 7, 2),
+        (Operation.CHANGE_WIRING_RUN, 4096, 700),  # more addresses than there are pages
+    ],
+)
+def test_what_a_kernel_can_be_asked_is_replayed(code: Operation, va: int, n: int) -> None:
+    check_arguments(operation(code, va, n), pmaps=1, pages=512, where="a sequence")
+
+
+@pytest.mark.parametrize(("va", "n"), [(END, 1), (END - 1, 2), (END - 2 * 4096 + 7, 3)])
+def test_no_run_reaches_beyond_the_user_half(va: int, n: int) -> None:
+    with pytest.raises(TraceError, match="addresses below"):
+        check_arguments(operation(Operation.ACCESS_RUN, va, n), pmaps=1, pages=512, where="a sequence")
+
+
+def operation(code: Operation, va: int, n: int) -> Records:
+    """Return a single operation that reads from addresses of pmap 0."""
+    arguments = records(1, ARGUMENTS)
+    arguments[0]["op"], arguments[0]["va"], arguments[0]["n"] = code, va, n
+    arguments[0]["page"], arguments[0]["access"] = NO_PAGE, 1
+    return arguments
 
 
 @pytest.mark.parametrize(

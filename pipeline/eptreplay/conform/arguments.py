@@ -11,7 +11,7 @@ import numpy as np
 
 from eptreplay.errors import TraceError
 from eptreplay.model import pte
-from eptreplay.model.operations import NO_PAGE, Operation
+from eptreplay.model.operations import NO_PAGE, RUN_SHIFT, Operation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +26,7 @@ SEQUENCE_COLUMNS = (
     *("type1", "flags1", "pmap_low9_1", "va1"),
 )
 REGIONS_MAX = 1 << 12
+RUN_MAX = (1 << RUN_SHIFT) - 1  # what a run answers is counted in fields of 16 bits
 NO_PMAP = 255
 
 _RUNS_OF_PAGES = (Operation.ENTER_RUN, Operation.TS_RUN, Operation.OBJECT_INIT_PT, Operation.ALLOC_RUN)
@@ -145,10 +146,11 @@ def _rules(arguments: Records, pmaps: int, pages: int) -> list[_Rule]:
     op, pm, page, n = arguments["op"], arguments["pm"], arguments["page"], arguments["n"]
     alone = np.isin(op, _PAGE_ALONE)
     end = int(pte.VM_MAXUSER_ADDRESS)
+    last = np.uint64(end - 1)
     needs_page = alone | np.isin(op, _ADDRESS_AND_PAGE)
     reach = np.where(np.isin(op, _RUNS_OF_ADDRESSES), n, 1)
-    low = arguments["va"] < np.uint64(end)
-    room = (np.uint64(end) - np.where(low, arguments["va"], np.uint64(0))) >> pte.PAGE_SHIFT
+    low = arguments["va"] <= last
+    further = (last - np.where(low, arguments["va"], last)) >> pte.PAGE_SHIFT
     return [
         _Rule("op", np.isin(op, list(Operation)), "a code of docs/conformance.md"),
         _Rule(
@@ -163,10 +165,10 @@ def _rules(arguments: Records, pmaps: int, pages: int) -> list[_Rule]:
         ),
         _Rule(
             "n",
-            (n >= 0) & (reach <= pages) & (~np.isin(op, _RUNS_OF_PAGES) | (n <= pages - page)),
-            "a run of pages that exist",
+            (n >= 0) & (reach <= RUN_MAX) & (~np.isin(op, _RUNS_OF_PAGES) | (n <= pages - page)),
+            f"a run of pages that exist, or of up to {RUN_MAX:,} addresses",
         ),
-        _Rule("va", low & (alone | (reach <= room.astype(np.int64))), "addresses below 2^47"),
+        _Rule("va", low & (alone | (reach <= further.astype(np.int64) + 1)), "addresses below 2^47"),
         _Rule("eva", arguments["eva"] <= np.uint64(end), "an address up to 2^47"),
         _Rule(
             "access",
