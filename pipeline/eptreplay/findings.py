@@ -13,6 +13,7 @@ from eptreplay.analysis.migration import Guest, Migration, migrate, smallest_ban
 from eptreplay.analysis.miss_ratio import from_distances, from_intervals
 from eptreplay.model.books import PAGES_TOUCHED, PAGES_WRITTEN, REGIONS_WRITTEN
 from eptreplay.model.reuse import bucket_starts
+from eptreplay.snapshots import stacked
 from eptreplay.units import NANOSECONDS
 
 if TYPE_CHECKING:
@@ -208,7 +209,7 @@ def _idle_age(result: GuestResult, times: Times) -> Columns:
 
 def _miss_ratio(result: GuestResult, touched: History) -> Columns:
     """Miss ratios by size of memory, from the books and, if they were asked for, from distances of reuse."""
-    tally = np.concatenate([snapshot.books.tally for snapshot in result.snapshots])
+    tally = stacked([snapshot.books.tally for snapshot in result.snapshots])[:, 0]
     every = tally["reads"] + tally["writes"] + tally["fetches"]
     accesses = int(every[-1])
     curves = [("intervals", 1.0, _bounds(touched, every))]
@@ -242,7 +243,7 @@ def _bounds(touched: History, accesses: NDArray[np.int64]) -> Curve:
 def dirty_table(result: GuestResult, profiles: Sequence[str]) -> Columns:
     """Return the rows of the table `dirty`; `profiles` are names, in the order of the replay."""
     snapshots = result.snapshots
-    tally = np.concatenate([snapshot.books.tally for snapshot in snapshots])
+    tally = stacked([snapshot.books.tally for snapshot in snapshots])[:, 0]
     every = len(profiles)
     columns: Columns = {
         "guest": [result.trace.name] * (len(snapshots) * every),
@@ -253,7 +254,7 @@ def dirty_table(result: GuestResult, profiles: Sequence[str]) -> Columns:
         "pages_in_regions": np.tile(tally["region_pages"], every),
         "harvest_written": np.tile(np.diff(tally["harvest_written"], prepend=0), every),
     }
-    cnt = np.stack([snapshot.cnt for snapshot in snapshots])
+    cnt = stacked([snapshot.cnt for snapshot in snapshots])
     for name, counter in DIRTY_COUNTERS.items():
         columns[name] = np.diff(cnt[counter], axis=0, prepend=0).T.reshape(-1)
     logs = np.repeat(np.array(result.pml, bool), len(snapshots))

@@ -87,11 +87,19 @@ class Snapshot(NamedTuple):
     pmap: NDArray[np.void]
 
 
+def stacked(records: Sequence[NDArray[np.void]]) -> NDArray[np.void]:
+    """Return records of one type and shape along a new first axis (numpy.stack compares their fields one by one)."""
+    first = records[0]
+    return np.frombuffer(b"".join(record.tobytes() for record in records), first.dtype).reshape(
+        -1, *first.shape
+    )
+
+
 def counters(snapshots: Sequence[Snapshot]) -> dict[str, NDArray[np.int64]]:
     """Return all counters at several moments, cumulative: shape [snapshots, profiles] by name, as the tables order them."""
-    tally = np.stack([snapshot.books.tally for snapshot in snapshots])
-    cnt = np.stack([snapshot.cnt for snapshot in snapshots])
-    pmap = np.stack([snapshot.pmap for snapshot in snapshots])
+    tally = stacked([snapshot.books.tally for snapshot in snapshots])
+    cnt = stacked([snapshot.cnt for snapshot in snapshots])
+    pmap = stacked([snapshot.pmap for snapshot in snapshots])
     emulated = cnt["faults"][..., :EMULATED_CAUSES].sum(axis=-1)
     resolved = cnt["faults"][..., EMULATED_CAUSES:].sum(axis=-1)
     left = emulated + resolved
