@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 
 from eptreplay import __version__
 from eptreplay.cuts import timed_row_groups
-from eptreplay.guest import Options, Policy, replay_trace, rhythms_of, warm_up
+from eptreplay.guest import MissRatio, Options, Policy, replay_trace, rhythms_of, warm_up
 from eptreplay.ingest.dataset import open_trace
 from eptreplay.ingest.layout import FAST_LAYOUT, trace_writer
 from eptreplay.profiles import resolve
@@ -101,6 +101,7 @@ def decode(trace: GuestTrace, options: Options) -> None:
     for ordinal, group in enumerate(trace.row_groups):
         wanted = ["gpa", "op", *(name for name in ("size", "count") if name in trace.columns)]
         wanted += ["time"] if ordinal in timed else []
+        wanted += ["vcpu"] if group.vcpu_constant is None else []
         file = pq.ParquetFile(group.file)
         file.read_row_group(group.index, columns=wanted, use_threads=False)
 
@@ -151,6 +152,7 @@ def replay_figures(label: str, trace: GuestTrace, runs: int) -> list[Figure]:
     default = Options(page_accesses=False)
     counted = Options(page_accesses=True)
     aging = Options(policy=Policy.AGE, every=Every(1_000_000, timed=False), page_accesses=False)
+    harvest = Options(policy=Policy.HARVEST, every=Every(1_000_000, timed=False))
     often = Options(policy=Policy.AGE, every=Every(-(-trace.rows // 256), timed=False), page_accesses=False)
 
     def against_decode(name: str, profiles: Sequence[Any], options: Options, bar: float | None) -> Figure:
@@ -169,6 +171,9 @@ def replay_figures(label: str, trace: GuestTrace, runs: int) -> list[Figure]:
         against_decode("one profile, aging every million rows", one, aging, 1.25),
         against_decode("one profile with emulated A/D, aging every million rows", emulated, aging, None),
         against_decode("one profile, 256 aging sweeps", one, often, 2.0),
+        against_decode("one profile, harvests every million rows", one, harvest, None),
+        against_decode("one profile, --mrc shards", one, Options(mrc=MissRatio.SHARDS), None),
+        against_decode("one profile, --mrc exact", one, Options(mrc=MissRatio.EXACT), None),
         against_decode("eight profiles in one pass", eight, default, 1.5),
         ratio(
             f"{label}: eight runs / eight profiles in one pass",
