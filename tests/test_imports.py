@@ -36,7 +36,7 @@ ALLOWED: dict[str, set[str]] = {
     "bench": {"", "guest", "cuts", "ingest", "profiles", "units"},
     "conform": {"snapshots", "guest", "cuts", "ingest", "model", "units", "errors"},
     "results": {"analysis", "findings", "guest", "model", "report", "snapshots"},
-    "findings": {"analysis", "guest", "model", "snapshots", "units"},
+    "findings": {"analysis", "guest", "model", "report", "snapshots", "units"},
     "analysis": set(),
     "guest": {"analysis", "cuts", "ingest", "snapshots", "model", "units", "errors"},
     "snapshots": {"model"},

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eptreplay.findings import dirty_table, findings
+from eptreplay.findings import findings
 from eptreplay.model import sweep
 from eptreplay.report.tables import COUNTERS, GAUGES
 from eptreplay.snapshots import CAUSES, EMULATED_CAUSES, KINDS, counters
@@ -35,8 +35,7 @@ def tables(result: GuestResult, profiles: Sequence[str], link: Link) -> dict[str
         "intervals": _intervals(result, profiles),
         "faults": _faults(result, profiles),
         "pages": _pages(result, profiles),
-        "dirty": dirty_table(result, profiles),
-        **findings(result, link),
+        **findings(result, profiles, link),
     }
 
 

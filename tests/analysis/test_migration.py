@@ -121,3 +121,15 @@ def test_no_bandwidth_is_named_where_none_is_enough() -> None:
     moving = guest([everything] * 2, 10**4)
     assert not migrate(moving, FASTEST, 1).converges
     assert smallest_bandwidth(moving, 1) is None
+
+
+@given(SETS, st.integers(1, 9), st.integers(0, 200), st.integers(0, 200))
+def test_joined_intervals_never_make_a_round_smaller(
+    sets: list[set[int]], limit: int, start: int, length: int
+) -> None:
+    fine = guest(sets, 20)
+    coarser = history_of(sets).coarser(limit)
+    joined = Guest(20 * PAGE_BYTES, Repeated(coarser), Fraction(coarser.intervals * coarser.joined, 1000))
+    begin = start % len(sets) * PAGE_BYTES
+    end = min(begin + length * PAGE_BYTES, len(sets) * PAGE_BYTES)
+    assert joined.dirtied(PAGE_A_MILLISECOND, begin, end) >= fine.dirtied(PAGE_A_MILLISECOND, begin, end)

@@ -67,11 +67,13 @@ def test_samples_are_within_their_stated_error_of_the_exact_curve(name: str) -> 
 def test_bounds_from_the_books_hold_the_exact_curve(name: str) -> None:
     trace = find_traces([str(SAMPLES / f"{name}.parquet")])[0]
     options = Options(intervals=48, page_accesses=False, mrc=MissRatio.EXACT)
-    table = findings(replay_trace(trace, [resolve("ept-ad")], options), options.link)["miss_ratio"]
+    table = findings(replay_trace(trace, [resolve("ept-ad")], options), ["ept-ad"], options.link)[
+        "miss_ratio"
+    ]
     method = np.array(table["method"])
     exact, books = method == "exact", method == "intervals"
-    ratio, sizes = table["miss_ratio"], table["memory_bytes"]
+    ratio, sizes = np.array(table["miss_ratio"]), np.array(table["memory_bytes"])
     assert books.sum() > 5
     expected = np.interp(sizes[books], sizes[exact], ratio[exact])
-    assert (np.abs(ratio[books] - expected) <= table["error"][books] + 1e-12).all()
+    assert (np.abs(ratio[books] - expected) <= np.array(table["error"])[books] + 1e-12).all()
     assert ratio[books][-1] == pytest.approx(ratio[exact][-1]), "with all its pages only first touches miss"

@@ -12,9 +12,13 @@ if TYPE_CHECKING:
 PERCENTILES = (0, 25, 50, 75, 100)
 
 
-def percentiles(values: NDArray[Any]) -> list[Any]:
-    """Return the values at PERCENTILES, each one that occurs: the smallest that so many percent do not exceed."""
-    return [value.item() for value in np.percentile(values, PERCENTILES, method="inverted_cdf")]
+def percentiles(values: NDArray[Any], unit: str) -> dict[str, Any]:
+    """Return the values at PERCENTILES, as p0_UNIT and so on.
+
+    Each is a value that occurs: the smallest that so many percent do not exceed.
+    """
+    found = np.percentile(values, PERCENTILES, method="inverted_cdf")
+    return {f"p{share}_{unit}": value.item() for share, value in zip(PERCENTILES, found, strict=True)}
 
 
 def window_lengths(intervals: int) -> list[int]:

@@ -31,6 +31,7 @@ class History:
         first: shape [m]: the interval in which pages came up first.
         last: shape [m]: the interval in which they came up last.
         weight: shape [m]: how many pages.
+        joined: how many intervals of the replay each of these is; the last one may be fewer.
     """
 
     intervals: int
@@ -40,6 +41,7 @@ class History:
     first: NDArray[np.int64]
     last: NDArray[np.int64]
     weight: NDArray[np.int64]
+    joined: int = 1
 
     def windows(self, length: int) -> NDArray[np.int64]:
         """Return the distinct pages of every window of `length` intervals, by where it begins.
@@ -75,6 +77,7 @@ class History:
             first=self.first // joined,
             last=self.last // joined,
             weight=self.weight,
+            joined=joined * self.joined,
         )
 
 
