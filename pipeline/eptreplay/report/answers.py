@@ -41,7 +41,7 @@ def standings(guest: Guest, profiles: Sequence[Mapping[str, Any]], assumed: Assu
     for profile in profiles:
         row = guest.summary[profile["name"]]
         cost = cost_of(profile, assumed).seconds(row)
-        whole = (guest.seconds or 0) * row["vcpus"]
+        whole = (guest.seconds_under(profile["name"]) or 0) * row["vcpus"]
         found.append(
             Standing(
                 profile["name"],
@@ -52,6 +52,11 @@ def standings(guest: Guest, profiles: Sequence[Mapping[str, Any]], assumed: Assu
             )
         )
     return found
+
+
+def answers(guest: Guest, found: Sequence[Standing], assumed: Assumptions) -> list[Answer]:
+    """Return the four answers of a guest's first screen."""
+    return [cost_answer(guest, found), profile_answer(found), reclaim_answer(guest, [])]
 
 
 def exits(row: Mapping[str, Any]) -> int:

@@ -26,6 +26,9 @@ MOST_STEPS = 1024
 STYLES = 8
 """Distinct line styles in report.css."""
 
+WIDTHS = 4
+"""Distinct line widths in report.css."""
+
 
 class Series(NamedTuple):
     """A line: what it shows, its values a step, and the profile it belongs to (-1: true under all)."""
@@ -46,6 +49,30 @@ class Span(NamedTuple):
     """Intervals to a step."""
 
 
+class Line(NamedTuple):
+    """A line as it is drawn: one for all series that are alike, so that none hides another.
+
+    Args:
+        names: of the series.
+        profiles: theirs; -1 for what is true under all.
+        style: colour and dashes.
+        width: class of its width; what is drawn first is widest, so that it shows below what crosses it.
+        path: SVG path.
+        values: exact ones, a step each; None where there is none.
+    """
+
+    names: list[str]
+    profiles: list[int]
+    style: int
+    width: int
+    path: str
+    values: list[float | int | None]
+
+    def keys(self) -> str:
+        """Return the profiles for an attribute that the script reads; empty if none can be hidden."""
+        return " ".join(map(str, self.profiles)) if min(self.profiles) >= 0 else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Chart:
     """A chart, ready for its template.
@@ -62,7 +89,8 @@ class Chart:
         x_unit: its unit.
         width: length of the other axis in drawing units.
         kind: `time` charts are linked with each other.
-        x: JSON for the script: what is at each step of the axis.
+        x: for the script: what is at each step of the axis, or each point of a curve.
+        at: where each point of a curve is, in drawing units.
     """
 
     id: str
@@ -70,20 +98,22 @@ class Chart:
     unit: str
     about: str
     csv: str
-    lines: list[dict[str, Any]]
+    lines: list[Line]
     y: Scale
     x_ticks: list[Tick]
     x_unit: str
-    width: int
+    width: float
     kind: str
     log: bool = False
     note: str = ""
     x: list[str] = field(default_factory=list)
+    at: list[float] = field(default_factory=list)
+    height: int = HEIGHT
 
     @property
     def empty(self) -> bool:
         """Whether no line ever leaves 0."""
-        return not any(value for line in self.lines for value in line["values"])
+        return not any(value for line in self.lines for value in line.values)
 
     def y_ticks(self) -> list[Tick]:
         """Return the marks of the value axis."""
@@ -95,14 +125,9 @@ class Chart:
             "kind": self.kind,
             "unit": self.unit,
             "x": self.x,
+            "at": self.at,
             "series": [
-                {
-                    "name": line["name"],
-                    "profile": line["profile"],
-                    "style": line["style"],
-                    "values": line["values"],
-                }
-                for line in self.lines
+                {"names": line.names, "profiles": line.profiles, "values": line.values} for line in self.lines
             ],
         }
 
@@ -121,15 +146,16 @@ def time_chart(
     note: str = "",
 ) -> Chart:
     """Return a chart of values over trace time, a step an interval."""
-    highest = top if top is not None else max((_highest(line.values) for line in series), default=0.0)
+    highest = top if top is not None else _highest(series)
     scale = from_zero(highest, log=log)
+    at = np.arange(span.steps + 1, dtype=np.float64)
     return Chart(
         ident,
         title,
         unit,
         about,
         csv,
-        [_line(line, scale, steps=True) for line in series],
+        _lines(series, scale, at),
         scale,
         Scale(0, span.end or 1).ticks(5),
         span.unit,
@@ -140,7 +166,7 @@ def time_chart(
     )
 
 
-def curve_chart(
+def bar_chart(
     ident: str,
     title: str,
     unit: str,
@@ -150,40 +176,85 @@ def curve_chart(
     labels: Sequence[str],
     x_unit: str,
     *,
-    steps: bool = False,
     note: str = "",
 ) -> Chart:
-    """Return a chart over labelled points at equal distances, such as powers of two."""
-    scale = from_zero(max((_highest(line.values) for line in series), default=0.0))
-    points = len(labels)
-    width = max(1, points if steps else points - 1)
-    every = max(1, -(-points // 8))
-    offset = 0.5 if steps else 0.0
-    ticks = [Tick(round(100 * (at + offset) / width, 3), labels[at]) for at in range(0, points, every)]
+    """Return a chart with a step of equal width for each of the labels, such as the bins of a histogram."""
+    scale = from_zero(_highest(series))
+    steps = max(1, len(labels))
+    every = max(1, -(-len(labels) // 8))
     return Chart(
         ident,
         title,
         unit,
         about,
         csv,
-        [_line(line, scale, steps=steps) for line in series],
+        _lines(series, scale, np.arange(len(labels) + 1, dtype=np.float64)),
         scale,
-        ticks,
+        [Tick(round(100 * (at + 0.5) / steps, 3), labels[at]) for at in range(0, len(labels), every)],
         x_unit,
-        width,
-        "bars" if steps else "curve",
+        steps,
+        "bars",
         note=note,
         x=list(labels),
     )
 
 
+CURVE_WIDTH = 1000.0
+
+
+def curve_chart(
+    ident: str,
+    title: str,
+    unit: str,
+    about: str,
+    csv: str,
+    series: Sequence[Series],
+    points: NDArray[np.float64],
+    axis: Scale,
+    labels: Sequence[str],
+    x_unit: str,
+    *,
+    top: float | None = None,
+    note: str = "",
+) -> Chart:
+    """Return a chart of curves through points on an axis of its own.
+
+    Args:
+        points: where the values of every series are, ascending, in the unit of `axis`.
+        axis: the horizontal axis.
+        labels: what each point is called.
+        top: highest value of the vertical axis; None: what the values need.
+    """
+    scale = from_zero(_highest(series)) if top is None else Scale(0, top)
+    at = np.round(CURVE_WIDTH * axis.place(points), 1)
+    return Chart(
+        ident,
+        title,
+        unit,
+        about,
+        csv,
+        _lines(series, scale, at, steps=False),
+        scale,
+        axis.ticks(6),
+        x_unit,
+        CURVE_WIDTH,
+        "curve",
+        note=note,
+        x=list(labels),
+        at=at.tolist(),
+    )
+
+
 def group_sum(values: NDArray[Any], group: int) -> NDArray[np.float64]:
     """Return sums of `group` consecutive values: counts of several intervals."""
-    return (
-        np.add.reduceat(values.astype(np.float64), np.arange(0, len(values), group))
-        if len(values)
-        else values
-    )
+    starts = np.arange(0, len(values), group)
+    return np.add.reduceat(values.astype(np.float64), starts) if len(values) else values
+
+
+def group_mean(values: NDArray[Any], group: int) -> NDArray[np.float64]:
+    """Return means of `group` consecutive values: rates over several intervals."""
+    sizes = group_sum(np.ones(len(values)), group)
+    return np.asarray(group_sum(values, group) / sizes, np.float64)
 
 
 def group_last(values: NDArray[Any], group: int) -> NDArray[np.float64]:
@@ -192,22 +263,39 @@ def group_last(values: NDArray[Any], group: int) -> NDArray[np.float64]:
     return np.asarray(values[ends], np.float64)
 
 
-def _highest(values: NDArray[np.float64]) -> float:
+def _highest(series: Sequence[Series]) -> float:
     """Return the highest value that is a number, else 0."""
-    numbers = values[np.isfinite(values)]
-    return float(numbers.max()) if len(numbers) else 0.0
+    tops = [float(np.max(line.values, initial=0.0, where=np.isfinite(line.values))) for line in series]
+    return max(tops, default=0.0)
 
 
-def _line(series: Series, scale: Scale, *, steps: bool) -> dict[str, Any]:
-    """Return a line for the template and the script."""
-    style = series.style if series.style is not None else max(0, series.profile)
-    return {
-        "name": series.name,
-        "profile": series.profile,
-        "style": style % STYLES,
-        "path": _path(scale.place(series.values), steps=steps),
-        "values": [_exact(value) for value in series.values.tolist()],
-    }
+def _lines(
+    series: Sequence[Series], scale: Scale, at: NDArray[np.float64], *, steps: bool = True
+) -> list[Line]:
+    """Return the lines that are drawn: one for all series of the same values."""
+    alike: list[list[Series]] = []
+    for one in series:
+        same = (group for group in alike if np.array_equal(group[0].values, one.values, equal_nan=True))
+        group = next(same, None)
+        if group is None:
+            alike.append([one])
+        else:
+            group.append(one)
+    return [
+        Line(
+            [one.name for one in group],
+            [one.profile for one in group],
+            _style(group[0]),
+            min(len(alike) - 1 - number, WIDTHS - 1),
+            _path(scale.place(group[0].values), at, steps=steps),
+            [_exact(value) for value in group[0].values.tolist()],
+        )
+        for number, group in enumerate(alike)
+    ]
+
+
+def _style(series: Series) -> int:
+    return (series.style if series.style is not None else max(0, series.profile)) % STYLES
 
 
 def _exact(value: float) -> float | int | None:
@@ -218,22 +306,24 @@ def _exact(value: float) -> float | int | None:
     return int(number) if number == int(number) else float(f"{number:.6g}")
 
 
-def _path(places: NDArray[np.float64], *, steps: bool) -> str:
+def _path(places: NDArray[np.float64], at: NDArray[np.float64], *, steps: bool) -> str:
     """Return the SVG path of a line; a value that is no number leaves a gap."""
     parts: list[str] = []
     level: int | None = None
-    for at, place in enumerate(places.tolist()):
+    across = [f"{x:g}" for x in at.tolist()]
+    for number, place in enumerate(places.tolist()):
         if place != place:  # noqa: PLR0124 - not a number
             level = None
             continue
         y = round(HEIGHT * (1 - min(1.0, max(0.0, place))))
         if level is None:
-            parts.append(f"M{at} {y}")
+            parts.append(f"M{across[number]} {y}")
         elif not steps:
-            parts.append(f"L{at} {y}")
+            parts.append(f"L{across[number]} {y}")
         elif y != level:
-            parts.append(f"H{at}V{y}")
+            parts.append(f"H{across[number]}V{y}")
         level = y
-        if steps and (at + 1 == len(places) or places[at + 1] != places[at + 1]):
-            parts.append(f"H{at + 1}")
+        last = number + 1 == len(places) or places[number + 1] != places[number + 1]
+        if steps and last:
+            parts.append(f"H{across[number + 1]}")
     return "".join(parts)

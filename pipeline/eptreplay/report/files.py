@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eptreplay.errors import OutputError, UsageError
-from eptreplay.report.tables import OTHER_NAMES, TABLES, csv_names
+from eptreplay.report.tables import CORE, OTHER_NAMES, csv_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,9 +66,7 @@ class TableWriter:
         arrow = pa.concat_tables(self._waiting) if self._waiting else self._schema.empty_table()
         self._waiting = []
         self._parquet.write_table(arrow)
-        frame = pl.from_arrow(arrow)
-        if not isinstance(frame, pl.DataFrame):  # what polars' types allow, a table never is
-            raise TypeError(type(frame))
+        frame = to_polars(arrow)
         frame.with_columns(
             *(_neutral(name) for name, kind in frame.schema.items() if kind == pl.String),
             *(pl.sum_horizontal(OTHER_NAMES[name]).alias(name) for name in self._others),
@@ -125,21 +123,23 @@ def read_run_file(folder: Path) -> dict[str, Any]:
 
 
 def read_table(folder: Path, table: Table) -> pl.DataFrame:
-    """Return a table of a run.
+    """Return a table of a run; one without rows where the run has no such table.
 
     Raises:
-        OutputError: the file is missing or damaged.
+        OutputError: the file is damaged, or a table is missing that every run has.
     """
     path = folder / TABLES_FOLDER / f"{table.name}.parquet"
+    if table.name not in CORE and not path.exists():
+        return to_polars(arrow_schema(table).empty_table())
     try:
-        frame = pl.from_arrow(pq.read_table(path, schema=arrow_schema(table)))
+        return to_polars(pq.read_table(path, schema=arrow_schema(table)))
     except (OSError, pa.ArrowException) as error:
         raise OutputError(f"{path}: cannot be read ({error}); replay again") from error
+
+
+def to_polars(table: pa.Table) -> pl.DataFrame:
+    """Return an Arrow table as a frame."""
+    frame = pl.from_arrow(table)
     if not isinstance(frame, pl.DataFrame):  # what polars' types allow, a table never is
         raise TypeError(type(frame))
     return frame
-
-
-def table_names() -> list[str]:
-    """Return the names of all tables."""
-    return [table.name for table in TABLES]

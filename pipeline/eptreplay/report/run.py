@@ -11,7 +11,7 @@ import polars as pl
 
 from eptreplay.report import tables
 from eptreplay.report.charts import MOST_STEPS, Span
-from eptreplay.report.files import read_run_file, read_table
+from eptreplay.report.files import arrow_schema, read_run_file, read_table, to_polars
 from eptreplay.report.numbers import in_seconds
 
 if TYPE_CHECKING:
@@ -23,13 +23,33 @@ if TYPE_CHECKING:
     from eptreplay.report.columns import Table
 
 
+class Frames:
+    """The tables of a run, split by guest; each is read when it is first asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._parts: dict[str, dict[str, pl.DataFrame]] = {}
+
+    def of(self, table: Table, guest: str) -> pl.DataFrame:
+        """Return a guest's rows of a table; none where the run has no such table.
+
+        Raises:
+            OutputError: the table is damaged.
+        """
+        if table.name not in self._parts:
+            split = read_table(self._folder, table).partition_by("guest", as_dict=True, maintain_order=True)
+            self._parts[table.name] = {str(key[0]): frame for key, frame in split.items()}
+        found = self._parts[table.name].get(guest)
+        return to_polars(arrow_schema(table).empty_table()) if found is None else found
+
+
 @dataclass
 class Guest:
     """One guest of a run: what run.json says of it, and its rows of every table."""
 
     about: dict[str, Any]
     profiles: list[str]
-    frames: dict[str, pl.DataFrame] = field(repr=False)
+    frames: Frames = field(repr=False)
 
     @property
     def name(self) -> str:
@@ -41,10 +61,19 @@ class Guest:
         """The name of its files."""
         return str(self.about["slug"])
 
+    def frame(self, name: str) -> pl.DataFrame:
+        """Return the guest's rows of a table, by the table's name."""
+        table = tables.BY_NAME.get(name)
+        return pl.DataFrame() if table is None else self.frames.of(table, self.name)
+
+    def has(self, name: str) -> bool:
+        """Return whether a table says anything of the guest."""
+        return not self.frame(name).is_empty()
+
     @cached_property
     def summary(self) -> dict[str, dict[str, Any]]:
         """The row of the summary for every profile."""
-        return {row["profile"]: row for row in self.frames["summary"].iter_rows(named=True)}
+        return {row["profile"]: row for row in self.frame("summary").iter_rows(named=True)}
 
     @cached_property
     def any_summary(self) -> dict[str, Any]:
@@ -53,38 +82,48 @@ class Guest:
 
     @cached_property
     def _intervals(self) -> dict[str, pl.DataFrame]:
-        parts = self.frames["intervals"].partition_by("profile", as_dict=True)
+        parts = self.frame("intervals").partition_by("profile", as_dict=True)
         return {str(key[0]): frame.sort("interval") for key, frame in parts.items()}
 
-    def interval_column(self, profile: str, name: str) -> NDArray[Any]:
-        """Return a column of the intervals under a profile, in order of time."""
-        return self._intervals[profile][name].to_numpy()
+    def interval_column(self, profile: str, name: str) -> NDArray[np.float64]:
+        """Return a column of the intervals under a profile, in order of time; NaN where it has fewer than another."""
+        found = np.full(self.intervals, np.nan)
+        frame = self._intervals.get(profile)
+        if frame is not None:
+            found[: len(frame)] = frame[name].cast(pl.Float64).to_numpy()
+        return found
 
     @cached_property
     def intervals(self) -> int:
-        """How many intervals there are."""
-        return len(self._intervals[self.profiles[0]])
+        """How many intervals there are, under the profile that has most."""
+        return max((len(frame) for frame in self._intervals.values()), default=0)
 
     @cached_property
     def bounds(self) -> NDArray[np.float64] | None:
         """Beginning of every interval and end of the last, in seconds; None where time is not known."""
-        frame = self._intervals[self.profiles[0]]
-        unit = self.about["time_unit"]
+        frame = self._intervals.get(self.profiles[0])
         first, last = self.any_summary["first_time"], self.any_summary["last_time"]
-        if in_seconds(0, unit) is None or first is None or last is None or len(frame) == 0:
+        if self.seconds is None or frame is None or len(frame) < self.intervals:
             return None
         starts = frame["start_time"].to_list()
         if any(start is None for start in starts):
             return None
+        unit = self.about["time_unit"]
         return np.array([in_seconds(time - first, unit) for time in (*starts, last)], np.float64)
+
+    def seconds_under(self, profile: str) -> float | None:
+        """Return the length of the trace in seconds; None where time is not known.
+
+        Profiles of one run have one trace; runs that are compared may have traces of several lengths.
+        """
+        first, last = (self.summary[profile][name] for name in ("first_time", "last_time"))
+        return None if first is None or last is None else in_seconds(last - first, self.about["time_unit"])
 
     @cached_property
     def seconds(self) -> float | None:
-        """Length of the trace in seconds; None where time is not known."""
-        first, last = self.any_summary["first_time"], self.any_summary["last_time"]
-        if first is None or last is None:
-            return None
-        return in_seconds(last - first, self.about["time_unit"])
+        """Length of the trace in seconds; None where time is not known, or differs between the profiles."""
+        found = {self.seconds_under(profile) for profile in self.profiles}
+        return found.pop() if len(found) == 1 else None
 
     @cached_property
     def interval_seconds(self) -> float | None:
@@ -99,8 +138,9 @@ class Guest:
         group = -(-self.intervals // MOST_STEPS) or 1
         steps = -(-self.intervals // group)
         if self.interval_seconds is not None and self.seconds:
-            return Span(steps, self.seconds, "seconds since the trace began", group)
-        return Span(steps, float(self.intervals), "interval", group)
+            end = self.seconds * steps * group / self.intervals
+            return Span(steps, end, "seconds since the trace began", group)
+        return Span(steps, float(steps * group), "interval", group)
 
     @cached_property
     def mib_second(self) -> tuple[float, str]:
@@ -116,7 +156,7 @@ class Run:
 
     folder: Path
     about: dict[str, Any]
-    _parts: dict[str, dict[str, pl.DataFrame]] = field(repr=False)
+    frames: Frames = field(repr=False)
 
     @property
     def profiles(self) -> list[dict[str, Any]]:
@@ -127,13 +167,7 @@ class Run:
         """Yield the guests in the order of the run."""
         names = [profile["name"] for profile in self.profiles]
         for about in self.about["guests"]:
-            frames = {
-                name: parts[about["name"]] for name, parts in self._parts.items() if about["name"] in parts
-            }
-            for table in tables.TABLES:
-                if table.name in self._parts and table.name not in frames:
-                    frames[table.name] = empty(table)
-            yield Guest(about, names, frames)
+            yield Guest(about, names, self.frames)
 
 
 def open_run(folder: Path) -> Run:
@@ -141,23 +175,5 @@ def open_run(folder: Path) -> Run:
 
     Raises:
         UsageError: the folder is no run.
-        OutputError: a table is missing or damaged.
     """
-    about = read_run_file(folder)
-    parts: dict[str, dict[str, pl.DataFrame]] = {}
-    for table in tables.TABLES:
-        split = read_table(folder, table).partition_by("guest", as_dict=True, maintain_order=True)
-        parts[table.name] = {str(key[0]): frame for key, frame in split.items()}
-    return Run(folder, about, parts)
-
-
-def empty(table: Table) -> pl.DataFrame:
-    """Return a table without rows."""
-    kinds = {
-        "string": pl.String,
-        "int64": pl.Int64,
-        "uint64": pl.UInt64,
-        "bool": pl.Boolean,
-        "double": pl.Float64,
-    }
-    return pl.DataFrame(schema={column.name: kinds[column.type] for column in table.columns})
+    return Run(folder, read_run_file(folder), Frames(folder))

@@ -215,6 +215,11 @@ TABLES: Final = (
 )
 """All tables, in the order they are documented."""
 
+BY_NAME: Final = {table.name: table for table in TABLES}
+
+CORE: Final = frozenset({"summary", "intervals"})
+"""Tables that every run has; what rests on another one is shown where a run has it."""
+
 GAUGES: Final = frozenset({"resident", "wired", "dirty_last_harvest"})
 """Counters that are a level at a moment, not a number of events."""
 

@@ -117,37 +117,39 @@
 
   function label(chart, at) {
     if (chart.kind !== "time") return chart.data.x[at];
-    const { steps, end, unit } = page.span;
-    if (unit === "interval") return `interval ${Math.floor((at * end) / steps)}`;
-    return `${timeText((at / steps) * end)} to ${timeText(((at + 1) / steps) * end)} s`;
+    const step = page.span.end / page.span.steps;
+    if (page.span.unit !== "interval") return `${timeText(at * step)} to ${timeText((at + 1) * step)} s`;
+    return step === 1 ? `interval ${at}` : `intervals ${at * step} to ${(at + 1) * step - 1}`;
   }
 
-  function rows(chart, at) {
-    return chart.data.series
-      .filter((line) => !hidden.has(line.profile))
-      .map((line) => [line, exact(line.values[at])]);
+  function visible(line) {
+    return line.profiles.some((profile) => !hidden.has(profile));
+  }
+
+  function names(line) {
+    return line.names.filter((_, index) => !hidden.has(line.profiles[index])).join(", ");
   }
 
   function showValues(chart, at, x, y) {
     const table = el("table");
-    for (const [line, text] of rows(chart, at)) {
+    const swatches = chart.node.querySelectorAll(".legend .swatch");
+    chart.data.series.forEach((line, index) => {
+      if (!visible(line)) return;
       const row = el("tr");
       const head = el("th");
-      const swatch = chart.node.querySelectorAll(".legend .swatch")[chart.data.series.indexOf(line)];
-      if (swatch) head.append(swatch.cloneNode(true));
-      head.append(line.name);
-      row.append(head, el("td", text));
+      head.append(swatches[index].cloneNode(true), names(line));
+      row.append(head, el("td", exact(line.values[at])));
       table.append(row);
-    }
+    });
     tip.replaceChildren(el("strong", label(chart, at)), el("div", chart.data.unit), table);
     chart.at = at;
-    drawCursor(chart);
+    drawCursor(chart, chart.kind === "curve" ? chart.data.at[at] : at + 0.5);
     place(x, y);
   }
 
-  function drawCursor(chart) {
-    const middle = (chart.at + (chart.kind === "curve" ? 0 : 0.5)) / chart.width;
-    const share = chart.kind === "time" ? (middle - view.from) / (view.to - view.from) : middle;
+  function drawCursor(chart, middle) {
+    const whole = middle / chart.width;
+    const share = chart.kind === "time" ? (whole - view.from) / (view.to - view.from) : whole;
     chart.cursor.setAttribute("x1", `${100 * share}%`);
     chart.cursor.setAttribute("x2", `${100 * share}%`);
     chart.cursor.setAttribute("visibility", "visible");
@@ -159,37 +161,71 @@
     return chart.kind === "time" ? view.from + share * (view.to - view.from) : share;
   }
 
-  function stepAt(chart, x) {
-    const place = shareAt(chart, x) * chart.width;
-    const last = chart.data.series.length ? chart.data.series[0].values.length - 1 : 0;
-    return Math.min(last, Math.max(0, chart.kind === "curve" ? Math.round(place) : Math.floor(place)));
+  function steps(chart) {
+    return chart.data.heat ? chart.data.heat.columns : chart.data.series[0].values.length;
   }
 
-  // ---- heat maps: values are kept by cell, several to a time step -----------------------------------
+  function stepAt(chart, x) {
+    const at = shareAt(chart, x) * chart.width;
+    if (chart.kind !== "curve") return Math.min(steps(chart) - 1, Math.max(0, Math.floor(at)));
+    let best = 0;
+    chart.data.at.forEach((point, index) => {
+      if (Math.abs(point - at) < Math.abs(chart.data.at[best] - at)) best = index;
+    });
+    return best;
+  }
 
-  function showCell(chart, event) {
-    const heat = chart.data.heat;
+  // ---- heat maps: counts by cell, kept as distances between cells and values --------------------------
+
+  function rowAt(chart, y) {
     const box = chart.plot.getBoundingClientRect();
-    const column = Math.min(heat.columns - 1, Math.floor(shareAt(chart, event.clientX) * heat.columns));
-    const up = 1 - (event.clientY - box.top) / box.height;
-    const row = Math.min(heat.rows - 1, Math.max(0, Math.floor(up * heat.rows)));
+    const up = 1 - (y - box.top) / box.height;
+    return Math.min(chart.data.heat.rows - 1, Math.max(0, Math.floor(up * chart.data.heat.rows)));
+  }
+
+  function cellsOf(chart) {
     if (!chart.cells) {
       chart.cells = new Map();
       let at = 0;
-      heat.cells.forEach((value, index) => {
+      chart.data.heat.cells.forEach((value, index) => {
         if (index % 2 === 0) at += value;
         else chart.cells.set(at, value);
       });
     }
-    const value = chart.cells.get(column * heat.rows + row) || 0;
-    const gib = heat.bytes / 2 ** 30;
+    return chart.cells;
+  }
+
+  function showCell(chart, column, row, x, y) {
+    const heat = chart.data.heat;
+    const value = cellsOf(chart).get(column * heat.rows + row) || 0;
     chart.at = column;
+    chart.row = row;
     tip.replaceChildren(
       el("strong", label(chart, column)),
-      el("div", `${timeText(row * gib)} to ${timeText((row + 1) * gib)} GiB`),
+      el("div", heat.labels[row]),
       el("div", `${exact(value)} ${chart.data.unit}`),
     );
-    place(event.clientX, event.clientY);
+    drawCursor(chart, column + 0.5);
+    place(x, y);
+  }
+
+  function showAt(chart, x, y) {
+    if (chart.data.heat) showCell(chart, stepAt(chart, x), rowAt(chart, y), x, y);
+    else showValues(chart, stepAt(chart, x), x, y);
+  }
+
+  /* Keys move from step to step; in a map also from address to address. */
+  function walk(chart, across, up) {
+    const last = steps(chart) - 1;
+    const at = Math.min(last, Math.max(0, (chart.at ?? (across < 0 ? last + 1 : -1)) + across));
+    if (chart.kind === "time" && (at / chart.width < view.from || (at + 1) / chart.width > view.to)) pan(0.5 * across);
+    const box = chart.plot.getBoundingClientRect();
+    if (!chart.data.heat) {
+      showValues(chart, at, box.left + 24, box.top + 8);
+      return;
+    }
+    const row = Math.min(chart.data.heat.rows - 1, Math.max(0, (chart.row ?? 0) + up));
+    showCell(chart, at, row, box.left + 24, box.top + 8);
   }
 
   // ---- charts --------------------------------------------------------------------------------------
@@ -197,10 +233,12 @@
   function toggle(profile) {
     if (hidden.has(profile)) hidden.delete(profile);
     else hidden.add(profile);
-    const off = hidden.has(profile);
-    for (const node of document.querySelectorAll(`[data-profile="${profile}"]`)) {
-      if (node.tagName === "BUTTON") node.setAttribute("aria-pressed", String(!off));
-      else node.classList.toggle("off", off);
+    for (const button of document.querySelectorAll(`button[data-profile="${profile}"]`)) {
+      button.setAttribute("aria-pressed", String(!hidden.has(profile)));
+    }
+    for (const path of document.querySelectorAll("path[data-profiles]")) {
+      const profiles = path.dataset.profiles.split(" ").map(Number);
+      path.classList.toggle("off", profiles.every((one) => hidden.has(one)));
     }
   }
 
@@ -239,18 +277,14 @@
     window.addEventListener("pointercancel", up);
   }
 
+  const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowDown: [0, -1], ArrowUp: [0, 1] };
+
   function key(chart, event) {
     const time = chart.kind === "time";
-    const move = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    if (move && event.shiftKey && time) pan(0.25 * move);
-    else if (move && !chart.data.heat) {
-      const length = chart.data.series.length ? chart.data.series[0].values.length : 0;
-      if (!length) return;
-      const at = Math.min(length - 1, Math.max(0, (chart.at ?? (move > 0 ? -1 : length)) + move));
-      if (time && (at / chart.width < view.from || (at + 1) / chart.width > view.to)) pan(0.5 * move);
-      const box = chart.plot.getBoundingClientRect();
-      showValues(chart, at, box.left + 24, box.top + 8);
-    } else if (time && (event.key === "+" || event.key === "=")) zoom(0.5);
+    const [across, up] = arrows[event.key] || [0, 0];
+    if (across && event.shiftKey && time) pan(0.25 * across);
+    else if (across || (up && chart.data.heat)) walk(chart, across, up);
+    else if (time && (event.key === "+" || event.key === "=")) zoom(0.5);
     else if (time && event.key === "-") zoom(2);
     else if (time && event.key === "0") setView(0, 1);
     else if (event.key === "Escape") hideTip();
@@ -267,10 +301,8 @@
       axis: node.querySelector(".x-axis g"), cursor: plot.querySelector(".cursor"),
     };
     charts.push(chart);
-    plot.addEventListener("pointermove", (event) => {
-      if (data.heat) showCell(chart, event);
-      else if (data.series.length) showValues(chart, stepAt(chart, event.clientX), event.clientX, event.clientY);
-    });
+    plot.addEventListener("pointermove", (event) => showAt(chart, event.clientX, event.clientY));
+    plot.addEventListener("pointerdown", (event) => showAt(chart, event.clientX, event.clientY));
     plot.addEventListener("pointerleave", hideTip);
     plot.addEventListener("blur", hideTip);
     plot.addEventListener("keydown", (event) => key(chart, event));

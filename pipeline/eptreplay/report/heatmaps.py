@@ -1,0 +1,163 @@
+"""Heat maps as SVG: addresses upwards, time to the right, a colour a power of the accesses in a cell.
+
+A map is a handful of paths, one a colour, so that style sheets choose the colours (for dark screens and for paper)
+and no picture has to be embedded. A run of cells of one colour is one stroke.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from eptreplay.report.numbers import GIB, short
+from eptreplay.report.scales import Scale, Tick
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from eptreplay.report.charts import Span
+
+LEVELS = 9
+"""Distinct colours in report.css."""
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """The colours of a map: level n stands for counts from `floors[n]` to below the next."""
+
+    floors: tuple[int, ...]
+    highest: int
+
+    def of(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the level of counts above 0."""
+        return np.searchsorted(np.array(self.floors), counts, side="right") - 1
+
+    def labels(self) -> list[str]:
+        """Return what each level stands for."""
+        tops = [floor - 1 for floor in self.floors[1:]] + [self.highest]
+        return [
+            short(low) if low == top else f"{short(low)} to {short(top)}"
+            for low, top in zip(self.floors, tops, strict=True)
+        ]
+
+
+def log_levels(highest: int) -> Levels:
+    """Return levels from 1 to the highest count, each as many times the last: colours are logarithmic."""
+    count = min(LEVELS, max(1, highest))
+    floors: list[int] = []
+    for level in range(count):
+        floor = round(highest ** (level / count))
+        if not floors or floor > floors[-1]:
+            floors.append(max(1, floor))
+    return Levels(tuple(floors), highest)
+
+
+class Stroke(NamedTuple):
+    """All cells of one colour: which, and the SVG path through them."""
+
+    level: int
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class HeatMap:
+    """A heat map, ready for its template.
+
+    Args:
+        id: unique on the page.
+        title: what is counted.
+        unit: of a cell's count.
+        about: definition of what is shown.
+        csv: file with the counts, relative to the page.
+        counts: shape [columns, rows]: by time, then address.
+        levels: what the colours stand for; shared by the maps of a page.
+        row_starts: shape [rows + 1]: first address of every row and the end of the last, in bytes.
+        span: the time axis.
+    """
+
+    id: str
+    title: str
+    unit: str
+    about: str
+    csv: str
+    counts: NDArray[np.int64]
+    levels: Levels
+    row_starts: NDArray[np.float64]
+    span: Span
+    note: str = ""
+    kind: str = "time"
+    log: bool = True
+
+    @property
+    def empty(self) -> bool:
+        """Whether all counts are 0."""
+        return not self.counts.any()
+
+    @property
+    def width(self) -> int:
+        """Length of the time axis in drawing units."""
+        return int(self.counts.shape[0])
+
+    @property
+    def height(self) -> int:
+        """Length of the address axis in drawing units."""
+        return int(self.counts.shape[1])
+
+    @property
+    def x_unit(self) -> str:
+        """Unit of the time axis."""
+        return self.span.unit
+
+    @property
+    def x_ticks(self) -> list[Tick]:
+        """Marks of the time axis."""
+        return Scale(0, self.span.end or 1).ticks(5)
+
+    def y_ticks(self) -> list[Tick]:
+        """Return the marks of the address axis, in GiB."""
+        low, high = float(self.row_starts[0]), float(self.row_starts[-1])
+        return Scale(low / GIB, high / GIB).ticks(5)
+
+    def shade(self, level: int) -> int:
+        """Return the colour of a level: few levels are spread over all colours."""
+        last = len(self.levels.floors) - 1
+        return round(level * (LEVELS - 1) / last) if last else LEVELS - 1
+
+    def strokes(self) -> list[Stroke]:
+        """Return a path a colour: cells of one level beside each other in time are one stroke."""
+        columns, rows = np.nonzero(self.counts)
+        order = np.lexsort((columns, rows))
+        columns, rows = columns[order], rows[order]
+        level = self.levels.of(self.counts[columns, rows])
+        begins = np.ones(len(level), bool)
+        begins[1:] = (np.diff(columns) != 1) | (np.diff(rows) != 0) | (np.diff(level) != 0)
+        starts = np.flatnonzero(begins)
+        lengths = np.diff(np.append(starts, len(level)))
+        parts: dict[int, list[str]] = {}
+        for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
+            up = self.height - 1 - int(rows[start])
+            parts.setdefault(int(level[start]), []).append(f"M{columns[start]} {up}h{length}")
+        return [Stroke(self.shade(at), "".join(path)) for at, path in sorted(parts.items())]
+
+    def data(self) -> dict[str, Any]:
+        """Return what the script needs to know: counts by cell, as distances between cells and values."""
+        flat = np.flatnonzero(self.counts)
+        pairs = np.stack([np.diff(flat, prepend=0), self.counts.reshape(-1)[flat]], axis=1)
+        return {
+            "kind": self.kind,
+            "unit": self.unit,
+            "heat": {
+                "columns": self.width,
+                "rows": self.height,
+                "labels": self._labels(),
+                "cells": pairs.reshape(-1).tolist(),
+            },
+        }
+
+    def _labels(self) -> list[str]:
+        """Return the addresses of every row, as a tip says them."""
+        starts = (self.row_starts / GIB).tolist()
+        return [f"{low:.6g} to {high:.6g} GiB" for low, high in itertools.pairwise(starts)]

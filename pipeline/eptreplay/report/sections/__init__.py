@@ -1,0 +1,26 @@
+"""The sections of a guest's page, in their order: each says which tables it rests on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from eptreplay.report.sections.exits import exits
+from eptreplay.report.sections.parts import Section
+from eptreplay.report.sections.superpages import superpages
+
+if TYPE_CHECKING:
+    from eptreplay.report.sections.parts import Context, Part
+
+SECTIONS: Final = (
+    Section("exits-ipis", "Exits and IPIs", ("intervals",), exits),
+    Section("superpages-all", "Superpages", ("intervals",), superpages),
+)
+
+
+def sections(context: Context) -> list[tuple[Section, Part]]:
+    """Return the sections that the guest's tables have something for."""
+    return [
+        (section, section.build(context))
+        for section in SECTIONS
+        if all(context.guest.has(name) for name in section.needs)
+    ]

@@ -1,0 +1,163 @@
+"""What a section of a guest's page is made of, and the CSV files it leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from eptreplay.report.charts import Chart, Series, group_sum, time_chart
+from eptreplay.report.costs import Assumptions
+from eptreplay.report.csvs import CSV_FOLDER, write_csv
+from eptreplay.report.heatmaps import HeatMap
+from eptreplay.report.run import Guest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+Join = Callable[["NDArray[Any]", int], "NDArray[np.float64]"]
+"""How several intervals become one step of a chart: their sum, their mean, the last of them."""
+
+
+class Files:
+    """Where a guest's CSV files go, and what a page calls them."""
+
+    def __init__(self, folder: Path, guest: Guest) -> None:
+        self._guest = guest
+        self._path = folder / CSV_FOLDER / guest.slug
+        self._path.mkdir(parents=True, exist_ok=True)
+        self._link = f"../{CSV_FOLDER}/{guest.slug}"
+
+    def table(self, name: str, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+        """Write a table and return the link to it."""
+        write_csv(self._path / f"{name}.csv", header, rows)
+        return f"{self._link}/{name}.csv"
+
+    def over_time(self, name: str, unit: str, series: Sequence[Series]) -> str:
+        """Write values by interval, a column a line of the chart, and return the link."""
+        bounds = self._guest.bounds
+        times = ("start_s", "end_s") if bounds is not None else ()
+        header = ["interval", *times, *(f"{line.name} [{unit}]" for line in series)]
+        rows = [
+            [
+                at,
+                *(bounds[at : at + 2].tolist() if bounds is not None else ()),
+                *(_value(line.values[at]) for line in series),
+            ]
+            for at in range(self._guest.intervals)
+        ]
+        return self.table(name, header, rows)
+
+
+def _value(value: float) -> float | str:
+    return "" if np.isnan(value) else float(value)
+
+
+class Cell(NamedTuple):
+    """A cell of a table: its text, and its tone (`yes`, `no` or none)."""
+
+    text: str
+    tone: str = ""
+
+
+class Head(NamedTuple):
+    """The head of a column or row: its text, what it means, and the style of its line in the charts, if any."""
+
+    text: str
+    about: str = ""
+    style: int | None = None
+    word: bool = False
+    """Whether the cells below are words, not numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A table of a section, ready for its template: the first head is that of the row heads."""
+
+    id: str
+    title: str
+    about: str
+    csv: str
+    heads: Sequence[Head]
+    rows: Sequence[tuple[Head, Sequence[Cell]]]
+    nothing: str = "Nothing."
+    """What stands there when there is no row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The content of a section."""
+
+    charts: Sequence[Chart] = ()
+    maps: Sequence[HeatMap] = ()
+    grids: Sequence[Grid] = ()
+    texts: Sequence[str] = ()
+    columns: int = 2
+
+    def drawn(self) -> list[Chart | HeatMap]:
+        """Return what there is to draw."""
+        return [chart for chart in (*self.maps, *self.charts) if not chart.empty]
+
+    def flat(self) -> list[Chart | HeatMap]:
+        """Return the charts that would be empty, which a line names instead."""
+        return [chart for chart in (*self.maps, *self.charts) if chart.empty]
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a section is made from."""
+
+    guest: Guest
+    files: Files
+    profiles: Sequence[dict[str, Any]]
+    """As run.json describes them."""
+    assumed: Assumptions
+
+
+class Section(NamedTuple):
+    """A section of the page: its heading, the tables it rests on, and what makes its content.
+
+    A guest that one of the tables says nothing of has no such section.
+    """
+
+    id: str
+    title: str
+    needs: tuple[str, ...]
+    build: Callable[[Context], Part]
+
+
+def over_time(
+    context: Context,
+    ident: str,
+    title: str,
+    unit: str,
+    about: str,
+    series: Sequence[Series],
+    *,
+    join: Join = group_sum,
+    log: bool = False,
+    top: float | None = None,
+    note: str = "",
+) -> Chart:
+    """Return a chart over trace time, with its CSV written; `series` has a value an interval."""
+    link = context.files.over_time(ident, unit, series)
+    span = context.guest.span
+    drawn = [line._replace(values=join(line.values, span.group)) for line in series]
+    return time_chart(ident, title, unit, about, link, drawn, span, log=log, top=top, note=note)
+
+
+def summed(guest: Guest, names: Sequence[str]) -> list[Series]:
+    """Return the sum of counters by interval, a line a profile."""
+    return [
+        Series(profile, np.sum([guest.interval_column(profile, name) for name in names], axis=0), number)
+        for number, profile in enumerate(guest.profiles)
+    ]
+
+
+def profile_heads(guest: Guest, first: Head) -> list[Head]:
+    """Return the heads of a table with a column a profile."""
+    return [first, *(Head(name, style=number) for number, name in enumerate(guest.profiles))]
