@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import polars as pl
 
 from eptreplay.report.costs import cost_of
 from eptreplay.report.numbers import change, count, memory, percent, seconds
@@ -54,9 +57,14 @@ def standings(guest: Guest, profiles: Sequence[Mapping[str, Any]], assumed: Assu
     return found
 
 
-def answers(guest: Guest, found: Sequence[Standing], assumed: Assumptions) -> list[Answer]:
+def answers(guest: Guest, found: Sequence[Standing]) -> list[Answer]:
     """Return the four answers of a guest's first screen."""
-    return [cost_answer(guest, found), profile_answer(found), reclaim_answer(guest, [])]
+    return [
+        cost_answer(guest, found),
+        profile_answer(found),
+        reclaim_answer(guest, cold(guest)),
+        migrate_answer(guest),
+    ]
 
 
 def exits(row: Mapping[str, Any]) -> int:
@@ -72,8 +80,7 @@ def cost_answer(guest: Guest, found: Sequence[Standing]) -> Answer:
     accesses = row["reads"] + row["writes"] + row["fetches"]
     question = "What did this guest cost?"
     if accesses == 0:
-        return Answer(question, "nothing", "The trace has no access to memory.", "exits")
-    rate = 1e6 * first.exits / accesses
+        return Answer(question, "nothing", "The trace has no access to memory.", "exits-ipis")
     share = (
         f"an estimated {percent(first.share, 1)} of its run time"
         if first.share is not None
@@ -81,9 +88,13 @@ def cost_answer(guest: Guest, found: Sequence[Standing]) -> Answer:
     )
     sentence = (
         f"Under {first.profile} it left for the hypervisor {count(first.exits, 'time')} "
-        f"({rate:.3g} per million accesses) and cost {count(first.ipis, 'IPI')}: {share}."
+        f"({_rate(1e6 * first.exits / accesses)} per million accesses) and cost {count(first.ipis, 'IPI')}: {share}."
     )
-    return Answer(question, count(first.exits, "exit"), sentence, "exits")
+    return Answer(question, count(first.exits, "exit"), sentence, "exits-ipis")
+
+
+def _rate(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def profile_answer(found: Sequence[Standing]) -> Answer:
@@ -104,22 +115,100 @@ def profile_answer(found: Sequence[Standing]) -> Answer:
     return Answer(question, f"{more} from best to worst", sentence, "profiles")
 
 
-class Cold(NamedTuple):
-    """What was not touched for the last `seconds` (or intervals) of the trace."""
+COLD_SECONDS = (1.0, 10.0, 60.0)
+COLD_SHARES = (0.1, 0.25, 0.5)
 
-    label: str
+
+class Cold(NamedTuple):
+    """How many touched pages had been idle for at least an age at the end of the trace."""
+
+    age: str
     pages: int
 
 
-def reclaim_answer(guest: Guest, cold: Sequence[Cold]) -> Answer:
+def cold(guest: Guest) -> list[Cold]:
+    """Return what was cold at the end: at 1, 10 and 60 s, as far as half the trace goes; else at shares of its length."""
+    frame = guest.frame("idle_age").drop_nulls("age_intervals")
+    if frame.is_empty():
+        return []
+    timed = guest.seconds is not None and frame["idle_s"].null_count() == 0
+    length = guest.seconds if timed and guest.seconds is not None else float(guest.intervals)
+    column = "idle_s" if timed else "age_intervals"
+    ages = [age for age in COLD_SECONDS if age <= length / 2] if timed else []
+    if not ages:
+        if guest.intervals < 2 / COLD_SHARES[0]:
+            return []
+        ages = [share * length for share in COLD_SHARES]
+    return [
+        Cold(
+            seconds(age) if timed else count(math.ceil(age), "interval"),
+            int(frame.filter(pl.col(column) >= age)["pages"].sum()),
+        )
+        for age in ages
+    ]
+
+
+def reclaim_answer(guest: Guest, found: Sequence[Cold]) -> Answer:
     """What can be reclaimed?"""
     question = "What can be reclaimed?"
     row = guest.any_summary
     whole = guest.about["memory_pages"]
-    never = whole - row["pages_touched"]
-    rest = f"; {memory(never)} of its {memory(whole)} was never touched."
-    if not cold:
-        return Answer(question, memory(never), f"The trace is too short to call a page cold{rest}", "cold")
-    parts = ", ".join(f"{memory(at.pages)} for {at.label}" for at in cold)
-    sentence = f"Of the {memory(row['pages_touched'])} it used, untouched at the end: {parts}{rest}"
-    return Answer(question, f"{memory(cold[0].pages)} cold", sentence, "cold")
+    touched = row["pages_touched"]
+    never = f"{memory(whole - touched)} of its {memory(whole)} was never touched"
+    if touched == 0:
+        return Answer(question, "all of it", f"The trace touched none of its {memory(whole)}.", "cold")
+    if not found:
+        why = "The run has too few intervals to call a page cold"
+        return Answer(question, memory(whole - touched), f"{why}; {never}.", "cold")
+    parts = _listed([f"{memory(at.pages)} for {at.age} or longer" for at in found])
+    sentence = f"Of the {memory(touched)} it touched, idle at the end of the trace: {parts}. {never}."
+    return Answer(question, f"{memory(found[0].pages)} cold for {found[0].age}", sentence, "cold")
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+MIGRATED_AT = 4096
+"""Granularity of the migration that the answer is about, bytes."""
+
+
+def migrations(guest: Guest) -> list[dict[str, Any]]:
+    """Return the migrations at 4 KB, the slowest link first."""
+    frame = guest.frame("migrations")
+    if frame.is_empty():
+        return []
+    frame = frame.filter(pl.col("page_bytes") == MIGRATED_AT).sort("gbit_per_second")
+    return list(frame.iter_rows(named=True))
+
+
+def migrate_answer(guest: Guest) -> Answer:
+    """Can it migrate?"""
+    question = "Can it migrate?"
+    found = migrations(guest)
+    if not found:
+        why = (
+            "Its trace has no times, so nothing is known of its dirty rate."
+            if guest.seconds is None
+            else "This run has no estimate; replay again to have one."
+        )
+        return Answer(question, "not estimated", why, "profiles")
+    target = seconds(found[0]["downtime_target_s"])
+    good = [row for row in found if row["converges"]]
+    if not good:
+        best = found[-1]
+        tried = _listed([f"{row['gbit_per_second']:g}" for row in found])
+        sentence = (
+            f"Pre-copy does not converge over links of {tried} Gbit/s; at "
+            f"{best['gbit_per_second']:g} Gbit/s the pause would still be {seconds(best['downtime_s'])} (allowed: {target})."
+        )
+        return Answer(question, "no", sentence, "migration", "bad")
+    first = good[0]
+    smallest = first["smallest_gbit_per_second"]
+    least = f" The smallest link that converges has {smallest:.3g} Gbit/s." if smallest is not None else ""
+    if_so = ", if it goes on as in its trace, which is shorter" if first["verdict"] == "repeats" else ""
+    sentence = (
+        f"Over {first['gbit_per_second']:g} Gbit/s pre-copy converges after {count(first['rounds'], 'round')}{if_so}: "
+        f"{seconds(first['total_s'])} in all, {seconds(first['downtime_s'])} of it paused (allowed: {target}).{least}"
+    )
+    return Answer(question, f"yes, at {first['gbit_per_second']:g} Gbit/s", sentence, "migration", "good")

@@ -176,10 +176,11 @@ def bar_chart(
     labels: Sequence[str],
     x_unit: str,
     *,
+    log: bool = False,
     note: str = "",
 ) -> Chart:
     """Return a chart with a step of equal width for each of the labels, such as the bins of a histogram."""
-    scale = from_zero(_highest(series))
+    scale = from_zero(_highest(series), log=log)
     steps = max(1, len(labels))
     every = max(1, -(-len(labels) // 8))
     return Chart(
@@ -194,7 +195,8 @@ def bar_chart(
         x_unit,
         steps,
         "bars",
-        note=note,
+        scale.log,
+        note,
         x=list(labels),
     )
 
@@ -214,18 +216,14 @@ def curve_chart(
     labels: Sequence[str],
     x_unit: str,
     *,
-    top: float | None = None,
     note: str = "",
 ) -> Chart:
     """Return a chart of curves through points on an axis of its own.
 
-    Args:
-        points: where the values of every series are, ascending, in the unit of `axis`.
-        axis: the horizontal axis.
-        labels: what each point is called.
-        top: highest value of the vertical axis; None: what the values need.
+    `points` says where the values of every series are, ascending, in the unit of `axis`; `labels` what each point
+    is called.
     """
-    scale = from_zero(_highest(series)) if top is None else Scale(0, top)
+    scale = from_zero(_highest(series))
     at = np.round(CURVE_WIDTH * axis.place(points), 1)
     return Chart(
         ident,

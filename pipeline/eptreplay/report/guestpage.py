@@ -25,7 +25,7 @@ def guest_page(
     """Return all that the template of a guest's page needs, and write the CSV files it links to."""
     found = answers.standings(guest, profiles, assumed)
     shown = sections(Context(guest, Files(folder, guest), profiles, assumed))
-    first = answers.answers(guest, found, assumed)
+    first = answers.answers(guest, found)
     drawn = [chart for _, part in shown for chart in part.drawn()]
     return {
         "name": guest.name,

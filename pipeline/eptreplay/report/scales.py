@@ -70,8 +70,16 @@ def nice_step(rough: float) -> float:
     return next((factor * power for factor in (1, 2, 5) if factor * power >= rough * (1 - 1e-9)), 10 * power)
 
 
+LOG_FROM = 30
+"""Highest value from which a logarithmic scale shows more than a linear one."""
+
+
 def from_zero(highest: float, *, log: bool = False) -> Scale:
-    """Return a scale from 0 to just above the highest value; to 1 when all are 0."""
+    """Return a scale from 0 to just above the highest value; to 1 when all are 0.
+
+    With `log` it is logarithmic if there is a range of values that needs it.
+    """
     if not math.isfinite(highest) or highest <= 0:
         return Scale(0, 1)
+    log = log and highest >= LOG_FROM
     return Scale(0, highest * (1.6 if log else 1.06), log)

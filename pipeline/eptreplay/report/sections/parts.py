@@ -7,17 +7,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import polars as pl
 
-from eptreplay.report.charts import Chart, Series, group_sum, time_chart
-from eptreplay.report.costs import Assumptions
+from eptreplay.report.charts import Series, group_sum, time_chart
 from eptreplay.report.csvs import CSV_FOLDER, write_csv
-from eptreplay.report.heatmaps import HeatMap
-from eptreplay.report.run import Guest
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from eptreplay.report.charts import Chart
+    from eptreplay.report.costs import Assumptions
+    from eptreplay.report.heatmaps import HeatMap
+    from eptreplay.report.run import Guest
 
 Join = Callable[["NDArray[Any]", int], "NDArray[np.float64]"]
 """How several intervals become one step of a chart: their sum, their mean, the last of them."""
@@ -100,11 +103,14 @@ class Part:
 
     def drawn(self) -> list[Chart | HeatMap]:
         """Return what there is to draw."""
-        return [chart for chart in (*self.maps, *self.charts) if not chart.empty]
+        return [chart for chart in self._all() if not chart.empty]
 
     def flat(self) -> list[Chart | HeatMap]:
         """Return the charts that would be empty, which a line names instead."""
-        return [chart for chart in (*self.maps, *self.charts) if chart.empty]
+        return [chart for chart in self._all() if chart.empty]
+
+    def _all(self) -> list[Chart | HeatMap]:
+        return [*self.maps, *self.charts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +162,25 @@ def summed(guest: Guest, names: Sequence[str]) -> list[Series]:
         Series(profile, np.sum([guest.interval_column(profile, name) for name in names], axis=0), number)
         for number, profile in enumerate(guest.profiles)
     ]
+
+
+def interval_values(guest: Guest, frame: pl.DataFrame, name: str) -> NDArray[np.float64]:
+    """Return a column of a table by interval: 0 in intervals without a row, NaN where it is null."""
+    found = np.zeros(guest.intervals)
+    found[frame["interval"].to_numpy()] = frame[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
+    return found
+
+
+def by_profile(guest: Guest, table: str, name: str, scale: float = 1) -> list[Series]:
+    """Return a column of a table by interval, a line for every profile that the table knows something of."""
+    parts = guest.frame(table).partition_by("profile", as_dict=True)
+    found = []
+    for number, profile in enumerate(guest.profiles):
+        if (profile,) in parts:
+            values = scale * interval_values(guest, parts[profile,], name)
+            if not np.isnan(values).all():
+                found.append(Series(profile, values, number))
+    return found
 
 
 def profile_heads(guest: Guest, first: Head) -> list[Head]:

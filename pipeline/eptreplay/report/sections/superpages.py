@@ -13,10 +13,20 @@ if TYPE_CHECKING:
     from eptreplay.report.sections.parts import Context
 
 EVENTS = (
-    ("promotions", "Promotions", "superpages", "512 mappings of 4 KB became one of 2 MB (vm.pmap.pde.promotions)."),
+    (
+        "promotions",
+        "Promotions",
+        "superpages",
+        "512 mappings of 4 KB became one of 2 MB (vm.pmap.pde.promotions).",
+    ),
     ("demotions", "Demotions", "superpages", "2 MB mappings split into 512 (vm.pmap.pde.demotions)."),
     ("p_failures", "Failed promotions", "attempts", "Promotions tried in vain (vm.pmap.pde.p_failures)."),
-    ("mappings", "Direct mappings", "superpages", "2 MB mappings made at once, without promotion (vm.pmap.pde.mappings)."),
+    (
+        "mappings",
+        "Direct mappings",
+        "superpages",
+        "2 MB mappings made at once, without promotion (vm.pmap.pde.mappings).",
+    ),
 )
 
 
