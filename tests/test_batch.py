@@ -13,6 +13,7 @@ from eptreplay import batch
 from eptreplay.errors import OutputError, TraceError
 from eptreplay.guest import Options, replay_trace
 from eptreplay.ingest.dataset import find_traces
+from eptreplay.output import check_output
 from eptreplay.profiles import resolve
 
 if TYPE_CHECKING:
@@ -104,6 +105,6 @@ def test_when_no_guest_can_be_replayed_the_first_error_is_told(
 def test_a_folder_that_cannot_be_written_is_told_before_anything_is_replayed(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="is a file"):
-        batch.check_output(tmp_path / "file", overwrite=False)
+        check_output(tmp_path / "file", overwrite=False)
     with pytest.raises(OutputError, match="--out"):
         batch.run(guests(tmp_path / "traces", 1), PROFILES, Options(), tmp_path / "file" / "run")

@@ -7,29 +7,19 @@ and moved there when all is done, so that a run that fails leaves nothing half-w
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 import threading
 from collections import deque
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eptreplay import __version__
-from eptreplay.errors import OutputError, TraceError
+from eptreplay.errors import TraceError
 from eptreplay.guest import Options, replay_trace
 from eptreplay.ingest.rows import BadRows
-from eptreplay.report.files import (
-    RUN_FILE,
-    TABLES_FOLDER,
-    TableWriter,
-    slug,
-    write_columns_file,
-    write_run_file,
-)
+from eptreplay.output import new_output
+from eptreplay.report.files import TABLES_FOLDER, TableWriter, slug, write_columns_file, write_run_file
 from eptreplay.report.html import render
 from eptreplay.report.tables import TABLES
 from eptreplay.results import tables
@@ -37,6 +27,7 @@ from eptreplay.results import tables
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from concurrent.futures import Future
+    from pathlib import Path
 
     from eptreplay.guest import GuestResult, Watcher
     from eptreplay.ingest.dataset import GuestTrace
@@ -95,8 +86,7 @@ def run(
         OutputError: the output folder cannot be written.
         TraceError: no guest could be replayed; the first one's error.
     """
-    check_output(out, overwrite=overwrite)
-    with _work_folder(out) as work:
+    with new_output(out, overwrite=overwrite) as work:
         guests, failures, bad_rows = _replay_all(traces, profiles, options, work, jobs, watch)
         failures = [*failed_before, *failures]
         if not guests:
@@ -105,75 +95,7 @@ def run(
         write_columns_file(work / TABLES_FOLDER)
         write_run_file(work, _describe(replayed, profiles, options, failures, bad_rows))
         render(work)
-        _move(work, out)
     return RunResult(out, tuple(guests), tuple(failures), bad_rows)
-
-
-def check_output(out: Path, *, overwrite: bool) -> None:
-    """Refuse an output folder that cannot be written or holds something else.
-
-    Raises:
-        OutputError: with what to do.
-    """
-    if out.exists() and not out.is_dir():
-        raise OutputError(f"{out}: is a file; give a folder with --out")
-    if out.is_dir() and any(out.iterdir()):
-        if not (out / RUN_FILE).exists():
-            raise OutputError(
-                f"{out}: holds files that are no run of eptreplay; give another folder with --out"
-            )
-        if not overwrite:
-            raise OutputError(
-                f"{out}: holds an older run; give another folder with --out, or --overwrite to replace it"
-            )
-    parent = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise OutputError(
-            f"{out}: cannot be written (no permission for {parent}); give another folder with --out"
-        )
-
-
-class _work_folder:  # noqa: N801 - a context manager reads as a function
-    """A temporary folder beside the output folder; gone in the end."""
-
-    def __init__(self, out: Path) -> None:
-        self._parent = out.absolute().parent
-        self._name = out.name
-        self._folder: Path | None = None
-
-    def __enter__(self) -> Path:
-        try:
-            self._parent.mkdir(parents=True, exist_ok=True)
-            self._folder = Path(tempfile.mkdtemp(prefix=f".{self._name}.", dir=self._parent))
-            (self._folder / TABLES_FOLDER).mkdir()
-            self._folder.chmod(0o777 & ~_umask())
-        except OSError as error:
-            raise OutputError(
-                f"{self._parent / self._name}: cannot be written ({error.strerror}); give another folder with --out"
-            ) from error
-        return self._folder
-
-    def __exit__(self, *_: object) -> None:
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-
-
-def _umask() -> int:
-    """Return the process's file mode creation mask."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _move(work: Path, out: Path) -> None:
-    """Put a finished work folder in the place of the output folder."""
-    for file in sorted(work.rglob("*")):
-        if file.is_file():
-            with file.open("rb") as handle:
-                os.fsync(handle.fileno())
-    if out.exists():
-        shutil.rmtree(out)
-    work.rename(out)
 
 
 def _replay_all(
@@ -276,6 +198,11 @@ def _describe(
                 "entries": profile.pmap_type.name,
                 "flags": [flag.name for flag in profile.pmap_flags],
                 "assumptions": list(profile.assumptions),
+                "costs": {
+                    name: {"value": fact.value, "status": str(fact.status)}
+                    for name, fact in profile.costs.items()
+                    if isinstance(fact.value, (int, float))
+                },
             }
             for profile in profiles
         ],

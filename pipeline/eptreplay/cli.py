@@ -21,7 +21,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 profiles_app = typer.Typer(help="List, explain and decode CPU feature profiles.", no_args_is_help=True)
-app.add_typer(profiles_app, name="profiles")
+app.add_typer(profiles_app, name="profiles", short_help="List and explain CPU profiles.")
 
 Traces = Annotated[
     list[str],
@@ -44,6 +44,18 @@ OnBadRows = Annotated[
         help="What to do at a row that breaks a rule: end with an error, or leave it out and count it."
     ),
 ]
+
+Assumed = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--assume",
+        metavar="NAME=VALUE",
+        help="What an event costs, as in ipi_cycles=3000; may be given several times. The pages list all names.",
+    ),
+]
+Open = Annotated[bool, typer.Option("--open", help="Open the page in a browser.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an older run in DIR.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder that 'replay --out' wrote.")]
 
 
 SlowPath = Annotated[
@@ -72,7 +84,8 @@ def _main(
 
 
 @app.command(
-    epilog="Example:  eptreplay replay traces/*.parquet -p haswell -p nehalem -p zen2 --out reports/run"
+    short_help="Replay traces; write tables and pages.",
+    epilog="Example:  eptreplay replay traces/*.parquet -p haswell -p nehalem -p zen2 --out reports/run",
 )
 def replay(
     traces: Traces,
@@ -80,7 +93,7 @@ def replay(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the tables and pages.")] = Path(
         "reports/run"
     ),
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an older run in DIR.")] = False,
+    overwrite: Overwrite = False,
     policy: Annotated[
         Literal["plain", "age", "harvest"],
         typer.Option(
@@ -124,6 +137,7 @@ def replay(
     jobs: Annotated[
         int, typer.Option("--jobs", "-j", min=0, help="Guests replayed side by side; 0: one a CPU.")
     ] = 0,
+    open_page: Open = False,
 ) -> None:
     """Replay traces under one or several CPU profiles and write tables and pages."""
     from eptreplay import commands  # noqa: PLC0415 - help must not wait for numba and polars
@@ -143,11 +157,15 @@ def replay(
         downtime=downtime,
         on_bad_rows=on_bad_rows,
         jobs=jobs,
+        open_page=open_page,
     )
     raise typer.Exit(commands.replay(request))
 
 
-@app.command(epilog="Example:  eptreplay conform vectors/    eptreplay conform golden/ --traces traces/")
+@app.command(
+    short_help="Compare with what a real kernel did.",
+    epilog="Example:  eptreplay conform vectors/    eptreplay conform golden/ --traces traces/",
+)
 def conform(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of vectors or golden replays.")],
     traces: Annotated[
@@ -167,7 +185,7 @@ def conform(
     )
 
 
-@app.command(epilog="Example:  eptreplay check traces/*.parquet")
+@app.command(short_help="Check every row of traces.", epilog="Example:  eptreplay check traces/*.parquet")
 def check(traces: Traces, on_bad_rows: OnBadRows = "fail") -> None:
     """Read every row of traces, check it against every rule, and say what is in them."""
     from eptreplay import commands  # noqa: PLC0415
@@ -175,17 +193,61 @@ def check(traces: Traces, on_bad_rows: OnBadRows = "fail") -> None:
     raise typer.Exit(commands.check(traces, on_bad_rows))
 
 
-@app.command(epilog="Example:  eptreplay report reports/run")
-def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder that 'replay --out' wrote.")],
-) -> None:
+@app.command(
+    short_help="Render the pages of a run again.",
+    epilog="Example:  eptreplay report reports/run --assume clock_mhz=3200 --open",
+)
+def report(run: RunFolder, assume: Assumed = None, open_page: Open = False) -> None:
     """Render the pages of a run again, from its tables alone."""
     from eptreplay import commands  # noqa: PLC0415
 
-    raise typer.Exit(commands.report(run))
+    raise typer.Exit(commands.report(run, assume or [], open_page=open_page))
 
 
-@app.command(epilog="Example:  eptreplay bench traces/web-1vcpu.parquet --json")
+@app.command(
+    short_help="Compare two runs on the same pages.",
+    epilog="Example:  eptreplay compare reports/before reports/after --out reports/compare --open",
+)
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="RUN_A", help="Folder that 'replay --out' wrote.")],
+    second: Annotated[Path, typer.Argument(metavar="RUN_B", help="Another one, of the same guests.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the tables and pages.")] = Path(
+        "reports/compare"
+    ),
+    overwrite: Overwrite = False,
+    assume: Assumed = None,
+    open_page: Open = False,
+) -> None:
+    """Compare two runs of the same guests: the pages of a run, with the profiles of both side by side."""
+    from eptreplay import commands  # noqa: PLC0415
+
+    raise typer.Exit(
+        commands.compare(first, second, out, assume or [], overwrite=overwrite, open_page=open_page)
+    )
+
+
+@app.command(
+    short_help="Print the essentials of a run.",
+    epilog="Example:  eptreplay summary reports/run --guest web-1vcpu",
+)
+def summary(
+    run: RunFolder,
+    guest: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Tell of this guest; may be given several times."),
+    ] = None,
+    assume: Assumed = None,
+) -> None:
+    """Print the essentials of a run: what each guest cost, and where its accesses went, as a map of characters."""
+    from eptreplay import commands  # noqa: PLC0415
+
+    raise typer.Exit(commands.summary(run, guest or [], assume or []))
+
+
+@app.command(
+    short_help="Measure what replays cost.",
+    epilog="Example:  eptreplay bench traces/web-1vcpu.parquet --json",
+)
 def bench(
     traces: Annotated[list[Path], typer.Argument(metavar="TRACE...", help="Parquet files to measure on.")],
     runs: Annotated[int, typer.Option(min=1, help="Counted runs of each pair.")] = 5,
@@ -199,7 +261,7 @@ def bench(
     raise typer.Exit(commands.bench(traces, runs, as_json=as_json))
 
 
-@profiles_app.command("list")
+@profiles_app.command("list", short_help="List all profiles.")
 def profiles_list() -> None:
     """List all profiles: what bhyve would make of each CPU, and how sure the facts are."""
     from eptreplay import commands  # noqa: PLC0415
@@ -207,7 +269,9 @@ def profiles_list() -> None:
     commands.profiles_list()
 
 
-@profiles_app.command("show", epilog="Example:  eptreplay profiles show haswell:ad=off")
+@profiles_app.command(
+    "show", short_help="Explain one profile.", epilog="Example:  eptreplay profiles show haswell:ad=off"
+)
 def profiles_show(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Profile, with or without overrides.")],
 ) -> None:
@@ -217,7 +281,11 @@ def profiles_show(
     raise typer.Exit(commands.profiles_show(name))
 
 
-@profiles_app.command("from-msr", epilog="Example:  eptreplay profiles from-msr 0xf0106334141")
+@profiles_app.command(
+    "from-msr",
+    short_help="Decode a machine's EPT capabilities.",
+    epilog="Example:  eptreplay profiles from-msr 0xf0106334141",
+)
 def profiles_from_msr(
     value: Annotated[
         str, typer.Argument(metavar="VALUE", help="IA32_VMX_EPT_VPID_CAP (MSR 48CH), hexadecimal.")

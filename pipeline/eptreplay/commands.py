@@ -91,6 +91,7 @@ class ReplayRequest:
     downtime: str
     on_bad_rows: OnBadRows
     jobs: int
+    open_page: bool
 
 
 def replay(request: ReplayRequest) -> int:
@@ -99,6 +100,7 @@ def replay(request: ReplayRequest) -> int:
     _refuse_twice([profile.name for profile in profiles])
     from eptreplay import batch  # noqa: PLC0415 - an unknown profile is told without waiting for numba
     from eptreplay.guest import MissRatio, Options, Policy  # noqa: PLC0415
+    from eptreplay.output import check_output  # noqa: PLC0415
     from eptreplay.units import parse_every  # noqa: PLC0415
 
     options = Options(
@@ -111,7 +113,7 @@ def replay(request: ReplayRequest) -> int:
         link=_link(request),
         on_bad_rows=request.on_bad_rows,
     )
-    batch.check_output(request.out, overwrite=request.overwrite)
+    check_output(request.out, overwrite=request.overwrite)
     traces, failed = _open(request.traces)
     _compile_once()
     with ProgressBar(sum(trace.rows for trace in traces), "rows", "replaying") as bar:
@@ -126,6 +128,7 @@ def replay(request: ReplayRequest) -> int:
             failed_before=failed,
         )
     _tell_result(result)
+    _show_page(result.folder, open_page=request.open_page)
     return Exit.SOME_FAILED if result.failures else Exit.GOOD
 
 
@@ -180,7 +183,6 @@ def _tell_result(result: RunResult) -> None:
         note(f"guest '{guest}': rows left out: {counts}")
     guests = len(result.guests)
     say(f"{guests} guest{'s' if guests != 1 else ''} replayed; tables in {result.folder / 'tables'}")
-    say(f"open {result.folder / 'index.html'}")
 
 
 # ---- conform -----------------------------------------------------------------------------------
@@ -257,16 +259,53 @@ def _tell_trace(trace: GuestTrace, skipped: BadRows) -> None:
         say(f"  {count:,} bad rows: {reason}; the first: {skipped.first[reason]}")
 
 
-# ---- report ------------------------------------------------------------------------------------
+# ---- report, compare, summary ------------------------------------------------------------------
 
 
-def report(run: Path) -> int:
+def report(run: Path, assume: Sequence[str], *, open_page: bool) -> int:
     """Carry out `report` and return the exit code."""
+    from eptreplay.report.costs import parse_assumptions  # noqa: PLC0415
     from eptreplay.report.html import render  # noqa: PLC0415
 
-    render(run)
-    say(f"open {run / 'index.html'}")
+    render(run, parse_assumptions(assume))
+    _show_page(run, open_page=open_page)
     return Exit.GOOD
+
+
+def compare(
+    first: Path, second: Path, out: Path, assume: Sequence[str], *, overwrite: bool, open_page: bool
+) -> int:
+    """Carry out `compare` and return the exit code."""
+    from eptreplay.output import new_output  # noqa: PLC0415
+    from eptreplay.report.compare import merge  # noqa: PLC0415
+    from eptreplay.report.costs import parse_assumptions  # noqa: PLC0415
+    from eptreplay.report.html import render  # noqa: PLC0415
+
+    assumed = parse_assumptions(assume)
+    with new_output(out, overwrite=overwrite) as work:
+        merge(first, second, work)
+        render(work, assumed)
+    _show_page(out, open_page=open_page)
+    return Exit.GOOD
+
+
+def summary(run: Path, guests: Sequence[str], assume: Sequence[str]) -> int:
+    """Carry out `summary` and return the exit code."""
+    from eptreplay.report.costs import parse_assumptions  # noqa: PLC0415
+    from eptreplay.report.terminal import print_summary  # noqa: PLC0415
+
+    print_summary(run, guests, parse_assumptions(assume))
+    return Exit.GOOD
+
+
+def _show_page(run: Path, *, open_page: bool) -> None:
+    """Say where the first page of a run is, and open it in a browser if asked to."""
+    import webbrowser  # noqa: PLC0415 - takes its time, and is rarely asked for
+
+    page = run / "index.html"
+    say(f"open {page}")
+    if open_page and not webbrowser.open(page.absolute().as_uri()):
+        note(f"no browser was found; open {page} yourself")
 
 
 # ---- bench -------------------------------------------------------------------------------------

@@ -36,6 +36,10 @@ class Standing(NamedTuple):
     seconds: float
     share: float | None
     """Estimated share of the vCPUs' trace time; None where the time is not known."""
+    base: int = 0
+    """Number of the profile that this one is measured by."""
+    compared: bool = False
+    """Whether two runs are compared."""
 
 
 def standings(guest: Guest, profiles: Sequence[Mapping[str, Any]], assumed: Assumptions) -> list[Standing]:
@@ -52,16 +56,34 @@ def standings(guest: Guest, profiles: Sequence[Mapping[str, Any]], assumed: Assu
                 row["ipis"] + row["x86_ipis"],
                 cost,
                 cost / whole if whole else None,
+                profile.get("base", 0),
+                "base" in profile,
             )
         )
     return found
+
+
+def total(guests: Sequence[Sequence[Standing]]) -> list[Standing]:
+    """Return how every profile did with several guests together; shares of different times do not add up."""
+    return [
+        Standing(
+            of[0].profile,
+            sum(at.exits for at in of),
+            sum(at.ipis for at in of),
+            sum(at.seconds for at in of),
+            None,
+            of[0].base,
+            of[0].compared,
+        )
+        for of in zip(*guests, strict=True)
+    ]
 
 
 def answers(guest: Guest, found: Sequence[Standing]) -> list[Answer]:
     """Return the four answers of a guest's first screen."""
     return [
         cost_answer(guest, found),
-        profile_answer(found),
+        runs_answer(found) if found[0].compared else profile_answer(found),
         reclaim_answer(guest, cold(guest)),
         migrate_answer(guest),
     ]
@@ -115,6 +137,23 @@ def profile_answer(found: Sequence[Standing]) -> Answer:
     return Answer(question, f"{more} from best to worst", sentence, "profiles")
 
 
+def runs_answer(found: Sequence[Standing]) -> Answer:
+    """What differs between the runs? Asked in a comparison instead of the other CPU."""
+    question = "What differs between the runs?"
+    pairs = [(found[at.base], at) for number, at in enumerate(found) if at.base != number]
+    if not pairs:
+        return Answer(question, "the profiles", "The runs share no profile.", "profiles")
+    before, after = max(pairs, key=lambda pair: abs(pair[1].seconds - pair[0].seconds))
+    if all(a.seconds == b.seconds and a.exits == b.exits for a, b in pairs):
+        return Answer(question, "nothing", "Every profile costs the same in both.", "profiles")
+    more = change(before.seconds, after.seconds) or f"{seconds(after.seconds)} more"
+    sentence = (
+        f"From {before.profile} to {after.profile}, where it is most: {count(after.exits, 'exit')} and "
+        f"{count(after.ipis, 'IPI')} instead of {count(before.exits)} and {count(before.ipis)}."
+    )
+    return Answer(question, f"{more} of estimated cost", sentence, "profiles")
+
+
 COLD_SECONDS = (1.0, 10.0, 60.0)
 COLD_SHARES = (0.1, 0.25, 0.5)
 
@@ -158,14 +197,19 @@ def reclaim_answer(guest: Guest, found: Sequence[Cold]) -> Answer:
     if touched == 0:
         return Answer(question, "all of it", f"The trace touched none of its {memory(whole)}.", "cold")
     if not found:
-        why = "The run has too few intervals to call a page cold"
-        return Answer(question, memory(whole - touched), f"{why}; {never}.", "cold")
-    parts = _listed([f"{memory(at.pages)} for {at.age} or longer" for at in found])
+        why = (
+            "The run has too few intervals to call a page cold"
+            if guest.has("idle_age")
+            else "The run does not say how long pages were idle"
+        )
+        return Answer(question, f"{memory(whole - touched)} untouched", f"{why}; {never}.", "profiles")
+    parts = listed([f"{memory(at.pages)} for {at.age} or longer" for at in found])
     sentence = f"Of the {memory(touched)} it touched, idle at the end of the trace: {parts}. {never}."
     return Answer(question, f"{memory(found[0].pages)} cold for {found[0].age}", sentence, "cold")
 
 
-def _listed(parts: Sequence[str]) -> str:
+def listed(parts: Sequence[str]) -> str:
+    """Return parts as a sentence lists them."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
@@ -197,7 +241,7 @@ def migrate_answer(guest: Guest) -> Answer:
     good = [row for row in found if row["converges"]]
     if not good:
         best = found[-1]
-        tried = _listed([f"{row['gbit_per_second']:g}" for row in found])
+        tried = listed([f"{row['gbit_per_second']:g}" for row in found])
         sentence = (
             f"Pre-copy does not converge over links of {tried} Gbit/s; at "
             f"{best['gbit_per_second']:g} Gbit/s the pause would still be {seconds(best['downtime_s'])} (allowed: {target})."

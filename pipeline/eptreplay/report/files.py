@@ -54,10 +54,15 @@ class TableWriter:
 
     def write(self, columns: Mapping[str, Any]) -> None:
         """Append rows, given as columns."""
-        arrow = pa.table(
-            {name: pa.array(columns[name], self._schema.field(name).type) for name in self._schema.names}
+        self.append(
+            pa.table(
+                {name: pa.array(columns[name], self._schema.field(name).type) for name in self._schema.names}
+            )
         )
-        self._waiting.append(arrow)
+
+    def append(self, rows: pa.Table) -> None:
+        """Append rows, given as an Arrow table with the columns of this one in any order."""
+        self._waiting.append(rows.select(self._schema.names).cast(self._schema))
         if sum(len(part) for part in self._waiting) >= ROWS_AT_ONCE:
             self._write_out()
 

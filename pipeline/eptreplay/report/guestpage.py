@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from eptreplay.report import answers
+from eptreplay.report.indexpage import Line
 from eptreplay.report.measures import compare
 from eptreplay.report.numbers import count, memory, seconds
 from eptreplay.report.sections import sections
@@ -40,7 +41,7 @@ def guest_page(
             "charts": {chart.id: chart.data() for chart in drawn},
             "span": {"steps": guest.span.steps, "end": guest.span.end, "unit": guest.span.unit},
         },
-        "line": {"guest": guest, "found": found, "answers": first},
+        "line": Line(guest, found, first),
     }
 
 
@@ -50,7 +51,7 @@ def facts(guest: Guest) -> list[str]:
     found = [
         count(row["vcpus"], "vCPU"),
         f"{memory(guest.about['memory_pages'])} of memory, {memory(row['pages_touched'])} touched",
-        f"{count(row['reads'] + row['writes'] + row['fetches'])} accesses in {count(row['rows'], 'row')}",
+        f"{count(row['reads'] + row['writes'] + row['fetches'], 'access', 'accesses')} in {count(row['rows'], 'row')}",
     ]
     if guest.seconds is not None:
         found.append(f"{seconds(guest.seconds)} of trace time in {count(guest.intervals, 'interval')}")

@@ -15,7 +15,7 @@ from eptreplay.report.indexpage import index_page
 from eptreplay.report.run import open_run
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 GUESTS_FOLDER = "guests"
@@ -47,7 +47,8 @@ def render(folder: Path, assumed: Assumptions | None = None) -> None:
     context = {
         "run": run.about,
         "profiles": run.profiles,
-        "options": run.about["options"],
+        "how": how(run.about),
+        "basis": basis(run.profiles),
         "assumed": assumed.items(),
         "origins": [(profile["name"], cost_of(profile, assumed).origin) for profile in run.profiles],
     }
@@ -63,6 +64,33 @@ def render(folder: Path, assumed: Assumptions | None = None) -> None:
         context, index=index_page(run, lines), title="eptreplay", root="", data=island({})
     )
     (folder / "index.html").write_text(text, encoding="utf-8")
+
+
+def basis(profiles: Sequence[Mapping[str, Any]]) -> str:
+    """Return what percentages compare with."""
+    if any("base" in profile for profile in profiles):
+        return "percentages compare a profile with its namesake in the other run."
+    return f"percentages compare with {profiles[0]['name']}."
+
+
+def how(about: Mapping[str, Any]) -> str:
+    """Return how the run was made; of a comparison, how both were."""
+    if "compared" not in about:
+        return _options(about["options"])
+    compared = about["compared"]
+    runs = " with ".join(f"{run['name']} ({_options(run['options'])})" for run in compared["runs"])
+    differ = ", ".join(compared["differ"])
+    rest = (
+        f"what does not depend on a profile ({differ}) is that of {compared['runs'][0]['name']}"
+        if differ
+        else "what does not depend on a profile is the same in both"
+    )
+    return f"comparison of {runs}; {rest}"
+
+
+def _options(options: Mapping[str, Any]) -> str:
+    every = f", every {options['every']}" if options["policy"] != "plain" and options["every"] else ""
+    return f"policy {options['policy']}{every}"
 
 
 def environment() -> jinja2.Environment:

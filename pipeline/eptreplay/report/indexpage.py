@@ -1,70 +1,145 @@
-"""What stands on the first page of a run: guests times profiles, the worst first."""
+"""What stands on the first page of a run: the four answers for all guests, then guests times profiles, the worst first."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from eptreplay.report.answers import Answer, cold, listed, migrations, profile_answer, runs_answer, total
 from eptreplay.report.measures import cells
-from eptreplay.report.numbers import count, percent, seconds
+from eptreplay.report.numbers import count, memory, percent, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from eptreplay.report.answers import Standing
-    from eptreplay.report.run import Run
+    from eptreplay.report.run import Guest, Run
+
+MOST_ANSWERED = 12
+"""Guests whose own answers the index repeats; with more of them, they stand on their pages alone."""
 
 
-def index_page(run: Run, lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return all that the template of the index needs.
+class Line(NamedTuple):
+    """A guest as the index shows it."""
 
-    Args:
-        run: the run.
-        lines: what every guest's page said of itself, in the order of the run.
-    """
-    ordered = sorted(lines, key=_worst, reverse=True)
+    guest: Guest
+    found: list[Standing]
+    answers: list[Answer]
+
+    @property
+    def link(self) -> str:
+        """Where its page is."""
+        return f"guests/{self.guest.slug}.html"
+
+    def worst(self) -> float:
+        """Return the highest estimated share (or time) under any profile: what the order is by."""
+        return max((at.share if at.share is not None else at.seconds) for at in self.found)
+
+
+def index_page(run: Run, lines: Sequence[Line]) -> dict[str, Any]:
+    """Return all that the template of the index needs; `lines` are in the order of the run."""
+    ordered = sorted(lines, key=Line.worst, reverse=True)
     return {
-        "headline": _headline(run, ordered),
+        "headline": headline(run, ordered),
+        "answers": fleet_answers(ordered) if len(ordered) > 1 else [],
         "rows": [_row(line) for line in ordered],
-        "answers": [
-            {
-                "name": line["guest"].name,
-                "link": f"guests/{line['guest'].slug}.html",
-                "items": line["answers"],
-            }
-            for line in ordered
+        "guests": [
+            {"name": line.guest.name, "link": line.link, "answers": line.answers}
+            for line in (ordered if len(ordered) <= MOST_ANSWERED else [])
         ],
     }
 
 
-def _worst(line: dict[str, Any]) -> float:
-    """Return the highest estimated share (or cost) of a guest: what the order is by."""
-    found: list[Standing] = line["found"]
-    return max((at.share if at.share is not None else at.seconds) for at in found)
+def headline(run: Run, lines: Sequence[Line]) -> str:
+    """Return what was replayed."""
+    rows = [line.guest.any_summary for line in lines]
+    accesses = sum(row["reads"] + row["writes"] + row["fetches"] for row in rows)
+    return (
+        f"{count(len(lines), 'guest')} under {count(len(run.profiles), 'profile')}: {count(accesses, 'access', 'accesses')} "
+        f"in {count(sum(row['rows'] for row in rows), 'row')}, {memory(sum(row['pages_touched'] for row in rows))} touched."
+    )
 
 
-def _headline(run: Run, ordered: Sequence[dict[str, Any]]) -> str:
-    """Return what was replayed and who fared worst."""
-    text = f"{count(len(ordered), 'guest')} under {count(len(run.profiles), 'profile')}."
-    if not ordered:
-        return text
-    line = ordered[0]
-    worst = max(line["found"], key=lambda at: at.seconds)
-    share = percent(worst.share, 1) + " of run time" if worst.share is not None else seconds(worst.seconds)
-    return f"{text} The costliest: {line['guest'].name} under {worst.profile}, an estimated {share}."
+def fleet_answers(lines: Sequence[Line]) -> list[Answer]:
+    """Return the four answers for all guests of a run together; `lines` begin with the worst."""
+    together = total([line.found for line in lines])
+    return [
+        _cost(lines, together),
+        runs_answer(together) if together[0].compared else profile_answer(together),
+        _reclaim(lines),
+        _migrate(lines),
+    ]
 
 
-def _row(line: dict[str, Any]) -> dict[str, Any]:
-    """Return a guest's row: cost, exits and IPIs, a cell a profile."""
-    found = line["found"]
-    guest = line["guest"]
+def _cost(lines: Sequence[Line], together: Sequence[Standing]) -> Answer:
+    first = together[0]
+    line = lines[0]
+    worst = max(line.found, key=lambda at: at.seconds)
+    share = (
+        f"an estimated {percent(worst.share, 1)} of its run time"
+        if worst.share is not None
+        else f"an estimated {seconds(worst.seconds)} of CPU time"
+    )
+    sentence = (
+        f"Under {first.profile} they left for the hypervisor {count(first.exits, 'time')} and cost "
+        f"{count(first.ipis, 'IPI')}. The costliest is {line.guest.name} under {worst.profile}: {share}."
+    )
+    return Answer("What did these guests cost?", count(first.exits, "exit"), sentence, "guests")
+
+
+def _reclaim(lines: Sequence[Line]) -> Answer:
+    question = "What can be reclaimed?"
+    found = [(line.guest, cold(line.guest)) for line in lines]
+    touched = sum(guest.any_summary["pages_touched"] for guest, _ in found)
+    whole = sum(guest.about["memory_pages"] for guest, _ in found)
+    never = f"{memory(whole - touched)} of their {memory(whole)} was never touched."
+    known = [at[0] for _, at in found if at]
+    if not known:
+        return Answer(question, memory(whole - touched), never, "guests")
+    pages = sum(at.pages for at in known)
+    ages = sorted({at.age for at in known})
+    age = f"for {ages[0]} or longer" if len(ages) == 1 else "for as long as each guest's page says"
+    sentence = f"Of the {memory(touched)} they touched, {memory(pages)} had been idle {age} when their traces ended. {never}"
+    return Answer(question, f"{memory(pages)} cold", sentence, "guests")
+
+
+def _migrate(lines: Sequence[Line]) -> Answer:
+    question = "Can they migrate?"
+    estimated = [(line.guest.name, rows) for line in lines if (rows := migrations(line.guest))]
+    if not estimated:
+        return Answer(question, "not estimated", "No trace has times, or the run has no estimate.", "guests")
+    good = [(name, row) for name, rows in estimated for row in rows if row["converges"]]
+    least = {name: row["gbit_per_second"] for name, row in reversed(good)}
+    stuck = [name for name, _ in estimated if name not in least]
+    parts = []
+    if least:
+        hardest = max(least.items(), key=lambda item: item[1])
+        parts.append(
+            f"{hardest[0]} needs the most: {hardest[1]:g} Gbit/s." if len(set(least.values())) > 1 else ""
+        )
+    if stuck:
+        shown = listed([*stuck[:3], *([f"{len(stuck) - 3} more"] if len(stuck) > 3 else [])])
+        parts.append(f"Over no link of the sweep: {shown}.")
+    if len(estimated) < len(lines):
+        parts.append(f"{count(len(lines) - len(estimated), 'guest')} could not be estimated.")
+    figure = f"{len(least)} of {len(lines)}" + (f", at {max(least.values()):g} Gbit/s" if least else "")
+    rule = f"Pre-copy at 4 KB with a pause of at most {seconds(estimated[0][1][0]['downtime_target_s'])}."
+    tone = "good" if len(least) == len(lines) else "bad" if stuck else ""
+    return Answer(question, figure, " ".join([rule, *filter(None, parts)]), "guests", tone)
+
+
+def _row(line: Line) -> dict[str, Any]:
+    """Return a guest's row: cost, exits and IPIs, a cell a profile; then what can be reclaimed, and where it can migrate."""
+    found = line.found
+    bases = [at.base for at in found]
     timed = all(at.share is not None for at in found)
     costs = [(at.share or 0.0) if timed else at.seconds for at in found]
     return {
-        "name": guest.name,
-        "link": f"guests/{guest.slug}.html",
+        "name": line.guest.name,
+        "link": line.link,
         "blocks": [
-            ("cost", cells(costs, [percent(cost, 1) if timed else seconds(cost) for cost in costs])),
-            ("exits", cells([at.exits for at in found], [f"{at.exits:,}" for at in found])),
-            ("IPIs", cells([at.ipis for at in found], [f"{at.ipis:,}" for at in found])),
+            ("cost", cells(costs, [percent(cost, 1) if timed else seconds(cost) for cost in costs], bases)),
+            ("exits", cells([at.exits for at in found], [f"{at.exits:,}" for at in found], bases)),
+            ("IPIs", cells([at.ipis for at in found], [f"{at.ipis:,}" for at in found], bases)),
         ],
+        "answers": line.answers[2:],
     }

@@ -74,6 +74,7 @@ MEASURES = (
 
 def compare(summary: Mapping[str, Mapping[str, Any]], found: Sequence[Standing]) -> list[dict[str, Any]]:
     """Return the lines of a guest's comparison: a cell a profile, with the change against the first."""
+    bases = [standing.base for standing in found]
     lines = [_estimate(found)]
     for measure in MEASURES:
         values = [measure.of(summary[standing.profile]) for standing in found]
@@ -82,22 +83,22 @@ def compare(summary: Mapping[str, Mapping[str, Any]], found: Sequence[Standing])
                 "name": measure.name,
                 "unit": measure.unit,
                 "meaning": measure.meaning,
-                "cells": cells(values, [_text(value) for value in values]),
+                "cells": cells(values, [_text(value) for value in values], bases),
             }
         )
     return lines
 
 
-def cells(values: Sequence[float], texts: Sequence[str]) -> list[dict[str, Any]]:
-    """Return cells with a bar as long as the value's share of the highest, and the change against the first."""
+def cells(values: Sequence[float], texts: Sequence[str], bases: Sequence[int]) -> list[dict[str, Any]]:
+    """Return cells with a bar as long as the value's share of the highest, and the change against each one's base."""
     highest = max(values, default=0)
     return [
         {
             "text": text,
             "bar": round(100 * value / highest, 2) if highest else 0,
-            "change": change(values[0], value) if number else "",
+            "change": change(values[base], value),
         }
-        for number, (value, text) in enumerate(zip(values, texts, strict=True))
+        for value, text, base in zip(values, texts, bases, strict=True)
     ]
 
 
@@ -108,7 +109,11 @@ def _estimate(found: Sequence[Standing]) -> dict[str, Any]:
         "name": "estimated cost",
         "unit": "of run time" if timed else "of CPU time",
         "meaning": "cycles that exits and IPIs are assumed to cost, over all vCPUs' trace time; see the assumptions",
-        "cells": cells(values, [percent(value, 1) if timed else seconds(value) for value in values]),
+        "cells": cells(
+            values,
+            [percent(value, 1) if timed else seconds(value) for value in values],
+            [standing.base for standing in found],
+        ),
     }
 
 

@@ -14,12 +14,12 @@ SUPERPAGE_PAGES = 512
 _SHORT = ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
 
 
-def count(value: int, word: str = "") -> str:
+def count(value: int, word: str = "", plural: str = "") -> str:
     """Return a count with thousands separated, and its word in the right number: `1 exit`, `2,000 exits`."""
     text = f"{value:,}"
     if not word:
         return text
-    return f"{text} {word if value == 1 else word + 's'}"
+    return f"{text} {word if value == 1 else plural or word + 's'}"
 
 
 def short(value: float) -> str:

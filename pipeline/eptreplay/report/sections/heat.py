@@ -31,7 +31,7 @@ def heatmaps(context: Context) -> Part:
     frame = guest.frame("heatmap")
     size = int(frame["bytes"][0])
     starts = row_starts(guest, frame, size)
-    counts = [_counts(guest, frame, column, starts, size) for _, _, column, _ in KINDS]
+    counts = [counts_by_cell(guest, frame, column, starts, size) for _, _, column, _ in KINDS]
     levels = log_levels(max(int(of.max(initial=0)) for of in counts) or 1)
     link = context.files.table("heatmap", frame.columns[1:], frame.drop("guest").rows())
     most = " (of several intervals to a step, the highest)" if guest.span.group > 1 else ""
@@ -61,10 +61,10 @@ def row_starts(guest: Guest, frame: pl.DataFrame, size: int) -> NDArray[np.float
     return np.arange(-(-top // size) + 1, dtype=np.float64) * size
 
 
-def _counts(
+def counts_by_cell(
     guest: Guest, frame: pl.DataFrame, column: str, starts: NDArray[np.float64], size: int
 ) -> NDArray[np.int64]:
-    """Return counts by step of time and row of the map."""
+    """Return a column of the table by step of time and row of the map, shape [steps, rows]."""
     counts = np.zeros((guest.span.steps, len(starts) - 1), np.int64)
     at = frame["interval"].to_numpy() // guest.span.group
     row = (frame["gpa_start"].to_numpy() // np.uint64(size)).astype(np.int64)

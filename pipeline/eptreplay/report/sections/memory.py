@@ -78,7 +78,8 @@ def idle(context: Context) -> Part:
     labels = [_age(low, step) for low in edges]
     scale = PAGE_BYTES / MIB
     sums = [
-        np.bincount(bins, frame[name].to_numpy(), len(edges)) * scale for name in ("pages", "pages_written")
+        scale * np.bincount(bins, frame[name].to_numpy(), len(edges)).astype(np.float64)
+        for name in ("pages", "pages_written")
     ]
     older = [np.cumsum(of[::-1])[::-1] for of in sums]
     unit = "idle at least so long at the end of the trace" + ("" if step else ", intervals")
@@ -158,7 +159,7 @@ def miss_ratio(context: Context) -> Part:
                 Scale(0, float(mib.max(initial=1)), log=True),
                 [binary_size(int(size)) for size in sizes],
                 "memory, MiB (log scale)",
-                note=f"{sampled} Over {count(int(frame['references'][0]), 'access')[:-1] + 'es'}.",
+                note=f"{sampled} Over {count(int(frame['references'][0]), 'access', 'accesses')}.",
             )
         ]
     )

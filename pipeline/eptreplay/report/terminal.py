@@ -1,0 +1,180 @@
+"""The essentials of a run in a terminal: guests times profiles, the four answers, and a map of characters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from eptreplay.errors import UsageError
+from eptreplay.report.answers import answers, standings
+from eptreplay.report.heatmaps import log_levels
+from eptreplay.report.indexpage import Line, fleet_answers, headline
+from eptreplay.report.numbers import GIB, percent, seconds
+from eptreplay.report.run import open_run
+from eptreplay.report.sections.heat import counts_by_cell, row_starts
+from eptreplay.units import binary_size
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from eptreplay.report.answers import Answer
+    from eptreplay.report.costs import Assumptions
+    from eptreplay.report.run import Guest
+
+CHARACTERS = ".:-=+*#%@"
+"""From few to many; as many as a heat map has colours."""
+
+MAP_ROWS = 16
+MOST_GUESTS = 3
+"""Guests told of in full unless others are asked for."""
+
+
+def print_summary(
+    folder: Path, names: Sequence[str], assumed: Assumptions, console: Console | None = None
+) -> None:
+    """Print the essentials of a run.
+
+    Args:
+        folder: of the run.
+        names: guests to tell of in full; none: the costliest.
+        assumed: parameters of the estimates.
+        console: where to print; None: standard output.
+
+    Raises:
+        UsageError: the folder is no run, or has no such guest.
+    """
+    console = console or Console(highlight=False, soft_wrap=False)
+    run = open_run(folder)
+    lines = []
+    for guest in run.guests():
+        found = standings(guest, run.profiles, assumed)
+        lines.append(Line(guest, found, answers(guest, found)))
+    lines.sort(key=Line.worst, reverse=True)
+    unknown = set(names) - {line.guest.name for line in lines}
+    if unknown:
+        known = ", ".join(printable(line.guest.name) for line in lines[:10])
+        raise UsageError(f"{folder}: no guest '{printable(min(unknown))}'; the run has {known}")
+    console.print(Text(headline(run, lines)))
+    for failure in run.about["failed"]:
+        console.print(
+            Text(f"{printable(failure['guest'])} is not shown: {printable(failure['error'])}", style="red")
+        )
+    if len(lines) > 1:
+        _print_answers(console, fleet_answers(lines))
+    console.print()
+    console.print(_matrix(lines))
+    told = [line for line in lines if line.guest.name in names] if names else lines[:MOST_GUESTS]
+    for line in told:
+        _print_guest(console, line)
+    if len(told) < len(lines) and not names:
+        rest = len(lines) - len(told)
+        console.print(Text(f"\n{rest} more; --guest NAME tells of one of them.", style="dim"))
+
+
+def printable(name: str) -> str:
+    """Return a name without characters that a terminal would act on."""
+    return "".join(
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in name
+    )
+
+
+def _matrix(lines: Sequence[Line]) -> Table:
+    """Return guests times profiles: cost, exits, IPIs."""
+    table = Table(box=None, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
+    for title in ("guest", "profile"):
+        table.add_column(title, overflow="fold", header_style="bold")
+    for title in ("cost", "exits", "IPIs"):
+        table.add_column(title, justify="right", header_style="bold", no_wrap=True)
+    for line in lines:
+        for number, at in enumerate(line.found):
+            table.add_row(
+                Text(printable(line.guest.name) if number == 0 else ""),
+                Text(printable(at.profile)),
+                percent(at.share, 1) if at.share is not None else seconds(at.seconds),
+                f"{at.exits:,}",
+                f"{at.ipis:,}",
+            )
+    return table
+
+
+def _print_answers(console: Console, found: Sequence[Answer]) -> None:
+    tones = {"good": "bold green", "bad": "bold red"}
+    for item in found:
+        text = Text()
+        text.append(f"{item.question} ", style="dim")
+        text.append(f"{printable(item.figure)}. ", style=tones.get(item.tone, "bold"))
+        text.append(printable(item.sentence))
+        console.print(text)
+
+
+def _print_guest(console: Console, line: Line) -> None:
+    console.print()
+    console.rule(Text(printable(line.guest.name), style="bold"), align="left", characters="-")
+    _print_answers(console, line.answers)
+    if line.guest.has("heatmap"):
+        for row in text_map(line.guest, console.width):
+            console.print(Text(row, no_wrap=True, overflow="crop"))
+
+
+def text_map(guest: Guest, width: int) -> list[str]:
+    """Return a heat map as lines of text at most `width` wide, and what its characters are worth.
+
+    A character stands for some stretches of addresses and some intervals: the distinct pages touched there in
+    one interval, in the one that has most.
+    """
+    frame = guest.frame("heatmap")
+    size = int(frame["bytes"][0])
+    starts = row_starts(guest, frame, size)
+    counts = counts_by_cell(guest, frame, "pages_touched", starts, size)
+    label = max(8, len(f"{starts[-1] / GIB:.4g}") + 5)
+    across = -(-counts.shape[0] // max(8, width - label - 2))
+    up = -(-counts.shape[1] // MAP_ROWS)
+    cells = _coarser(counts, across, up)
+    levels = log_levels(int(cells.max(initial=1)))
+    shades = np.array(
+        [" ", *(CHARACTERS[_shade(at, len(levels.floors))] for at in range(len(levels.floors)))]
+    )
+    drawn = shades[np.where(cells > 0, levels.of(np.maximum(cells, 1)) + 1, 0)]
+    lines = [f"{'GiB':>{label}} pages touched, by address (up) and time (right)"]
+    lines += [
+        f"{starts[row * up] / GIB:>{label}.3g} |{''.join(drawn[:, row])}".rstrip()
+        for row in reversed(range(drawn.shape[1]))
+    ]
+    end, unit = guest.span.end, "s" if guest.seconds else "intervals"
+    lines.append(f"{'':>{label}} +{'-' * drawn.shape[0]}")
+    lines.append(f"{'':>{label}}  0 to {end:.4g} {unit}")
+    step = end * across * 1.0 / guest.span.steps
+    lines.append(
+        f"A character: {binary_size(size * up)} of addresses, {step:.3g} {unit}. Distinct pages in an interval:"
+    )
+    keys = [f"{shades[at + 1]} {text}" for at, text in enumerate(levels.labels())]
+    return [*lines, *_wrapped(keys, width)]
+
+
+def _shade(level: int, levels: int) -> int:
+    return round(level * (len(CHARACTERS) - 1) / (levels - 1)) if levels > 1 else len(CHARACTERS) - 1
+
+
+def _coarser(counts: NDArray[np.int64], across: int, up: int) -> NDArray[np.int64]:
+    """Return counts with `up` stretches added up, and of `across` intervals the highest."""
+    columns, rows = counts.shape
+    padded = np.pad(counts, ((0, -columns % across), (0, -rows % up)))
+    sums = padded.reshape(padded.shape[0], -1, up).sum(axis=2)
+    return np.asarray(sums.reshape(-1, across, sums.shape[1]).max(axis=1))
+
+
+def _wrapped(parts: Sequence[str], width: int) -> list[str]:
+    """Return parts in lines of at most `width`."""
+    lines = [""]
+    for part in parts:
+        if lines[-1] and len(lines[-1]) + 3 + len(part) > width:
+            lines.append("")
+        lines[-1] += f"   {part}" if lines[-1] else part
+    return lines
