@@ -34,6 +34,7 @@ def tables(result: GuestResult, profiles: Sequence[str], link: Link) -> dict[str
         "summary": _summary(result, profiles),
         "intervals": _intervals(result, profiles),
         "faults": _faults(result, profiles),
+        "fault_intervals": _fault_intervals(result, profiles),
         "pages": _pages(result, profiles),
         **findings(result, profiles, link),
     }
@@ -88,6 +89,21 @@ def _faults(result: GuestResult, profiles: Sequence[str]) -> Columns:
         "cause": [row[2] for row in rows],
         "resolution": ["ad_emulation" if row[4] < EMULATED_CAUSES else "vm_fault" for row in rows],
         "count": [row[3] for row in rows],
+    }
+
+
+def _fault_intervals(result: GuestResult, profiles: Sequence[str]) -> Columns:
+    until = np.stack([snapshot.cnt["faults"] for snapshot in result.snapshots], axis=1)
+    gained = np.diff(until, axis=1, prepend=0)  # by profile, interval, kind and cause
+    at = np.argwhere(gained)
+    profile, interval, kind, cause = at.T
+    return {
+        "guest": [result.trace.name] * len(at),
+        "profile": [profiles[number] for number in profile],
+        "interval": interval,
+        "kind": [KINDS[number] for number in kind],
+        "cause": [CAUSES[number] for number in cause],
+        "count": gained[gained != 0],
     }
 
 

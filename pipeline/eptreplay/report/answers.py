@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 
-from eptreplay.report.costs import cost_of
+from eptreplay.report.costs import costs_of
 from eptreplay.report.numbers import change, count, memory, percent, seconds
 
 if TYPE_CHECKING:
@@ -45,9 +45,9 @@ class Standing(NamedTuple):
 def standings(guest: Guest, profiles: Sequence[Mapping[str, Any]], assumed: Assumptions) -> list[Standing]:
     """Return how every profile did, in the order of the run."""
     found = []
-    for profile in profiles:
+    for profile, costs in zip(profiles, costs_of(profiles, assumed), strict=True):
         row = guest.summary[profile["name"]]
-        cost = cost_of(profile, assumed).seconds(row)
+        cost = costs.seconds(row)
         whole = (guest.seconds_under(profile["name"]) or 0) * row["vcpus"]
         found.append(
             Standing(

@@ -56,7 +56,7 @@ class Line(NamedTuple):
         names: of the series.
         profiles: theirs; -1 for what is true under all.
         style: colour and dashes.
-        width: class of its width; what is drawn first is widest, so that it shows below what crosses it.
+        width: class of its width; of profiles, what is drawn first is widest and shows below what crosses it.
         path: SVG path.
         values: exact ones, a step each; None where there is none.
     """
@@ -284,7 +284,7 @@ def _lines(
             [one.name for one in group],
             [one.profile for one in group],
             _style(group[0]),
-            min(len(alike) - 1 - number, WIDTHS - 1),
+            _width(group[0], len(alike) - 1 - number),
             _path(scale.place(group[0].values), at, steps=steps),
             [_exact(value) for value in group[0].values.tolist()],
         )
@@ -294,6 +294,10 @@ def _lines(
 
 def _style(series: Series) -> int:
     return (series.style if series.style is not None else max(0, series.profile)) % STYLES
+
+
+def _width(series: Series, above: int) -> int:
+    return 0 if series.profile < 0 else min(above, WIDTHS - 1)
 
 
 def _exact(value: float) -> float | int | None:

@@ -1,7 +1,7 @@
 """From counts to time: what an event is assumed to cost, said wherever the result is.
 
-Nothing here is measured. A profile's own fact is used where there is one, with how well it is known; else the
-parameter below, which `report --assume NAME=VALUE` changes.
+Nothing here is measured. Profiles' own facts are used where all of them have one, with how well it is known; else the
+parameters below, which `report --assume NAME=VALUE` changes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ class Assumptions:
     vm_fault_cycles: float = 4000
     ipi_cycles: float = 2000
     clock_mhz: float = 2500
-    downtime_ms: float = 300
 
     def items(self) -> list[tuple[str, float, str]]:
         """Return name, value and meaning of every parameter."""
@@ -36,12 +35,11 @@ class Assumptions:
 
 MEANINGS = {
     "exit_cycles": "cycles from leaving the guest to being back in it, without what the host does meanwhile; "
-    "used for profiles that carry no figure of their own",
+    "used unless every profile of the run has a figure of its own",
     "emulation_cycles": "cycles the host spends on setting an emulated accessed or dirty bit",
     "vm_fault_cycles": "cycles the host spends in vm_fault and pmap_enter",
     "ipi_cycles": "cycles that one CPU loses to one IPI: the exit it forces, the INVEPT, and the way back",
     "clock_mhz": "clock of the host in MHz, which turns cycles into time",
-    "downtime_ms": "longest time in ms that a guest may stand still when it migrates",
 }
 
 
@@ -87,9 +85,27 @@ class Cost:
         return self.cycles(row) / (self.assumed.clock_mhz * 1e6)
 
 
-def cost_of(profile: Mapping[str, Any], assumed: Assumptions) -> Cost:
-    """Return what events cost under a profile, as described in run.json."""
-    fact = profile.get("costs", {}).get(EXIT_FACT, {})
-    if isinstance(fact.get("value"), (int, float)):
-        return Cost(float(fact["value"]), f"{fact['value']:,} cycles an exit ({fact['status']})", assumed)
-    return Cost(assumed.exit_cycles, f"{assumed.exit_cycles:,.0f} cycles an exit (assumed)", assumed)
+def costs_of(profiles: Sequence[Mapping[str, Any]], assumed: Assumptions) -> list[Cost]:
+    """Return what events cost under each profile, as run.json describes them.
+
+    A CPU's own figure for an exit is used where every profile of the run has one: a figure on one side and an
+    assumption on the other would compare what is known of two CPUs, not the CPUs.
+    """
+    facts = [profile.get("costs", {}).get(EXIT_FACT) for profile in profiles]
+    if all(facts):
+        return [
+            Cost(float(fact["value"]), f"{fact['value']:,} cycles an exit ({fact['status']})", assumed)
+            for fact in facts
+            if fact
+        ]
+    origin = f"{assumed.exit_cycles:,.0f} cycles an exit (assumed)"
+    return [
+        Cost(
+            assumed.exit_cycles,
+            f"{origin}; {fact['value']:,} are {fact['status']}, but not for every profile here"
+            if fact
+            else origin,
+            assumed,
+        )
+        for fact in facts
+    ]

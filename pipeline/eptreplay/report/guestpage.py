@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from eptreplay.report import answers
 from eptreplay.report.indexpage import Line
-from eptreplay.report.measures import compare
+from eptreplay.report.measures import compare, told
 from eptreplay.report.numbers import count, memory, seconds
 from eptreplay.report.sections import sections
 from eptreplay.report.sections.parts import Context, Files
@@ -27,6 +27,7 @@ def guest_page(
     found = answers.standings(guest, profiles, assumed)
     shown = sections(Context(guest, Files(folder, guest), profiles, assumed))
     first = answers.answers(guest, found)
+    compared, flat = told(compare(guest.summary, found))
     drawn = [chart for _, part in shown for chart in part.drawn()]
     return {
         "name": guest.name,
@@ -34,7 +35,8 @@ def guest_page(
         "about": guest.about["about"],
         "bad_rows": guest.about["bad_rows"],
         "answers": first,
-        "compare": compare(guest.summary, found),
+        "compare": compared,
+        "flat": flat,
         "sections": shown,
         "counters": _counters(guest),
         "data": {

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from eptreplay.report.numbers import GIB, short
-from eptreplay.report.scales import Scale, Tick
+from eptreplay.report.scales import Scale, Tick, nice_values
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from eptreplay.report.charts import Span
@@ -55,6 +57,66 @@ def log_levels(highest: int) -> Levels:
     return Levels(tuple(floors), highest)
 
 
+class Row(NamedTuple):
+    """A row of a map: addresses from `begin` to before `end`, bytes; a break stands for many that were never touched."""
+
+    begin: int
+    end: int
+    broken: bool = False
+
+    def label(self) -> str:
+        """Return the addresses as a tip says them."""
+        text = f"{self.begin / GIB:.6g} to {self.end / GIB:.6g} GiB"
+        return f"{text}, never touched" if self.broken else text
+
+
+LONGEST_GAP = 3
+"""Rows never touched that are drawn; a longer stretch of them becomes one row, a break of the axis."""
+
+
+def axis_rows(touched: NDArray[np.bool_], size: int) -> tuple[list[Row], NDArray[np.int64]]:
+    """Return the rows of a map, and where each stretch of addresses is among them (-1: in a break).
+
+    Args:
+        touched: shape [stretches]: whether anything ever touched it; stretches follow each other from address 0.
+        size: of a stretch, bytes.
+    """
+    rows: list[Row] = []
+    place = np.full(len(touched), -1, np.int64)
+    begins = [0, *(np.flatnonzero(np.diff(touched)) + 1).tolist(), len(touched)]
+    for begin, end in itertools.pairwise(begins):
+        if not touched[begin] and end - begin > LONGEST_GAP:
+            rows.append(Row(begin * size, end * size, broken=True))
+            continue
+        place[begin:end] = np.arange(len(rows), len(rows) + end - begin)
+        rows += [Row(at * size, (at + 1) * size) for at in range(begin, end)]
+    return rows, place
+
+
+def axis_ticks(rows: Sequence[Row]) -> list[Tick]:
+    """Return marks for rows of addresses, in GiB: round ones in every unbroken stretch, or else where it begins."""
+    height = len(rows)
+    found: list[Tick] = []
+    at = 0
+    for broken, group in itertools.groupby(rows, lambda row: row.broken):
+        block = list(group)
+        begin, end = block[0].begin / GIB, block[-1].end / GIB
+        if not broken:
+            wanted = max(1, round(TICKS * len(block) / height))
+            values = nice_values(begin, end, wanted) if len(block) > height / TICKS else []
+            for value in values or [begin]:
+                place = 100 * (at + len(block) * (value - begin) / (end - begin)) / height
+                if not found or place - found[-1].at >= CLOSEST_TICKS:
+                    found.append(Tick(round(place, 3), f"{value:.4g}"))
+        at += len(block)
+    return found
+
+
+TICKS = 6
+CLOSEST_TICKS = 7.0
+"""Least distance between marks, percent of the axis."""
+
+
 class Stroke(NamedTuple):
     """All cells of one colour: which, and the SVG path through them."""
 
@@ -74,7 +136,7 @@ class HeatMap:
         csv: file with the counts, relative to the page.
         counts: shape [columns, rows]: by time, then address.
         levels: what the colours stand for; shared by the maps of a page.
-        row_starts: shape [rows + 1]: first address of every row and the end of the last, in bytes.
+        rows: the addresses of every row.
         span: the time axis.
     """
 
@@ -85,7 +147,7 @@ class HeatMap:
     csv: str
     counts: NDArray[np.int64]
     levels: Levels
-    row_starts: NDArray[np.float64]
+    rows: list[Row]
     span: Span
     note: str = ""
     kind: str = "time"
@@ -116,10 +178,18 @@ class HeatMap:
         """Marks of the time axis."""
         return Scale(0, self.span.end or 1).ticks(5)
 
+    @property
+    def y_unit(self) -> str:
+        """Unit of the address axis."""
+        return "guest-physical address, GiB"
+
     def y_ticks(self) -> list[Tick]:
         """Return the marks of the address axis, in GiB."""
-        low, high = float(self.row_starts[0]), float(self.row_starts[-1])
-        return Scale(low / GIB, high / GIB).ticks(5)
+        return axis_ticks(self.rows)
+
+    def breaks(self) -> list[int]:
+        """Return the rows at which the address axis is broken, counted from the top."""
+        return [self.height - 1 - at for at, row in enumerate(self.rows) if row.broken]
 
     def shade(self, level: int) -> int:
         """Return the colour of a level: few levels are spread over all colours."""
@@ -152,12 +222,7 @@ class HeatMap:
             "heat": {
                 "columns": self.width,
                 "rows": self.height,
-                "labels": self._labels(),
+                "labels": [row.label() for row in self.rows],
                 "cells": pairs.reshape(-1).tolist(),
             },
         }
-
-    def _labels(self) -> list[str]:
-        """Return the addresses of every row, as a tip says them."""
-        starts = (self.row_starts / GIB).tolist()
-        return [f"{low:.6g} to {high:.6g} GiB" for low, high in itertools.pairwise(starts)]

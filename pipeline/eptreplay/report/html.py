@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 
-from eptreplay.report.costs import Assumptions, cost_of
+from eptreplay.report.costs import Assumptions, costs_of
 from eptreplay.report.guestpage import guest_page
 from eptreplay.report.indexpage import index_page
 from eptreplay.report.run import open_run
@@ -50,7 +50,10 @@ def render(folder: Path, assumed: Assumptions | None = None) -> None:
         "how": how(run.about),
         "basis": basis(run.profiles),
         "assumed": assumed.items(),
-        "origins": [(profile["name"], cost_of(profile, assumed).origin) for profile in run.profiles],
+        "origins": [
+            (profile["name"], cost.origin)
+            for profile, cost in zip(run.profiles, costs_of(run.profiles, assumed), strict=True)
+        ],
     }
     lines = []
     for guest in run.guests():

@@ -89,6 +89,12 @@ def compare(summary: Mapping[str, Mapping[str, Any]], found: Sequence[Standing])
     return lines
 
 
+def told(lines: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the lines of a comparison that have something to tell, and those that are 0 under every profile."""
+    flat = [line for line in lines if not any(cell["bar"] for cell in line["cells"])]
+    return [line for line in lines if line not in flat], flat
+
+
 def cells(values: Sequence[float], texts: Sequence[str], bases: Sequence[int]) -> list[dict[str, Any]]:
     """Return cells with a bar as long as the value's share of the highest, and the change against each one's base."""
     highest = max(values, default=0)

@@ -57,6 +57,8 @@ def change(base: float, value: float) -> str:
 
 def seconds(value: float) -> str:
     """Return a time in the unit in which it has one to three digits before the point."""
+    if value == 0:
+        return "0 s"
     for limit, scale, unit in ((1e-6, 1e9, "ns"), (1e-3, 1e6, "us"), (1.0, 1e3, "ms")):
         if abs(value) < limit:
             return f"{value * scale:.3g} {unit}"

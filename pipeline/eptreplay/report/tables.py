@@ -165,6 +165,19 @@ FAULTS: Final = Table(
     ),
 )
 
+FAULT_INTERVALS: Final = Table(
+    "fault_intervals",
+    "a kind and cause of exits in an interval, under a profile; what did not occur is left out",
+    (
+        GUEST,
+        PROFILE,
+        INTERVAL,
+        Column("kind", "string", "", "as in `faults`"),
+        Column("cause", "string", "", "as in `faults`"),
+        Column("count", "int64", "exits", "how often in the interval"),
+    ),
+)
+
 PAGES: Final = Table(
     "pages",
     "a guest page the trace touched, under a profile",
@@ -202,6 +215,7 @@ TABLES: Final = (
     SUMMARY,
     INTERVALS,
     FAULTS,
+    FAULT_INTERVALS,
     PAGES,
     HEATMAP,
     DIRTY,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,7 @@ from eptreplay.report.heatmaps import log_levels
 from eptreplay.report.indexpage import Line, fleet_answers, headline
 from eptreplay.report.numbers import GIB, percent, seconds
 from eptreplay.report.run import open_run
-from eptreplay.report.sections.heat import counts_by_cell, row_starts
+from eptreplay.report.sections.heat import counts_by_stretch
 from eptreplay.units import binary_size
 
 if TYPE_CHECKING:
@@ -129,13 +130,13 @@ def text_map(guest: Guest, width: int) -> list[str]:
     A character stands for some stretches of addresses and some intervals: the distinct pages touched there in
     one interval, in the one that has most.
     """
-    frame = guest.frame("heatmap")
-    size = int(frame["bytes"][0])
-    starts = row_starts(guest, frame, size)
-    counts = counts_by_cell(guest, frame, "pages_touched", starts, size)
-    label = max(8, len(f"{starts[-1] / GIB:.4g}") + 5)
+    size = int(guest.frame("heatmap")["bytes"][0])
+    counts = counts_by_stretch(guest, "pages_touched")
+    label = max(8, len(f"{counts.shape[1] * size / GIB:.4g}") + 5)
     across = -(-counts.shape[0] // max(8, width - label - 2))
-    up = -(-counts.shape[1] // MAP_ROWS)
+    up = 1
+    while np.count_nonzero(_coarser(counts, across, up).any(axis=0)) > MAP_ROWS:
+        up *= 2
     cells = _coarser(counts, across, up)
     levels = log_levels(int(cells.max(initial=1)))
     shades = np.array(
@@ -143,14 +144,19 @@ def text_map(guest: Guest, width: int) -> list[str]:
     )
     drawn = shades[np.where(cells > 0, levels.of(np.maximum(cells, 1)) + 1, 0)]
     lines = [f"{'GiB':>{label}} pages touched, by address (up) and time (right)"]
-    lines += [
-        f"{starts[row * up] / GIB:>{label}.3g} |{''.join(drawn[:, row])}".rstrip()
-        for row in reversed(range(drawn.shape[1]))
-    ]
+    for used, rows in itertools.groupby(
+        reversed(range(drawn.shape[1])), lambda row: bool(cells[:, row].any())
+    ):
+        if used:
+            lines += [
+                f"{row * up * size / GIB:>{label}.4g} |{''.join(drawn[:, row])}".rstrip() for row in rows
+            ]
+        else:
+            lines.append(f"{'':>{label}} ~ never touched")
     end, unit = guest.span.end, "s" if guest.seconds else "intervals"
     lines.append(f"{'':>{label}} +{'-' * drawn.shape[0]}")
     lines.append(f"{'':>{label}}  0 to {end:.4g} {unit}")
-    step = end * across * 1.0 / guest.span.steps
+    step = end * across / guest.span.steps
     lines.append(
         f"A character: {binary_size(size * up)} of addresses, {step:.3g} {unit}. Distinct pages in an interval:"
     )

@@ -8,7 +8,6 @@ import numpy as np
 
 from eptreplay.report.analysis_tables import DIRTY, DIRTY_RATE
 from eptreplay.report.charts import Series, group_mean
-from eptreplay.report.numbers import MIB, PAGE_BYTES
 from eptreplay.report.sections.parts import (
     Cell,
     Grid,
@@ -66,17 +65,16 @@ def _truth(context: Context) -> Chart:
     guest = context.guest
     frame = guest.frame("dirty")
     one = frame.filter(frame["profile"] == guest.profiles[0])
-    scale = PAGE_BYTES / MIB
     return over_time(
         context,
         "dirtied",
         "Memory written",
-        "MiB per interval",
+        "pages per interval",
         "Distinct pages written in an interval (the truth, the same under every profile), and what the interval looks like "
         "at a granularity of 2 MB, where one write makes 512 pages dirty.",
         [
-            Series("at 4 KB", scale * interval_values(guest, one, "pages_written"), style=0),
-            Series("at 2 MB", scale * interval_values(guest, one, "pages_in_regions"), style=1),
+            Series("at 4 KB", interval_values(guest, one, "pages_written"), style=0),
+            Series("at 2 MB", interval_values(guest, one, "pages_in_regions"), style=1),
         ],
         join=group_mean,
         log=True,

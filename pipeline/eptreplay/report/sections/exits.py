@@ -5,9 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import polars as pl
 
 from eptreplay.report.charts import Series, group_last
-from eptreplay.report.sections.parts import Cell, Grid, Head, Part, over_time, profile_heads, summed
+from eptreplay.report.sections.parts import (
+    Cell,
+    Grid,
+    Head,
+    Part,
+    interval_values,
+    over_time,
+    profile_heads,
+    summed,
+)
 
 if TYPE_CHECKING:
     from eptreplay.report.charts import Chart
@@ -44,15 +54,7 @@ def _charts(context: Context) -> list[Chart]:
             summed(guest, EMULATED + RESOLVED),
             log=True,
         ),
-        over_time(
-            context,
-            "emulated",
-            "Exits settled by A/D emulation",
-            "exits per interval",
-            "Exits that only set an emulated accessed or dirty bit (ad_emulated_r + ad_emulated_w).",
-            summed(guest, EMULATED),
-            log=True,
-        ),
+        *_by_cause(context),
         over_time(
             context,
             "ipis",
@@ -71,6 +73,33 @@ def _charts(context: Context) -> list[Chart]:
             _targets(guest),
             join=group_last,
         ),
+    ]
+
+
+def _by_cause(context: Context) -> list[Chart]:
+    """Return exits over time, a chart a cause."""
+    guest = context.guest
+    if not guest.has("fault_intervals"):
+        return []
+    counts = (
+        guest.frame("fault_intervals").group_by("profile", "cause", "interval").agg(pl.col("count").sum())
+    )
+    parts = counts.partition_by("profile", "cause", as_dict=True)
+    nothing = counts.clear()
+    return [
+        over_time(
+            context,
+            f"cause-{cause}",
+            f"Exits: {cause.replace('_', ' ')}",
+            "exits per interval",
+            f"Exits because {about}.",
+            [
+                Series(name, interval_values(guest, parts.get((name, cause), nothing), "count"), number)
+                for number, name in enumerate(guest.profiles)
+            ],
+            log=True,
+        )
+        for cause, about in CAUSES.items()
     ]
 
 

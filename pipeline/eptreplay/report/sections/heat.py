@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eptreplay.report.heatmaps import HeatMap, log_levels
+from eptreplay.report.heatmaps import HeatMap, axis_rows, log_levels
 from eptreplay.report.numbers import PAGE_BYTES
 from eptreplay.report.sections.parts import Part
 from eptreplay.units import binary_size
 
 if TYPE_CHECKING:
-    import polars as pl
     from numpy.typing import NDArray
 
     from eptreplay.report.run import Guest
@@ -30,11 +29,12 @@ def heatmaps(context: Context) -> Part:
     guest = context.guest
     frame = guest.frame("heatmap")
     size = int(frame["bytes"][0])
-    starts = row_starts(guest, frame, size)
-    counts = [counts_by_cell(guest, frame, column, starts, size) for _, _, column, _ in KINDS]
+    rows, place = axis_rows(np.any(counts_by_stretch(guest, "pages_touched") > 0, axis=0), size)
+    counts = [_by_row(counts_by_stretch(guest, column), place, len(rows)) for _, _, column, _ in KINDS]
     levels = log_levels(max(int(of.max(initial=0)) for of in counts) or 1)
     link = context.files.table("heatmap", frame.columns[1:], frame.drop("guest").rows())
     most = " (of several intervals to a step, the highest)" if guest.span.group > 1 else ""
+    gaps = " Where the axis is broken, addresses that were never touched are left out."
     return Part(
         maps=[
             HeatMap(
@@ -42,11 +42,11 @@ def heatmaps(context: Context) -> Part:
                 title,
                 "pages in a cell",
                 f"Distinct 4 KB pages {word} in a cell of the map: {binary_size(size)} of addresses ({size // PAGE_BYTES} pages) "
-                f"and an interval of time{most}. Addresses are guest-physical. An empty cell: none.",
+                f"and an interval of time{most}. Addresses are guest-physical. An empty cell: none.{gaps}",
                 link,
                 of,
                 levels,
-                starts,
+                rows,
                 guest.span,
             )
             for (ident, title, _, word), of in zip(KINDS, counts, strict=True)
@@ -54,19 +54,23 @@ def heatmaps(context: Context) -> Part:
     )
 
 
-def row_starts(guest: Guest, frame: pl.DataFrame, size: int) -> NDArray[np.float64]:
-    """Return where each row of the map begins, and where the last ends: from address 0 to the end of memory."""
+def _by_row(counts: NDArray[np.int64], place: NDArray[np.int64], rows: int) -> NDArray[np.int64]:
+    """Return counts by row of a map instead of by stretch of addresses."""
+    found = np.zeros((len(counts), rows), np.int64)
+    shown = place >= 0
+    found[:, place[shown]] = counts[:, shown]
+    return found
+
+
+def counts_by_stretch(guest: Guest, column: str) -> NDArray[np.int64]:
+    """Return a column of the table heatmap, shape [steps of time, stretches from address 0 to the end of memory]."""
+    frame = guest.frame("heatmap")
+    size = int(frame["bytes"][0])
+    stretch = (frame["gpa_start"].to_numpy() // np.uint64(size)).astype(np.int64)
     ends = [s["gpa"] + s["bytes"] for s in guest.about["segments"] if s["kind"].startswith("ram")]
-    top = max([*ends, int(frame["gpa_start"].to_numpy().max()) + size])
-    return np.arange(-(-top // size) + 1, dtype=np.float64) * size
-
-
-def counts_by_cell(
-    guest: Guest, frame: pl.DataFrame, column: str, starts: NDArray[np.float64], size: int
-) -> NDArray[np.int64]:
-    """Return a column of the table by step of time and row of the map, shape [steps, rows]."""
-    counts = np.zeros((guest.span.steps, len(starts) - 1), np.int64)
-    at = frame["interval"].to_numpy() // guest.span.group
-    row = (frame["gpa_start"].to_numpy() // np.uint64(size)).astype(np.int64)
-    np.maximum.at(counts, (at, row), frame[column].to_numpy())
+    most = max([int(stretch.max()) + 1, *(-(-end // size) for end in ends)])
+    counts = np.zeros((guest.span.steps, most), np.int64)
+    np.maximum.at(
+        counts, (frame["interval"].to_numpy() // guest.span.group, stretch), frame[column].to_numpy()
+    )
     return counts

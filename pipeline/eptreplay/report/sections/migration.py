@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 VERDICTS = {
     "converges": "what is left to send fits into the allowed pause at last",
-    "repeats": "the same, if the guest goes on as in its trace, which is shorter than the migration",
+    "converges, if repeated": "the same, if the guest goes on as in its trace, which is shorter than the migration",
     "diverges": "the guest writes faster than the link carries: what is left never fits into the allowed pause",
 }
 
@@ -63,7 +63,10 @@ def _sweep(found: list[dict[str, Any]], link: str) -> Grid:
                 Head(link_name(row)),
                 [
                     Cell(binary_size(row["page_bytes"])),
-                    Cell(row["verdict"], "yes" if row["converges"] else "no"),
+                    Cell(
+                        "converges, if repeated" if row["verdict"] == "repeats" else row["verdict"],
+                        "yes" if row["converges"] else "no",
+                    ),
                     Cell(f"{row['rounds']:,}"),
                     Cell(seconds(row["total_s"])),
                     Cell(seconds(row["downtime_s"])),
