@@ -31,8 +31,9 @@ ROWS_AT_ONCE = 1 << 16
 RUN_FILE = "run.json"
 TABLES_FOLDER = "tables"
 
-# Characters with which a spreadsheet takes a cell for a formula (OWASP, CSV injection).
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+# Characters with which a spreadsheet takes a cell for a formula (OWASP, CSV injection); the last four are wide
+# forms of the first four.
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 SLUG_LENGTH = 48
 
 

@@ -62,9 +62,10 @@ def headline(run: Run, lines: Sequence[Line]) -> str:
 def fleet_answers(lines: Sequence[Line]) -> list[Answer]:
     """Return the four answers for all guests of a run together; `lines` begin with the worst."""
     together = total([line.found for line in lines])
+    profiles = runs_answer(together) if together[0].compared else profile_answer(together)
     return [
         _cost(lines, together),
-        runs_answer(together) if together[0].compared else profile_answer(together),
+        profiles._replace(anchor="guests"),
         _reclaim(lines),
         _migrate(lines),
     ]

@@ -42,7 +42,7 @@ def percent(part: float, whole: float) -> str:
     share = 100 * part / whole
     if 0 < abs(share) < 0.01:
         return "under 0.01 %"
-    return f"{share:.3g} %" if share < 99.95 else "100 %"
+    return f"{share:.3g} %" if share < 999.5 else f"{share:,.0f} %"
 
 
 def change(base: float, value: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import textwrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -157,9 +158,8 @@ def text_map(guest: Guest, width: int) -> list[str]:
     lines.append(f"{'':>{label}} +{'-' * drawn.shape[0]}")
     lines.append(f"{'':>{label}}  0 to {end:.4g} {unit}")
     step = end * across / guest.span.steps
-    lines.append(
-        f"A character: {binary_size(size * up)} of addresses, {step:.3g} {unit}. Distinct pages in an interval:"
-    )
+    worth = f"A character: {binary_size(size * up)} of addresses, {step:.3g} {unit}. Distinct pages in an interval:"
+    lines += textwrap.wrap(worth, width)
     keys = [f"{shades[at + 1]} {text}" for at, text in enumerate(levels.labels())]
     return [*lines, *_wrapped(keys, width)]
 

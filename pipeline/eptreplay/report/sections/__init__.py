@@ -9,28 +9,41 @@ from eptreplay.report.sections.exits import exits
 from eptreplay.report.sections.heat import heatmaps
 from eptreplay.report.sections.memory import idle, miss_ratio, working_set
 from eptreplay.report.sections.migration import migration
+from eptreplay.report.sections.others import first_rows
 from eptreplay.report.sections.parts import Section
 from eptreplay.report.sections.superpages import superpages
+from eptreplay.report.tables import TABLES
 
 if TYPE_CHECKING:
     from eptreplay.report.sections.parts import Context, Part
 
 SECTIONS: Final = (
     Section("heat", "Where the accesses went", ("heatmap",), heatmaps),
-    Section("exits-ipis", "Exits and IPIs", ("intervals",), exits),
+    Section("exits-ipis", "Exits and IPIs", ("intervals",), exits, ("faults", "fault_intervals")),
     Section("superpages-all", "Superpages", ("intervals",), superpages),
-    Section("dirty", "Dirty tracking", ("dirty",), dirty),
-    Section("migration", "Migration", ("migrations",), migration),
+    Section("dirty", "Dirty tracking", ("dirty",), dirty, ("writers", "dirty_rate")),
+    Section("migration", "Migration", ("migrations",), migration, ("migration_rounds",)),
     Section("working-set", "Working set", ("working_set",), working_set),
     Section("cold", "Cold memory", ("idle_age",), idle),
     Section("miss-ratios", "Memory needed", ("miss_ratio",), miss_ratio),
 )
 
+ELSEWHERE: Final = frozenset({"summary", "pages"})
+"""Tables that the page shows outside of sections, or that are too long for one."""
+
+SHOWN: Final = ELSEWHERE.union(*(section.needs + section.uses for section in SECTIONS))
+
 
 def sections(context: Context) -> list[tuple[Section, Part]]:
-    """Return the sections that the guest's tables have something for."""
-    return [
+    """Return the sections that the guest's tables have something for; tables that no section draws come last."""
+    guest = context.guest
+    found = [
         (section, section.build(context))
         for section in SECTIONS
-        if all(context.guest.has(name) for name in section.needs)
+        if all(guest.has(name) for name in section.needs)
     ]
+    rest = [table for table in TABLES if table.name not in SHOWN and guest.has(table.name)]
+    if rest:
+        others = Section("more-tables", "More tables", (), lambda of: first_rows(of, rest))
+        found.append((others, others.build(context)))
+    return found

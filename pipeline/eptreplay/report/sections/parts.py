@@ -134,6 +134,8 @@ class Section(NamedTuple):
     title: str
     needs: tuple[str, ...]
     build: Callable[[Context], Part]
+    uses: tuple[str, ...] = ()
+    """Tables that it shows too, where a run has them."""
 
 
 def over_time(

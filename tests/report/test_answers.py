@@ -1,0 +1,179 @@
+"""The first screen: every sentence follows from the numbers by a rule of docs/reports.md."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.report.runs import MadeGuest, analysis, counters, write_run
+
+from eptreplay.report import answers
+from eptreplay.report.answers import Standing
+from eptreplay.report.costs import Assumptions
+from eptreplay.report.run import open_run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from eptreplay.report.run import Guest
+
+PROFILES = ("haswell", "nehalem")
+
+
+def guest_of(folder: Path, made: MadeGuest) -> Guest:
+    (guest,) = open_run(write_run(folder / "run", [made], PROFILES)).guests()
+    return guest
+
+
+def standings_of(guest: Guest) -> list[Standing]:
+    return answers.standings(guest, [{"name": name} for name in PROFILES], Assumptions())
+
+
+def aged(ages: dict[float, int], **changes: Any) -> MadeGuest:  # noqa: ANN401 - fields of any type
+    made = MadeGuest("g", **changes)
+    made.tables["idle_age"] = [
+        {
+            "age_intervals": round(age),
+            "idle_s": age,
+            "pages": pages,
+            "pages_written": 0,
+            "bytes": pages * 4096,
+        }
+        for age, pages in ages.items()
+    ]
+    return made
+
+
+def test_the_cost_is_exits_ipis_and_a_share_of_run_time(tmp_path: Path) -> None:
+    guest = guest_of(tmp_path, MadeGuest("g"))
+    found = standings_of(guest)
+    row = guest.summary["haswell"]
+    assert found[0].exits == row["vm_faults_r"] == row["traps"]
+    assert found[0].seconds == pytest.approx(found[0].exits * 5500 / 2.5e9)
+    assert found[0].share == pytest.approx(found[0].seconds / (8 * 2))
+    answer = answers.cost_answer(guest, found)
+    assert answer.figure == f"{found[0].exits} exits"
+    assert "under 0.01 % of its run time" in answer.sentence
+
+
+def test_a_guest_that_did_nothing_cost_nothing(tmp_path: Path) -> None:
+    made = MadeGuest("g")
+    counters(made, PROFILES)
+    for row in made.tables["summary"]:
+        row.update(rows=0, reads=0, writes=0, fetches=0)
+    guest = guest_of(tmp_path, made)
+    assert answers.cost_answer(guest, standings_of(guest)).figure == "nothing"
+
+
+def standing(profile: str, seconds: float, exits: int = 1, **changes: Any) -> Standing:  # noqa: ANN401 - fields of any type
+    return Standing(profile, exits, 0, seconds, None, **changes)
+
+
+def test_another_cpu_is_best_to_worst_by_estimated_cost() -> None:
+    answer = answers.profile_answer([standing("a", 2, 20), standing("b", 1, 10), standing("c", 3, 30)])
+    assert answer.figure == "+200.0 % from best to worst"
+    assert answer.sentence.startswith("b is best and c worst")
+    assert "30 exits and 0 IPIs instead of 10 and 0" in answer.sentence
+
+
+def test_one_profile_or_equal_ones_leave_nothing_to_compare() -> None:
+    assert answers.profile_answer([standing("a", 2)]).figure == "not asked"
+    assert answers.profile_answer([standing("a", 2), standing("b", 2)]).figure == "nothing"
+
+
+def test_compared_runs_are_told_by_the_profile_that_changed_most() -> None:
+    found = [
+        standing("a @ before", 1, 10, compared=True),
+        standing("a @ after", 1.5, 15, compared=True),
+        standing("b @ before", 2, 20, base=2, compared=True),
+        standing("b @ after", 5, 50, base=2, compared=True),
+    ]
+    answer = answers.runs_answer(found)
+    assert answer.figure == "+150.0 % of estimated cost"
+    assert "From b @ before to b @ after" in answer.sentence
+
+
+def test_cold_is_1_10_and_60_seconds_as_far_as_half_the_trace_goes(tmp_path: Path) -> None:
+    guest = guest_of(tmp_path, aged({0: 1, 1: 2, 5: 4, 10: 8, 60: 16}, seconds=120.0, intervals=120))
+    assert answers.cold(guest) == [("1 s", 30), ("10 s", 24), ("60 s", 16)]
+
+
+def test_a_short_trace_is_cold_by_shares_of_its_length(tmp_path: Path) -> None:
+    guest = guest_of(tmp_path, aged({0.0: 1, 0.1: 2, 0.25: 4, 0.5: 8}, seconds=1.0, intervals=100))
+    assert answers.cold(guest) == [("100 ms", 14), ("250 ms", 12), ("500 ms", 8)]
+
+
+def test_a_trace_without_times_is_cold_by_intervals(tmp_path: Path) -> None:
+    made = aged({0: 1, 10: 2, 25: 4, 50: 8}, seconds=None, intervals=100)
+    for row in made.tables["idle_age"]:
+        row["idle_s"] = None
+    assert answers.cold(guest_of(tmp_path, made)) == [
+        ("10 intervals", 14),
+        ("25 intervals", 12),
+        ("50 intervals", 8),
+    ]
+
+
+def test_too_few_intervals_or_no_table_say_nothing_of_cold_pages(tmp_path: Path) -> None:
+    few = guest_of(tmp_path / "few", aged({0.0: 1}, seconds=0.5, intervals=2))
+    assert answers.cold(few) == []
+    assert "too few intervals" in answers.reclaim_answer(few, []).sentence
+    none = guest_of(tmp_path / "none", MadeGuest("g"))
+    assert "does not say" in answers.reclaim_answer(none, answers.cold(none)).sentence
+
+
+def test_what_can_be_reclaimed_is_a_size_at_an_age(tmp_path: Path) -> None:
+    guest = guest_of(tmp_path, aged({0: 512, 2: 256, 4: 256}))
+    answer = answers.reclaim_answer(guest, answers.cold(guest))
+    assert answer.figure == "2 MiB cold for 1 s"
+    assert (
+        "Of the 16 MiB it touched, idle at the end of the trace: 2 MiB for 1 s or longer." in answer.sentence
+    )
+    assert "48 MiB of its 64 MiB was never touched." in answer.sentence
+
+
+def migrating(tmp_path: Path, **changes: Any) -> answers.Answer:  # noqa: ANN401 - fields of any type
+    made = MadeGuest("g")
+    analysis(made, PROFILES)
+    for row in made.tables["migrations"]:
+        row.update(changes)
+    return answers.migrate_answer(guest_of(tmp_path, made))
+
+
+def test_migration_is_the_slowest_link_of_the_sweep_that_converges(tmp_path: Path) -> None:
+    answer = migrating(tmp_path)
+    assert (answer.figure, answer.tone) == ("yes, at 2.5 Gbit/s", "good")
+    assert answer.sentence == (
+        "Over 2.5 Gbit/s pre-copy converges after 3 rounds: 1 s in all, 160 ms of it paused (allowed: 300 ms). "
+        "The smallest link that converges has 1.6 Gbit/s."
+    )
+
+
+def test_a_migration_that_outlasts_its_trace_says_so(tmp_path: Path) -> None:
+    assert "if it goes on as in its trace" in migrating(tmp_path, verdict="repeats").sentence
+
+
+def test_a_guest_that_converges_nowhere_cannot_migrate(tmp_path: Path) -> None:
+    answer = migrating(tmp_path, converges=False, verdict="diverges", smallest_gbit_per_second=None)
+    assert (answer.figure, answer.tone) == ("no", "bad")
+    assert "1, 2.5, 10, 25 and 100 Gbit/s" in answer.sentence
+
+
+def test_without_an_estimate_the_reason_is_told(tmp_path: Path) -> None:
+    timed = answers.migrate_answer(guest_of(tmp_path / "timed", MadeGuest("g")))
+    assert (timed.figure, timed.sentence) == (
+        "not estimated",
+        "This run has no estimate; replay again to have one.",
+    )
+    untimed = answers.migrate_answer(guest_of(tmp_path / "untimed", MadeGuest("g", seconds=None)))
+    assert "has no times" in untimed.sentence
+
+
+def test_several_guests_together_are_sums() -> None:
+    found = answers.total([[standing("a", 1, 10)], [standing("a", 2, 20)]])
+    assert (found[0].exits, found[0].seconds, found[0].share) == (30, 3, None)
+
+
+def test_parts_are_listed_as_in_a_sentence() -> None:
+    assert answers.listed(["a"]) == "a"
+    assert answers.listed(["a", "b", "c"]) == "a, b and c"

@@ -1,0 +1,102 @@
+"""Charts: what is drawn, and the exact values beside it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from eptreplay.report.charts import (
+    Chart,
+    Series,
+    Span,
+    bar_chart,
+    curve_chart,
+    group_last,
+    group_mean,
+    group_sum,
+    time_chart,
+)
+from eptreplay.report.scales import Scale
+
+NAN = float("nan")
+
+
+def chart(*series: Series, log: bool = False) -> Chart:
+    span = Span(len(series[0].values) if series else 0, 4.0, "seconds since the trace began")
+    return time_chart("id", "Title", "unit", "about", "a.csv", series, span, log=log)
+
+
+def line(name: str, values: list[float], profile: int = 0) -> Series:
+    return Series(name, np.array(values, np.float64), profile)
+
+
+def test_a_step_chart_holds_a_value_until_the_next() -> None:
+    (drawn,) = chart(line("a", [0, 10, 10, 0])).lines
+    top = round(1000 * (1 - 1 / 1.06))
+    assert drawn.path == f"M0 1000H1V{top}H3V1000H4"
+
+
+def test_a_value_that_is_none_leaves_a_gap() -> None:
+    (drawn,) = chart(line("a", [10, NAN, 10, 10])).lines
+    assert drawn.path.count("M") == 2
+    assert drawn.path.endswith("H4")
+    assert drawn.values == [10, None, 10, 10]
+
+
+def test_lines_that_are_alike_are_drawn_once_under_all_their_names() -> None:
+    found = chart(line("a", [1, 2]), line("b", [1, 3], 1), line("c", [1, 2], 2)).lines
+    assert [(one.names, one.profiles, one.keys()) for one in found] == [
+        (["a", "c"], [0, 2], "0 2"),
+        (["b"], [1], "1"),
+    ]
+
+
+def test_lines_that_begin_with_gaps_can_be_alike() -> None:
+    assert len(chart(line("a", [NAN, 2]), line("b", [NAN, 2], 1)).lines) == 1
+
+
+def test_what_is_drawn_first_is_wider_so_that_it_shows_below() -> None:
+    found = chart(line("a", [1, 2]), line("b", [1, 3], 1), line("c", [1, 4], 2)).lines
+    assert [one.width for one in found] == [2, 1, 0]
+
+
+def test_lines_of_no_profile_cannot_be_hidden() -> None:
+    (drawn,) = chart(line("truth", [1, 2], -1)).lines
+    assert drawn.keys() == ""
+
+
+def test_a_chart_of_zeros_is_empty_and_one_of_nothing_too() -> None:
+    assert chart(line("a", [0, 0])).empty
+    assert chart(line("a", [NAN, 0])).empty
+    assert chart().empty
+    assert not chart(line("a", [0, 1])).empty
+
+
+def test_the_script_gets_exact_values() -> None:
+    data = chart(line("a", [0.1234567, 12345678.0])).data()
+    assert data["series"] == [{"names": ["a"], "profiles": [0], "values": [0.123457, 12345678]}]
+
+
+def test_bars_are_labelled_in_their_middle() -> None:
+    found = bar_chart("id", "t", "u", "a", "c", [line("a", [1, 2], -1)], ["x", "y"], "kind")
+    assert [(tick.at, tick.text) for tick in found.x_ticks] == [(25, "x"), (75, "y")]
+    assert found.data()["x"] == ["x", "y"]
+
+
+def test_curves_go_through_points_at_their_places() -> None:
+    points = np.array([0.0, 25, 100])
+    found = curve_chart(
+        "id", "t", "u", "a", "c", [line("a", [1, 1, 0], -1)], points, Scale(0, 100), ["a", "b", "c"], "MiB"
+    )
+    assert found.at == [0, 250, 1000]
+    assert found.lines[0].path.startswith("M0 57L250 57L1000 1000")
+
+
+@pytest.mark.parametrize(
+    ("join", "expected"), [(group_sum, [3, 7, 5]), (group_mean, [1.5, 3.5, 5]), (group_last, [2, 4, 5])]
+)
+def test_several_intervals_to_a_step_add_up_average_or_keep_the_last(
+    join: object, expected: list[float]
+) -> None:
+    assert callable(join)
+    assert join(np.arange(1.0, 6), 2).tolist() == expected

@@ -1,0 +1,29 @@
+"""The table behind a chart: plain numbers, no index, nothing that a spreadsheet would run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from eptreplay.report.csvs import cell, write_csv
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize("text", ['=HYPERLINK("http://x")', "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
+def test_formulas_are_neutralised(text: str) -> None:
+    assert cell(text) == f"'{text}"
+
+
+@pytest.mark.parametrize(
+    ("value", "written"), [(3.0, 3), (0.1, "0.1"), (-2, -2), ("guest", "guest"), (None, None)]
+)
+def test_numbers_and_plain_text_are_left_alone(value: object, written: object) -> None:
+    assert cell(value) == written
+
+
+def test_a_file_has_its_header_and_rows_as_utf8(tmp_path: Path) -> None:
+    write_csv(tmp_path / "a.csv", ["interval", "=haswell [exits]"], [[0, 1.5], [1, ""], [2, "é, ü"]])
+    assert (tmp_path / "a.csv").read_bytes().decode() == 'interval,\'=haswell [exits]\n0,1.5\n1,\n2,"é, ü"\n'
