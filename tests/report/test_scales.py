@@ -45,3 +45,8 @@ def test_a_scale_from_zero_leaves_room_above_and_is_never_empty() -> None:
 def test_a_scale_is_logarithmic_only_where_values_have_the_range_for_it() -> None:
     assert not from_zero(LOG_FROM - 1, log=True).log
     assert from_zero(LOG_FROM, log=True).log
+
+
+def test_an_axis_of_counts_has_whole_ticks() -> None:
+    assert [tick.text for tick in from_zero(1, whole=True).ticks()] == ["0", "1"]
+    assert [tick.text for tick in from_zero(1).ticks()] == ["0", "0.5", "1"]

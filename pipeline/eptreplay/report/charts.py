@@ -147,7 +147,7 @@ def time_chart(
 ) -> Chart:
     """Return a chart of values over trace time, a step an interval."""
     highest = top if top is not None else _highest(series)
-    scale = from_zero(highest, log=log)
+    scale = from_zero(highest, log=log, whole=_counts(series))
     at = np.arange(span.steps + 1, dtype=np.float64)
     return Chart(
         ident,
@@ -180,7 +180,7 @@ def bar_chart(
     note: str = "",
 ) -> Chart:
     """Return a chart with a step of equal width for each of the labels, such as the bins of a histogram."""
-    scale = from_zero(_highest(series), log=log)
+    scale = from_zero(_highest(series), log=log, whole=_counts(series))
     steps = max(1, len(labels))
     every = max(1, -(-len(labels) // 8))
     return Chart(
@@ -265,6 +265,11 @@ def _highest(series: Sequence[Series]) -> float:
     """Return the highest value that is a number, else 0."""
     tops = [float(np.max(line.values, initial=0.0, where=np.isfinite(line.values))) for line in series]
     return max(tops, default=0.0)
+
+
+def _counts(series: Sequence[Series]) -> bool:
+    """Return whether all values are whole numbers."""
+    return all(bool(np.all(np.isnan(of.values) | (of.values == np.round(of.values)))) for of in series)
 
 
 def _lines(

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from eptreplay.errors import UsageError
-from eptreplay.report.files import TABLES_FOLDER, TableWriter, read_run_file, read_table, slug, write_run_file
+from eptreplay.report.files import (
+    TABLES_FOLDER,
+    TableWriter,
+    read_run_file,
+    read_table,
+    slug,
+    write_columns_file,
+    write_run_file,
+)
 from eptreplay.report.tables import TABLES
 
 if TYPE_CHECKING:
@@ -46,6 +54,7 @@ def merge(first: Path, second: Path, out: Path) -> None:
         if "profile" not in table.names() and not frames[0].equals(frames[1]):
             differ.append(table.name)
         _write(out, table, frames, labels, [profile["name"] for profile in profiles], shared)
+    write_columns_file(out / TABLES_FOLDER)
     left_out = [
         {"guest": name, "error": f"only in {label}"}
         for label, mine, others in zip(labels, names, reversed(names), strict=True)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eptreplay.errors import OutputError, UsageError
-from eptreplay.report.tables import CORE, OTHER_NAMES, csv_names
+from eptreplay.report.tables import CORE, OTHER_NAMES, TABLES, csv_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

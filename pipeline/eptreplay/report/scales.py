@@ -26,11 +26,12 @@ class Tick(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """An axis from `low` to `high`; logarithmic from 1 with 0 at its foot if `log`."""
+    """An axis from `low` to `high`; logarithmic from 1 with 0 at its foot if `log`; of counts if `whole`."""
 
     low: float
     high: float
     log: bool = False
+    whole: bool = False
 
     def place(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return where values are, as a share of the axis from 0 to 1."""
@@ -41,6 +42,8 @@ class Scale:
     def ticks(self, wanted: int = 4) -> list[Tick]:
         """Return round values with their places."""
         values = self._decades() if self.log else nice_values(self.low, self.high, wanted)
+        if self.whole:
+            values = [value for value in values if float(value).is_integer()]
         places = self.place(np.array(values, np.float64))
         return [
             Tick(round(100 * float(place), 3), short(value))
@@ -74,12 +77,12 @@ LOG_FROM = 30
 """Highest value from which a logarithmic scale shows more than a linear one."""
 
 
-def from_zero(highest: float, *, log: bool = False) -> Scale:
+def from_zero(highest: float, *, log: bool = False, whole: bool = False) -> Scale:
     """Return a scale from 0 to just above the highest value; to 1 when all are 0.
 
-    With `log` it is logarithmic if there is a range of values that needs it.
+    With `log` it is logarithmic if there is a range of values that needs it; with `whole` its ticks are whole numbers.
     """
     if not math.isfinite(highest) or highest <= 0:
         return Scale(0, 1)
     log = log and highest >= LOG_FROM
-    return Scale(0, highest * (1.6 if log else 1.06), log)
+    return Scale(0, highest * (1.6 if log else 1.06), log, whole)

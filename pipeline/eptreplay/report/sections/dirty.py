@@ -35,7 +35,7 @@ HARVEST = (
     ("harvest_invalidations", "Invalidations by harvests", "invalidations"),
     ("harvest_ipis", "IPIs by harvests", "IPIs"),
     ("refaults", "Refaults after harvests", "exits"),
-    ("repromotions", "Promotions of what a harvest had demoted", "superpages"),
+    ("repromotions", "Promotions after harvests", "superpages"),
 )
 NO_HARVEST = (
     "No harvest took place, so what collecting dirty bits costs is not shown; replay with --policy harvest."
