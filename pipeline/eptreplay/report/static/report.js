@@ -72,7 +72,8 @@
     const range = document.getElementById("range");
     if (range) {
       const end = page.span.end;
-      range.textContent = width === 1 ? "" : `${timeText(view.from * end)} to ${timeText(view.to * end)}`;
+      const unit = page.span.unit === "interval" ? "intervals" : "s";
+      range.textContent = width === 1 ? "" : `${timeText(view.from * end)} to ${timeText(view.to * end)} ${unit}`;
     }
   }
 
