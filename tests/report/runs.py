@@ -196,13 +196,14 @@ def analysis(guest: MadeGuest, profiles: Sequence[str]) -> None:
     ] + [{"age_intervals": None, "idle_s": None, "pages": 12288, "pages_written": 0, "bytes": 48 * MIB}]
     guest.tables["miss_ratio"] = [
         {
-            "method": "shards",
+            "method": method,
             "memory_bytes": size * MIB,
-            "miss_ratio": 1 / size,
-            "error": 0.01,
-            "sampling_rate": 0.01,
-            "references": 1000,
+            "miss_ratio": 1e-3 / size,
+            "error": error / size,
+            "sampling_rate": 1.0,
+            "accesses": 800,
         }
+        for method, error in (("intervals", 1e-4), ("shards", 1e-6))
         for size in (1, 2, 4, 8, 16, 32)
     ]
 

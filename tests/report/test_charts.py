@@ -16,7 +16,7 @@ from eptreplay.report.charts import (
     group_sum,
     time_chart,
 )
-from eptreplay.report.scales import Scale
+from eptreplay.report.scales import Tick
 
 NAN = float("nan")
 
@@ -84,10 +84,12 @@ def test_bars_are_labelled_in_their_middle() -> None:
 
 
 def test_curves_go_through_points_at_their_places() -> None:
-    points = np.array([0.0, 25, 100])
+    points = np.array([0.0, 0.25, 1])
+    ticks = [Tick(50, "half")]
     found = curve_chart(
-        "id", "t", "u", "a", "c", [line("a", [1, 1, 0], -1)], points, Scale(0, 100), ["a", "b", "c"], "MiB"
+        "id", "t", "u", "a", "c", [line("a", [1, 1, 0], -1)], points, ["a", "b", "c"], ticks, "MiB"
     )
+    assert found.x_ticks == ticks
     assert found.at == [0, 250, 1000]
     assert found.lines[0].path.startswith("M0 57L250 57L1000 1000")
 

@@ -266,3 +266,21 @@ def test_a_guest_page_says_what_its_trace_is(tmp_path: Path) -> None:
     pages = rendered(tmp_path / "run", [full("a")])
     (page,) = (page for page in pages if page.path.parent.name == "guests")
     assert f"2 vCPUs · {MEMORY >> 20} MiB of memory, 16 MiB touched · 800 accesses in 800 rows" in page.text
+
+
+def test_a_run_with_every_table_has_every_section_in_order(tmp_path: Path) -> None:
+    pages = rendered(tmp_path / "run", [full("a")])
+    (page,) = (page for page in pages if page.path.parent.name == "guests")
+    found = [str(found["id"]) for found in page.all("section") if found.get("id")]
+    assert found == [
+        "profiles",
+        "heat",
+        "exits-ipis",
+        "superpages-all",
+        "dirty",
+        "migration",
+        "working-set",
+        "cold",
+        "miss-ratios",
+        "more",
+    ]

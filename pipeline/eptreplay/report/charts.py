@@ -212,19 +212,20 @@ def curve_chart(
     csv: str,
     series: Sequence[Series],
     points: NDArray[np.float64],
-    axis: Scale,
     labels: Sequence[str],
+    ticks: Sequence[Tick],
     x_unit: str,
     *,
+    log: bool = False,
     note: str = "",
 ) -> Chart:
     """Return a chart of curves through points on an axis of its own.
 
-    `points` says where the values of every series are, ascending, in the unit of `axis`; `labels` what each point
+    `points` says where the values of every series are, ascending, as shares of the axis; `labels` what each point
     is called.
     """
-    scale = from_zero(_highest(series))
-    at = np.round(CURVE_WIDTH * axis.place(points), 1)
+    scale = from_zero(_highest(series), log=log)
+    at = np.round(CURVE_WIDTH * points, 1)
     return Chart(
         ident,
         title,
@@ -233,11 +234,12 @@ def curve_chart(
         csv,
         _lines(series, scale, at, steps=False),
         scale,
-        axis.ticks(6),
+        list(ticks),
         x_unit,
         CURVE_WIDTH,
         "curve",
-        note=note,
+        scale.log,
+        note,
         x=list(labels),
         at=at.tolist(),
     )

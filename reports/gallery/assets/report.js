@@ -72,7 +72,8 @@
     const range = document.getElementById("range");
     if (range) {
       const end = page.span.end;
-      range.textContent = width === 1 ? "" : `${timeText(view.from * end)} to ${timeText(view.to * end)}`;
+      const unit = page.span.unit === "interval" ? "intervals" : "s";
+      range.textContent = width === 1 ? "" : `${timeText(view.from * end)} to ${timeText(view.to * end)} ${unit}`;
     }
   }
 
@@ -147,12 +148,16 @@
     place(x, y);
   }
 
+  /* The cursor of a time chart runs through all of them. */
   function drawCursor(chart, middle) {
+    const time = chart.kind === "time";
     const whole = middle / chart.width;
-    const share = chart.kind === "time" ? (whole - view.from) / (view.to - view.from) : whole;
-    chart.cursor.setAttribute("x1", `${100 * share}%`);
-    chart.cursor.setAttribute("x2", `${100 * share}%`);
-    chart.cursor.setAttribute("visibility", "visible");
+    const share = time ? (whole - view.from) / (view.to - view.from) : whole;
+    for (const one of time ? charts.filter((other) => other.kind === "time") : [chart]) {
+      one.cursor.setAttribute("x1", `${100 * share}%`);
+      one.cursor.setAttribute("x2", `${100 * share}%`);
+      one.cursor.setAttribute("visibility", "visible");
+    }
   }
 
   function shareAt(chart, x) {

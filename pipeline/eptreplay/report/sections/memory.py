@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,7 +10,7 @@ import polars as pl
 
 from eptreplay.report.charts import Series, bar_chart, curve_chart
 from eptreplay.report.numbers import MIB, PAGE_BYTES, count, seconds
-from eptreplay.report.scales import Scale
+from eptreplay.report.scales import Scale, Tick
 from eptreplay.report.sections.parts import Part
 from eptreplay.units import binary_size
 
@@ -126,40 +127,96 @@ def _age(low: int, step: float | None) -> str:
     return str(low) if step is None else seconds(low * step)
 
 
+METHODS = {
+    "exact": "every access counted",
+    "shards": "from a sample of the pages",
+    "intervals": "between bounds that follow from the pages of each interval",
+}
+FEW_MISSES = 1e-6
+"""Misses an access, beyond first touches, that a guest is taken to bear."""
+
+
 def miss_ratio(context: Context) -> Part:
-    """Return how often the guest would miss with less memory."""
+    """Return how often the guest would miss with less memory, and how much it needs."""
     guest = context.guest
     frame = guest.frame("miss_ratio").sort("memory_bytes")
     link = context.files.table("miss_ratio", frame.columns[1:], frame.drop("guest").rows())
     sizes = frame["memory_bytes"].unique().sort().to_numpy()
-    series = []
-    for number, part in enumerate(frame.partition_by("method", maintain_order=True)):
-        values = np.full(len(sizes), np.nan)
-        values[np.searchsorted(sizes, part["memory_bytes"].to_numpy())] = part["miss_ratio"].to_numpy()
-        series.append(Series(str(part["method"][0]), values, style=number))
-    error = float(frame["error"].fill_null(0).to_numpy().max())
-    rate = float(frame["sampling_rate"].fill_null(1).to_numpy().min())
-    sampled = (
-        f"From a sample of {100 * rate:.3g} % of the pages; the ratio may be off by {error:.3g}."
-        if rate < 1
-        else "Exact: every access was counted."
-    )
-    mib = sizes / MIB
+    methods = [method for method in METHODS if method in frame["method"].to_list()]
+    parts = {method: frame.filter(pl.col("method") == method) for method in methods}
+    series = [
+        Series(name, _at_sizes(part["memory_bytes"], values, sizes), style=number)
+        for number, (method, part) in enumerate(parts.items())
+        for name, values in _curves(method, part)
+    ]
+    axis = Scale(0, float(sizes.max()) / PAGE_BYTES, log=True)
+    accesses = count(int(frame["accesses"][0]), "access", "accesses")
+    notes = [f"{method}: {METHODS[method]}{_error(method, parts[method])}" for method in methods]
     return Part(
         charts=[
             curve_chart(
                 "miss-ratio",
                 "Miss ratio",
-                "misses per access",
-                "Accesses that would miss, first touches included, over all accesses, if the guest had so much memory and the "
-                "least recently used page were always replaced.",
+                "misses per million accesses",
+                "Accesses that would miss, first touches included, if the guest had so much memory and the least recently used "
+                f"page were always replaced. Over {accesses}.",
                 link,
                 series,
-                mib,
-                Scale(0, float(mib.max(initial=1)), log=True),
+                axis.place(sizes / PAGE_BYTES),
                 [binary_size(int(size)) for size in sizes],
-                "memory, MiB (log scale)",
-                note=f"{sampled} Over {count(int(frame['references'][0]), 'access', 'accesses')}.",
+                size_ticks(axis),
+                "memory (log scale)",
+                log=True,
+                note=f"{'; '.join(notes)}.",
             )
-        ]
+        ],
+        texts=[needed(parts[methods[0]])],
     )
+
+
+def size_ticks(axis: Scale) -> list[Tick]:
+    """Return marks for sizes of memory on a logarithmic axis of pages: 4 KiB, 64 KiB, 1 MiB ..."""
+    pages = np.array([16.0**power for power in range(int(math.log(axis.high, 16)) + 1)])
+    places = axis.place(pages).tolist()
+    return [
+        Tick(round(100 * at, 3), binary_size(int(of) * PAGE_BYTES))
+        for at, of in zip(places, pages, strict=True)
+    ]
+
+
+def needed(part: pl.DataFrame) -> str:
+    """Return how much memory the guest needs by one method, as a sentence."""
+    floor = float(part["miss_ratio"][-1])
+    few = part.filter(pl.col("miss_ratio") + pl.col("error") <= floor + FEW_MISSES)
+    if few.is_empty():  # the largest size has an error of its own
+        few = part.tail(1)
+    size = binary_size(int(few["memory_bytes"][0]))
+    return (
+        f"With {size} of memory at most one access in a million would miss beyond first touches, "
+        f"which are {1e6 * floor:.3g} in a million (by method {part['method'][0]})."
+    )
+
+
+def _curves(method: str, part: pl.DataFrame) -> list[tuple[str, NDArray[np.float64]]]:
+    """Return the lines of a method, per million accesses: its ratio, or the bounds around it."""
+    ratio, error = (1e6 * part[name].to_numpy() for name in ("miss_ratio", "error"))
+    if method == "intervals":
+        return [("intervals, at most", ratio + error), ("intervals, at least", np.maximum(ratio - error, 0))]
+    return [(method, ratio)]
+
+
+def _at_sizes(of: pl.Series, values: NDArray[np.float64], sizes: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return values at all sizes that any method has: NaN outside a method's own, in between as at the last of its own."""
+    own = of.to_numpy()
+    at = np.searchsorted(own, sizes, side="right") - 1
+    found = values[np.maximum(at, 0)].astype(np.float64)
+    found[at < 0] = np.nan
+    return found
+
+
+def _error(method: str, part: pl.DataFrame) -> str:
+    if method != "shards":
+        return ""
+    rate = float(part["sampling_rate"].to_numpy().min())
+    error = 1e6 * float(part["error"].to_numpy().max())
+    return f" ({100 * rate:.3g} %), two standard errors at most {error:.3g}"

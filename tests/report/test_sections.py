@@ -1,0 +1,239 @@
+"""The sections of a guest's page: numbers of the tables in the charts that show them."""
+
+from __future__ import annotations
+
+import csv
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+from tests.report.runs import MadeGuest, analysis, counters, write_run
+
+from eptreplay.report.costs import Assumptions
+from eptreplay.report.run import open_run
+from eptreplay.report.sections import SECTIONS, SHOWN, sections
+from eptreplay.report.sections.heat import counts_by_stretch
+from eptreplay.report.sections.memory import age_edges, needed
+from eptreplay.report.sections.others import first_rows
+from eptreplay.report.sections.parts import Context, Files, Part
+from eptreplay.report.tables import BY_NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from eptreplay.report.charts import Chart
+    from eptreplay.report.heatmaps import HeatMap
+from eptreplay.report.sections.parts import Grid
+
+PROFILES = ("haswell", "nehalem")
+
+
+def parts_of(folder: Path, made: MadeGuest | None = None) -> dict[str, Part]:
+    if made is None:
+        made = MadeGuest("g")
+        analysis(made, PROFILES)
+    run = open_run(write_run(folder / "run", [made], PROFILES))
+    (guest,) = run.guests()
+    return {
+        section.id: part
+        for section, part in sections(
+            Context(guest, Files(folder / "run", guest), run.profiles, Assumptions())
+        )
+    }
+
+
+def chart(part: Part, ident: str) -> Chart:
+    (found,) = (chart for chart in part.charts if chart.id == ident)
+    return found
+
+
+def grid(part: Part, ident: str) -> Grid:
+    (found,) = (grid for grid in part.grids if grid.id == ident)
+    return found
+
+
+def texts(rows: Sequence[object]) -> list[str]:
+    return [str(getattr(row, "text", row)) for row in rows]
+
+
+def test_sections_rest_on_tables_that_are_defined() -> None:
+    for section in SECTIONS:
+        assert set(section.needs) <= BY_NAME.keys()
+    assert len({section.id for section in SECTIONS}) == len(SECTIONS)
+
+
+def test_every_chart_of_a_guest_has_an_id_of_its_own_and_its_table(tmp_path: Path) -> None:
+    parts = parts_of(tmp_path)
+    drawn: list[Chart | HeatMap | Grid] = []
+    for part in parts.values():
+        drawn += [*part.charts, *part.maps, *part.grids]
+    assert len({one.id for one in drawn}) == len(drawn)
+    for one in drawn:
+        path = tmp_path / "run/guests" / one.csv
+        assert path.resolve().is_file(), one.csv
+
+
+def test_exits_over_time_are_those_of_the_intervals(tmp_path: Path) -> None:
+    found = chart(parts_of(tmp_path)["exits-ipis"], "exits")
+    waves = [(at * 7 + 3) % 11 for at in range(8)]
+    assert [line.values for line in found.lines] == [
+        [2 * wave for wave in waves],
+        [3 * wave for wave in waves],
+    ]
+
+
+def test_superpages_standing_are_what_was_made_less_what_was_split(tmp_path: Path) -> None:
+    found = chart(parts_of(tmp_path)["superpages-all"], "superpages")
+    promoted = np.cumsum([(at * 7 + 3) % 11 % 2 for at in range(8)])
+    assert found.lines[0].values == promoted.tolist()
+
+
+def test_exits_of_a_cause_add_up_over_kinds(tmp_path: Path) -> None:
+    made = MadeGuest("g")
+    made.tables["fault_intervals"] = [
+        {"profile": "nehalem", "interval": 2, "kind": kind, "cause": "accessed", "count": 5}
+        for kind in ("read", "fetch")
+    ]
+    part = parts_of(tmp_path, made)["exits-ipis"]
+    first, second = chart(part, "cause-accessed").lines
+    assert first.values == [0] * 8
+    assert second.values == [0, 0, 10, 0, 0, 0, 0, 0]
+    assert chart(part, "cause-unmapped").empty
+
+
+def test_causes_are_told_for_every_profile(tmp_path: Path) -> None:
+    (row,) = grid(parts_of(tmp_path)["exits-ipis"], "causes").rows
+    assert row[0].text == "read"
+    assert texts(row[1]) == ["first_use", "vm_fault", "40", "40"]
+
+
+def test_harvests_are_shown_only_where_there_were_any(tmp_path: Path) -> None:
+    with_harvest = parts_of(tmp_path / "with")["dirty"]
+    assert chart(with_harvest, "harvest_pages").lines[0].values == [11 * at for at in range(8)]
+    made = MadeGuest("g")
+    analysis(made, PROFILES)
+    for row in made.tables["dirty"]:
+        row["harvests"] = 0
+    without = parts_of(tmp_path / "without", made)["dirty"]
+    assert "harvest_pages" not in {one.id for one in without.charts}
+    assert "--policy harvest" in without.texts[0]
+
+
+def test_a_log_that_no_profile_has_is_not_drawn(tmp_path: Path) -> None:
+    part = parts_of(tmp_path)["dirty"]
+    assert "pml_entries" not in {one.id for one in part.charts}
+
+
+def test_a_log_that_one_profile_has_is_drawn_for_that_one(tmp_path: Path) -> None:
+    made = MadeGuest("g")
+    analysis(made, PROFILES)
+    for row in made.tables["dirty"]:
+        if row["profile"] == "nehalem":
+            row["pml_entries"] = row["interval"]
+    (line,) = chart(parts_of(tmp_path, made)["dirty"], "pml_entries").lines
+    assert (line.names, line.profiles, line.values) == (["nehalem"], [1], list(range(8)))
+
+
+def test_the_dirty_rate_is_told_by_writer_in_mib_a_second(tmp_path: Path) -> None:
+    found = chart(parts_of(tmp_path)["dirty"], "dirty-rate")
+    assert found.unit == "MiB/s"
+    by_name = {name: line.values for line in found.lines for name in line.names}
+    assert by_name.keys() == {"all", "vCPU 0", "vCPU 1", "devices (DMA)"}
+    assert by_name["vCPU 1"][2] == round(11 * 4096 / (1 << 20), 7)
+
+
+def test_verdicts_have_their_colour(tmp_path: Path) -> None:
+    rows = grid(parts_of(tmp_path)["migration"], "migrations").rows
+    assert [row[0].text for row in rows[:3]] == ["1 Gbit/s", "1 Gbit/s", "2.5 Gbit/s"]
+    assert [(row[1][1].text, row[1][1].tone) for row in rows[1:3]] == [
+        ("diverges", "no"),
+        ("converges", "yes"),
+    ]
+
+
+def test_cold_memory_adds_up_from_the_oldest(tmp_path: Path) -> None:
+    part = parts_of(tmp_path)["cold"]
+    histogram, older = (chart(part, name) for name in ("idle-histogram", "idle-memory"))
+    assert histogram.x == ["0 s", "1 s", "2 s", "4 s"]
+    assert histogram.lines[0].values == [2, 2, 4, 8]
+    assert older.lines[0].values == [16, 14, 12, 8]
+
+
+def test_ages_are_powers_of_two_below_the_length_of_the_trace() -> None:
+    assert age_edges(1) == [0]
+    assert age_edges(2) == [0, 1]
+    assert age_edges(9) == [0, 1, 2, 4, 8]
+
+
+def curve(*points: tuple[int, float, float]) -> pl.DataFrame:
+    return pl.DataFrame(
+        [(pages * 4096, ratio, error, "exact") for pages, ratio, error in points],
+        ["memory_bytes", "miss_ratio", "error", "method"],
+        orient="row",
+    )
+
+
+def test_memory_needed_is_where_few_accesses_miss_beyond_first_touches() -> None:
+    assert needed(curve((1, 0.5, 0), (256, 1.1e-5, 0), (512, 1.05e-5, 0), (1024, 1e-5, 0))).startswith(
+        "With 1 MiB "
+    )
+    assert needed(curve((1, 0.5, 0), (256, 1.1e-5, 5e-6), (512, 1e-5, 0))).startswith("With 2 MiB ")
+
+
+def test_heat_maps_count_by_address_and_time(tmp_path: Path) -> None:
+    made = MadeGuest("g")
+    analysis(made, PROFILES)
+    (guest,) = open_run(write_run(tmp_path / "run", [made], PROFILES)).guests()
+    counts = counts_by_stretch(guest, "pages_read")
+    assert counts.shape == (8, 64)
+    assert counts.sum() == sum(row["pages_read"] for row in made.tables["heatmap"])
+    row = made.tables["heatmap"][30]
+    assert counts[row["interval"], row["gpa_start"] >> 20] == row["pages_read"]
+
+
+def test_steps_of_several_intervals_show_the_most_of_them(tmp_path: Path) -> None:
+    made = MadeGuest("g", intervals=2048)
+    made.tables["heatmap"] = [
+        {"interval": at, "gpa_start": 0, "bytes": 1 << 20, "pages_touched": 1 + at} for at in range(4)
+    ]
+    (guest,) = open_run(write_run(tmp_path / "run", [made], PROFILES)).guests()
+    assert counts_by_stretch(guest, "pages_touched")[:3, 0].tolist() == [2, 4, 0]
+
+
+def test_csv_files_have_every_interval_with_its_times_and_units(tmp_path: Path) -> None:
+    parts_of(tmp_path)
+    (path,) = (tmp_path / "run/csv").glob("*/exits.csv")
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == [
+        "interval",
+        "start_s",
+        "end_s",
+        "haswell [exits per interval]",
+        "nehalem [exits per interval]",
+    ]
+    assert [row["start_s"] for row in rows] == [str(at) for at in range(8)]
+
+
+def test_a_table_that_no_section_draws_is_shown_by_its_first_rows(tmp_path: Path) -> None:
+    made = MadeGuest("g")
+    counters(made, PROFILES)
+    made.tables["faults"] = [
+        {"profile": "haswell", "kind": "read", "cause": "=x", "resolution": "", "count": 1000 + at}
+        for at in range(30)
+    ]
+    run = open_run(write_run(tmp_path / "run", [made], PROFILES))
+    (guest,) = run.guests()
+    context = Context(guest, Files(tmp_path / "run", guest), run.profiles, Assumptions())
+    (shown,) = first_rows(context, [BY_NAME["faults"]]).grids
+    assert "The first 20 of 30 rows" in shown.about
+    assert texts(shown.heads) == ["profile", "kind", "cause", "resolution", "count, exits"]
+    assert shown.rows[19][0].text == "haswell"
+    assert texts(shown.rows[19][1]) == ["read", "=x", "", "1,019"]
+    (path,) = (tmp_path / "run/csv").glob("*/faults.csv")
+    assert len(path.read_text(encoding="utf-8").splitlines()) == 31
+
+
+def test_every_table_is_shown_by_a_section_or_by_its_first_rows() -> None:
+    assert BY_NAME.keys() >= SHOWN
