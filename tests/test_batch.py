@@ -11,8 +11,9 @@ from tests.command_line import small_trace
 
 from eptreplay import batch
 from eptreplay.errors import OutputError, TraceError
-from eptreplay.guest import Options, replay_trace
+from eptreplay.guest import replay_trace
 from eptreplay.ingest.dataset import find_traces
+from eptreplay.options import Options
 from eptreplay.output import check_output
 from eptreplay.profiles import resolve
 

@@ -8,9 +8,11 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eptreplay.guest import Policy, Replay
+from eptreplay.guest import Replay
 from eptreplay.ingest.reader import Batch
 from eptreplay.model.books import PAGES_TOUCHED, PAGES_WRITTEN, REGIONS_WRITTEN
+from eptreplay.model.worlds import GuestMemory
+from eptreplay.options import Policy
 from eptreplay.profiles import resolve
 
 READ, WRITE, FETCH = 0, 1, 2
@@ -75,7 +77,7 @@ def before_each(sets: list[set[int]]) -> list[dict[int, int]]:
 @given(INTERVALS, st.sampled_from(list(Policy)))
 def test_books_are_those_of_the_sets_themselves(intervals: list[list[Row]], policy: Policy) -> None:
     profiles = [resolve(name) for name in ("ept-ad", "ept-emul", "x86")]
-    replay = Replay(profiles, RAM, VCPUS, intervals=len(intervals))
+    replay = Replay(profiles, [GuestMemory(RAM, VCPUS)], intervals=len(intervals))
     snapshots = []
     for rows in intervals:
         half = len(rows) // 2
@@ -121,7 +123,7 @@ def test_books_are_those_of_the_sets_themselves(intervals: list[list[Row]], poli
 
 @given(INTERVALS)
 def test_harvests_are_told_what_was_written_since_the_one_before(intervals: list[list[Row]]) -> None:
-    replay = Replay([resolve("ept-ad")], RAM, VCPUS)
+    replay = Replay([resolve("ept-ad")], [GuestMemory(RAM, VCPUS)])
     expected = 0
     for rows in intervals:
         if rows:

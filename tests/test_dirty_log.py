@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from eptreplay.guest import Policy, Replay
+from eptreplay.guest import Replay
 from eptreplay.ingest.reader import Batch
 from eptreplay.model.dirty_log import PML_ENTRIES
 from eptreplay.model.state import UNHARVESTED
+from eptreplay.model.worlds import GuestMemory
+from eptreplay.options import Policy
 from eptreplay.profiles import resolve
 
 READ, WRITE = 0, 1
@@ -18,7 +20,8 @@ SPARSE = range(0, PAGES, 2)  # never a whole block, so never a superpage
 
 def guest(*profiles: str, vcpus: int = 1) -> Replay:
     """Return a guest of 8 MiB that has done nothing."""
-    return Replay([resolve(name) for name in profiles], np.array([[0, PAGES]], np.int64), vcpus)
+    memory = GuestMemory(np.array([[0, PAGES]], np.int64), vcpus)
+    return Replay([resolve(name) for name in profiles], [memory])
 
 
 def access(replay: Replay, op: int, pages: range | list[int], vcpu: int = 0) -> None:

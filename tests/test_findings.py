@@ -11,8 +11,8 @@ import pytest
 
 from eptreplay.analysis.distribution import window_lengths
 from eptreplay.batch import run
-from eptreplay.guest import Options, Policy
 from eptreplay.ingest.dataset import find_traces
+from eptreplay.options import Options, Policy
 from eptreplay.profiles import resolve
 from eptreplay.units import Every
 

@@ -10,8 +10,8 @@ import pytest
 from tests.command_line import MEMORY, small_trace
 
 from eptreplay.batch import run
-from eptreplay.guest import Options
 from eptreplay.ingest.dataset import find_traces
+from eptreplay.options import Options
 from eptreplay.profiles import resolve
 
 if TYPE_CHECKING:

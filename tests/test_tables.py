@@ -9,8 +9,8 @@ import pytest
 from tests.command_line import small_trace
 
 from eptreplay.batch import run
-from eptreplay.guest import Options
 from eptreplay.ingest.dataset import find_traces
+from eptreplay.options import Options
 from eptreplay.profiles import resolve
 from eptreplay.report.tables import OTHER_NAMES, TABLES, csv_names
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from eptreplay import __version__
 from eptreplay.errors import TraceError
-from eptreplay.guest import Options, replay_trace
+from eptreplay.guest import replay_trace
+from eptreplay.host_replay import replay_host
 from eptreplay.ingest.rows import BadRows
 from eptreplay.output import new_output
 from eptreplay.report.files import TABLES_FOLDER, TableWriter, slug, write_columns_file, write_run_file
@@ -26,11 +27,11 @@ from eptreplay.results import tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from concurrent.futures import Future
     from pathlib import Path
 
     from eptreplay.guest import GuestResult, Watcher
     from eptreplay.ingest.dataset import GuestTrace
+    from eptreplay.options import Options
     from eptreplay.profiles import Profile
 
 
@@ -113,7 +114,7 @@ def _replay_all(
     failures: list[Failure] = []
     bad_rows: dict[str, dict[str, int]] = {}
     try:
-        for trace, future, skipped in _in_order(traces, profiles, options, jobs, watch):
+        for trace, future, skipped in _replays(traces, profiles, options, jobs, watch):
             try:
                 result = future.result()
             except TraceError as error:
@@ -167,6 +168,35 @@ def _in_order(
             executor.shutdown(cancel_futures=True)
 
 
+def _replays(
+    traces: Sequence[GuestTrace],
+    profiles: Sequence[Profile],
+    options: Options,
+    jobs: int,
+    watch: Watcher | None,
+) -> Iterator[tuple[GuestTrace, Future[GuestResult], BadRows]]:
+    """Replay guests, each on a host of its own or all on one, and yield them in order."""
+    if options.host is None:
+        return _in_order(traces, profiles, options, jobs, watch)
+    return _together(traces, profiles, options, watch)
+
+
+def _together(
+    traces: Sequence[GuestTrace], profiles: Sequence[Profile], options: Options, watch: Watcher | None
+) -> Iterator[tuple[GuestTrace, Future[GuestResult], BadRows]]:
+    """Replay guests on one host and yield them in order.
+
+    They share everything, so a trace that is damaged ends all of them.
+    """
+    skipped = {trace.name: BadRows() for trace in traces}
+    for trace, result in zip(
+        traces, replay_host(traces, profiles, options, watch=watch, bad_rows=skipped), strict=True
+    ):
+        done: Future[GuestResult] = Future()
+        done.set_result(result)
+        yield trace, done, skipped[trace.name]
+
+
 def _describe(
     traces: Sequence[GuestTrace],
     profiles: Sequence[Profile],
@@ -187,6 +217,7 @@ def _describe(
             "downtime_ns": options.link.downtime_ns,
             "on_bad_rows": options.on_bad_rows,
         },
+        "host": None if options.host is None else options.host.described(),
         "guests": [_describe_guest(trace, bad_rows.get(trace.name, {})) for trace in traces],
         "failed": [{"guest": failure.guest, "error": str(failure.error)} for failure in failures],
         "profiles": [

@@ -26,9 +26,10 @@ import pyarrow.parquet as pq
 
 from eptreplay import __version__
 from eptreplay.cuts import timed_row_groups
-from eptreplay.guest import MissRatio, Options, Policy, replay_trace, rhythms_of, warm_up
+from eptreplay.guest import replay_trace, warm_up
 from eptreplay.ingest.dataset import open_trace
 from eptreplay.ingest.layout import FAST_LAYOUT, trace_writer
+from eptreplay.options import MissRatio, Options, Policy, Span, sweep_rhythms
 from eptreplay.profiles import resolve
 from eptreplay.units import Every
 
@@ -97,7 +98,7 @@ def machine() -> dict[str, str]:
 
 def decode(trace: GuestTrace, options: Options) -> None:
     """Decode the columns that a replay with these options needs, and nothing else, with pyarrow on one thread."""
-    timed = timed_row_groups(trace, rhythms_of(trace, options))
+    timed = timed_row_groups(trace, sweep_rhythms(Span.of(trace), options))
     for ordinal, group in enumerate(trace.row_groups):
         wanted = ["gpa", "op", *(name for name in ("size", "count") if name in trace.columns)]
         wanted += ["time"] if ordinal in timed else []

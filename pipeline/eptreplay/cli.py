@@ -133,6 +133,58 @@ def replay(
     downtime: Annotated[
         str, typer.Option(metavar="TIME", help="The longest pause a migration may take.")
     ] = "300ms",
+    host_memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="Memory of one host that all guests share, as in 512M: its page daemon runs, pages are swapped.  "
+            "[default: enough]",
+        ),
+    ] = None,
+    placement: Annotated[
+        Literal["reservation", "identity"] | None,
+        typer.Option(
+            help="Where guest pages go: 2 MB reservations while whole blocks are free, or each to a frame of its own "
+            "for good, as in recorded replays.  [default: reservation]",
+        ),
+    ] = None,
+    scan_interval: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|TIME",
+            help="Distance between scans that age pages though nothing is missing: rows or trace time (1s).  "
+            "[default: no such scans]",
+        ),
+    ] = None,
+    fragmentation: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            min=0,
+            max=1,
+            help="Share of the host's 2 MB blocks that cannot be reserved.  [default: 0]",
+        ),
+    ] = None,
+    align: Annotated[
+        Literal["start", "clock"] | None,
+        typer.Option(
+            help="Put the times of several guests together: all begin at once, or all count on one clock.  "
+            "[default: start]",
+        ),
+    ] = None,
+    swap_read: Annotated[
+        str, typer.Option(metavar="TIME", help="Assumed time of a read from swap.")
+    ] = "100us",
+    swap_write: Annotated[
+        str, typer.Option(metavar="TIME", help="Assumed time of a write to swap.")
+    ] = "100us",
+    check_conservation: Annotated[
+        bool,
+        typer.Option(
+            "--check-conservation",
+            help="Check after every scan that no page of the host is lost or shared (slow).",
+        ),
+    ] = False,
     on_bad_rows: OnBadRows = "fail",
     jobs: Annotated[
         int, typer.Option("--jobs", "-j", min=0, help="Guests replayed side by side; 0: one a CPU.")
@@ -158,6 +210,16 @@ def replay(
         on_bad_rows=on_bad_rows,
         jobs=jobs,
         open_page=open_page,
+        host=commands.HostRequest(
+            memory=host_memory,
+            placement=placement,
+            scan_interval=scan_interval,
+            fragmentation=fragmentation,
+            align=align,
+            swap_read=swap_read,
+            swap_write=swap_write,
+            check=check_conservation,
+        ),
     )
     raise typer.Exit(commands.replay(request))
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from eptreplay.analysis.migration import Link
     from eptreplay.batch import Failure, RunResult
     from eptreplay.conform import Mismatch
+    from eptreplay.host import HostOptions
     from eptreplay.ingest.dataset import BadGuest, GuestTrace
     from eptreplay.ingest.rows import BadRows, OnBadRows
 
@@ -92,6 +93,21 @@ class ReplayRequest:
     on_bad_rows: OnBadRows
     jobs: int
     open_page: bool
+    host: HostRequest
+
+
+@dataclass(frozen=True, slots=True)
+class HostRequest:
+    """The options of `replay` about the host, as given; None where nothing was given."""
+
+    memory: str | None
+    placement: Literal["reservation", "identity"] | None
+    scan_interval: str | None
+    fragmentation: float | None
+    align: Literal["start", "clock"] | None
+    swap_read: str
+    swap_write: str
+    check: bool
 
 
 def replay(request: ReplayRequest) -> int:
@@ -99,7 +115,7 @@ def replay(request: ReplayRequest) -> int:
     profiles = [cpu.resolve(spec) for spec in request.profiles]
     _refuse_twice([profile.name for profile in profiles])
     from eptreplay import batch  # noqa: PLC0415 - an unknown profile is told without waiting for numba
-    from eptreplay.guest import MissRatio, Options, Policy  # noqa: PLC0415
+    from eptreplay.options import MissRatio, Options, Policy  # noqa: PLC0415
     from eptreplay.output import check_output  # noqa: PLC0415
     from eptreplay.units import parse_every  # noqa: PLC0415
 
@@ -112,6 +128,7 @@ def replay(request: ReplayRequest) -> int:
         mrc=MissRatio(request.mrc),
         link=_link(request),
         on_bad_rows=request.on_bad_rows,
+        host=_host(request.host),
     )
     check_output(request.out, overwrite=request.overwrite)
     traces, failed = _open(request.traces)
@@ -130,6 +147,26 @@ def replay(request: ReplayRequest) -> int:
     _tell_result(result)
     _show_page(result.folder, open_page=request.open_page)
     return Exit.SOME_FAILED if result.failures else Exit.GOOD
+
+
+def _host(request: HostRequest) -> HostOptions | None:
+    """Return the host that guests share; None if nothing about it was asked for."""
+    from eptreplay.host import Align, HostOptions, Placement  # noqa: PLC0415
+    from eptreplay.units import parse_duration, parse_every, parse_size  # noqa: PLC0415
+
+    asked = (request.memory, request.placement, request.scan_interval, request.fragmentation, request.align)
+    if all(option is None for option in asked) and not request.check:
+        return None
+    return HostOptions(
+        memory=None if request.memory is None else parse_size(request.memory),
+        placement=Placement(request.placement or "reservation"),
+        scan_interval=None if request.scan_interval is None else parse_every(request.scan_interval),
+        fragmentation=request.fragmentation or 0.0,
+        align=Align(request.align or "start"),
+        swap_read_ns=parse_duration(request.swap_read),
+        swap_write_ns=parse_duration(request.swap_write),
+        check=request.check,
+    )
 
 
 def _link(request: ReplayRequest) -> Link:

@@ -9,23 +9,37 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from numpy.typing import NDArray
+
     from eptreplay.ingest.dataset import GuestTrace
-    from eptreplay.ingest.reader import Batch
+
+
+class Rows(Protocol):
+    """The part of a batch of rows that matters here."""
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+
+    @property
+    def time(self) -> NDArray[np.uint64] | None:
+        """When they happen, ascending; None where that is not decoded."""
 
 
 class Action(IntEnum):
     """What is done at a cut, in the order in which it is done when cuts fall together."""
 
     SWEEP = 0
-    CHECKPOINT = 1
-    CLOSE_INTERVAL = 2
+    SCAN = 1
+    CHECKPOINT = 2
+    CLOSE_INTERVAL = 3
 
 
 class Cut(NamedTuple):
@@ -56,7 +70,7 @@ class Cutter:
         self._by_time = [(rhythm, iter(rhythm.times)) for rhythm in rhythms if rhythm.rows is None]
         self._due = [(rhythm, next(times, None)) for rhythm, times in self._by_time]
 
-    def cuts(self, batch: Batch, replayed: int, time_min: int | None) -> list[Cut]:
+    def cuts(self, batch: Rows, replayed: int, time_min: int | None) -> list[Cut]:
         """Return the cuts that fall into a batch, in order.
 
         Args:
@@ -84,12 +98,12 @@ def _multiples(step: int, above: int, up_to: int) -> Iterator[int]:
     yield from range(above - above % step + step, up_to + 1, step)
 
 
-def _last_time(batch: Batch, time_min: int | None) -> int | None:
+def _last_time(batch: Rows, time_min: int | None) -> int | None:
     """Return the latest time that is known to be reached in a batch."""
     return int(batch.time[-1]) if batch.time is not None else time_min
 
 
-def _rows_before(batch: Batch, time: int) -> int:
+def _rows_before(batch: Rows, time: int) -> int:
     """Return how many rows of a batch are earlier than `time`; none when its times are not decoded."""
     return int(np.searchsorted(batch.time, np.uint64(time), side="left")) if batch.time is not None else 0
 

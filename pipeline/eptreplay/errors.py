@@ -71,5 +71,11 @@ class TraceError(EptReplayError):
         super().__init__("; ".join(parts))
 
 
+class ConservationError(EptReplayError):
+    """A law that the host's memory must obey was found broken: a fault of eptreplay itself."""
+
+    exit_code = Exit.DIFFERENCES
+
+
 class OutputError(EptReplayError):
     """A result cannot be written where the user wants it."""

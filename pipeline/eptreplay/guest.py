@@ -4,23 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from eptreplay.analysis.migration import Link
 from eptreplay.cuts import Action, Cutter, Rhythm, timed_row_groups
 from eptreplay.errors import TraceError
 from eptreplay.ingest.reader import Batch, read_batches
 from eptreplay.model import replay as kernels
 from eptreplay.model import sweep
 from eptreplay.model._jit import compiled_before
-from eptreplay.model.books import TALLY, close_interval, count_page_accesses, may_cross, new_books
+from eptreplay.model.books import (
+    TALLY,
+    books_of,
+    close_interval,
+    count_accesses,
+    count_page_accesses,
+    may_cross,
+    new_books,
+)
 from eptreplay.model.checksum import state_sums
 from eptreplay.model.dirty_log import harvest, new_dirty_log
 from eptreplay.model.reuse import new_reuse, note_reuses
 from eptreplay.model.state import COUNTERS, PMAP
+from eptreplay.model.vm_limits import HostMemory
+from eptreplay.model.worlds import GuestMemory, flat_ram_pages, new_worlds
+from eptreplay.options import MissRatio, Options, Policy, Span, interval_rhythms, sweep_rhythms
 from eptreplay.snapshots import Snapshot, copy_books
 
 if TYPE_CHECKING:
@@ -28,35 +37,20 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from eptreplay.host_replay import HostFindings
     from eptreplay.ingest.dataset import GuestTrace
-    from eptreplay.ingest.rows import BadRows, OnBadRows
+    from eptreplay.ingest.rows import BadRows
+    from eptreplay.model.books import Books
     from eptreplay.model.reuse import Reuse
-    from eptreplay.units import Every
 
 GUEST_PBASE = 0x1_0000_0000
-"""Physical address of a guest's page 0, bytes."""
+"""Physical address of frame 0, bytes."""
 
 SHARDS_PAGES = 8192
 """The most pages in a sample of SHARDS: what its authors show most results with."""
 
 HEATMAP_STRETCHES = 256
 """The most stretches of addresses that a heatmap has."""
-
-
-class Policy(StrEnum):
-    """What the host does to the guest's memory at every sweep."""
-
-    PLAIN = "plain"
-    AGE = "age"
-    HARVEST = "harvest"
-
-
-class MissRatio(StrEnum):
-    """How the miss-ratio curve is found."""
-
-    INTERVALS = "intervals"
-    SHARDS = "shards"
-    EXACT = "exact"
 
 
 class Pmap(Protocol):
@@ -73,31 +67,6 @@ class Pmap(Protocol):
     @property
     def pml(self) -> bool:
         """Whether the CPU logs page modifications."""
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How a trace is replayed.
-
-    Args:
-        policy: what a sweep does.
-        every: distance between sweeps; None without sweeps.
-        intervals: how many intervals of equal trace time the tables have; 0: one for the whole trace.
-        page_accesses: whether to count the accesses of every page exactly.
-        mrc: how the miss-ratio curve is found; all but `intervals` work on every row.
-        link: what migrations are estimated with.
-        on_bad_rows: `fail` or `skip`.
-        slow_path: whether the models make every access, also those known to change nothing; the answers are the same.
-    """
-
-    policy: Policy = Policy.PLAIN
-    every: Every | None = None
-    intervals: int = 256
-    page_accesses: bool = False
-    mrc: MissRatio = MissRatio.INTERVALS
-    link: Link = field(default_factory=Link)
-    on_bad_rows: OnBadRows = "fail"
-    slow_path: bool = False
 
 
 Watcher = Callable[[int], None]
@@ -123,7 +92,8 @@ class GuestResult:
         reuse: distances of reuse; None if they were not asked for.
         page_accesses: shape [pages, 4]: reads, writes, fetches of those; None if not counted.
         seen: shape [profiles, pages]: SEEN_* bits of those at the end.
-        state_sums: shape [profiles]: checksums of the final tables.
+        state_sums: shape [profiles]: checksums of the final tables, of all guests of the host.
+        host: what the host did that it shared with others; None: it had one of its own, with memory enough.
     """
 
     trace: GuestTrace
@@ -141,6 +111,7 @@ class GuestResult:
     page_accesses: NDArray[np.int64] | None
     seen: NDArray[np.uint8]
     state_sums: list[int]
+    host: HostFindings | None = None
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:
@@ -151,20 +122,34 @@ def _read_only(array: NDArray[Any]) -> NDArray[Any]:
 
 NO_SIZES = _read_only(np.zeros(0, np.uint16))
 NO_COUNTS = _read_only(np.zeros(0, np.uint32))
+NO_ROW_NUMBERS = _read_only(np.zeros(0, np.int64))
 
 
 @dataclass(slots=True)
 class Replay:
-    """The state of one guest's replay under several profiles; rows go in, counters come out."""
+    """The state of a host's replay under several profiles; rows of its guests go in, counters come out.
+
+    Args:
+        profiles: the CPUs.
+        guests: memory and vCPUs of every guest.
+        hosts: the memory of the host under every profile; empty: a frame for every guest page.
+        count_pages: whether to count the accesses of every page exactly.
+        slow_path: whether the models make every access, also those known to change nothing.
+        intervals: the most intervals there will be.
+        mrc: how the miss-ratio curve is found.
+        log_words: room for the log of what the host does, words a profile.
+    """
 
     profiles: Sequence[Pmap]
-    ram_pages: NDArray[np.int64]
-    vcpus: int
+    guests: Sequence[GuestMemory]
+    hosts: Sequence[HostMemory] = ()
     count_pages: bool = False
     slow_path: bool = False
     intervals: int = 1
     mrc: MissRatio = MissRatio.INTERVALS
+    log_words: int = 0
     rows: int = 0
+    rows_of: NDArray[np.int64] = field(init=False)
     states: Any = field(init=False)
     books: Any = field(init=False)
     log: Any = field(init=False)
@@ -176,18 +161,22 @@ class Replay:
 
     def __post_init__(self) -> None:
         """Make the empty guests."""
-        pages = int(self.ram_pages[-1, 1])
-        self.states = kernels.new_worlds(
+        self.rows_of = np.zeros(len(self.guests), np.int64)
+        self.states = new_worlds(
             np.array([profile.pmap_type for profile in self.profiles], np.int64),
             np.array([profile.pmap_flags for profile in self.profiles], np.int64),
-            self.ram_pages,
-            self.vcpus,
+            self.guests,
+            self.hosts or [HostMemory()] * len(self.profiles),
             GUEST_PBASE,
+            self.log_words,
         )
+        ram_pages = flat_ram_pages(self.guests)
+        pages = int(ram_pages[-1, 1])
         self.books = new_books(
-            self.ram_pages, self.vcpus, self.intervals, HEATMAP_STRETCHES, slow_path=self.slow_path
+            self.states.guests[0], ram_pages, self.intervals, HEATMAP_STRETCHES, slow_path=self.slow_path
         )
-        self.log = new_dirty_log(np.array([profile.pml for profile in self.profiles]), pages, self.vcpus)
+        pml = np.array([profile.pml for profile in self.profiles])
+        self.log = new_dirty_log(pml, pages, sum(guest.vcpus for guest in self.guests))
         self.reuse = None
         if self.mrc is not MissRatio.INTERVALS:
             self.reuse = new_reuse(pages, SHARDS_PAGES if self.mrc is MissRatio.SHARDS else pages)
@@ -198,7 +187,10 @@ class Replay:
         self.page_accesses = np.zeros((pages if self.count_pages else 0, 4), np.int64)
 
     def replay(self, batch: Batch, begin: int, end: int, vcpu_constant: int = 0) -> None:
-        """Replay rows [begin, end) of a batch; `vcpu_constant` made the accesses where it has no column of vCPUs."""
+        """Replay rows [begin, end) of a batch of the only guest.
+
+        `vcpu_constant` made the accesses where the batch has no column of vCPUs.
+        """
         gpa, op = batch.gpa[begin:end], batch.op[begin:end]
         count = NO_COUNTS if batch.count is None else batch.count[begin:end]
         size = NO_SIZES
@@ -206,6 +198,20 @@ class Replay:
         vcpu = _read_only(vcpu.astype(np.uint16))
         if batch.size is not None and may_cross(gpa, batch.size[begin:end]):
             size = _read_only(batch.size[begin:end].astype(np.uint16))
+        count_accesses(self.books.tally, gpa, op, size, count)
+        self.rows_of[0] += end - begin
+        self.replay_flat(gpa, op, vcpu, size, count, NO_ROW_NUMBERS)
+
+    def replay_flat(
+        self,
+        gpa: NDArray[np.uint64],
+        op: NDArray[np.uint8],
+        vcpu: NDArray[np.uint16],
+        size: NDArray[np.uint16],
+        count: NDArray[np.uint32],
+        row: NDArray[np.int64],
+    ) -> None:
+        """Replay rows that are counted in the tallies already; see kernels.replay_rows."""
         kernels.replay_rows(
             self.states,
             self.books,
@@ -215,13 +221,14 @@ class Replay:
             vcpu,
             size,
             count,
+            row,
             self.rows,
         )
         if self.reuse is not None:
             note_reuses(self.reuse, self.states.quiet, gpa, size)
         if self.count_pages:
             count_page_accesses(gpa, op, size, count, self.page_accesses)
-        self.rows += end - begin
+        self.rows += len(gpa)
 
     def sweep(self, policy: Policy) -> None:
         """Let the host sweep over all pages in every profile."""
@@ -232,12 +239,17 @@ class Replay:
 
     def close_interval(self) -> None:
         """Enter the open interval in the books and begin the next."""
-        close_interval(self.books, self.states.quiet)
+        close_interval(self.books, self.states.guests[0], self.states.quiet)
 
-    def snapshot(self, time: int | None) -> Snapshot:
-        """Return the books as they are now."""
-        books = copy_books(self.books, self._tally)
-        return Snapshot(self.rows, time, books, self._cnt[:, 0].copy(), self._pmap[:, 0].copy())
+    def snapshot(self, time: int | None, guest: int = 0) -> Snapshot:
+        """Return the books of a guest as they are now."""
+        books = copy_books(self.books_of(guest), self._tally[guest : guest + 1])
+        cnt, pmap = self._cnt[:, guest].copy(), self._pmap[:, guest].copy()
+        return Snapshot(int(self.rows_of[guest]), time, books, cnt, pmap)
+
+    def books_of(self, guest: int) -> Books:
+        """Return the books of one guest, as views."""
+        return books_of(self.books, self.states.guests[0], guest)
 
     def state_sums(self) -> list[int]:
         """Return the checksum of every profile's tables."""
@@ -262,14 +274,14 @@ def replay_trace(
     """
     replay = Replay(
         profiles,
-        guest_ram_pages(trace),
-        trace.vcpus,
-        options.page_accesses,
-        options.slow_path,
-        max(1, options.intervals),
-        options.mrc,
+        [GuestMemory(guest_ram_pages(trace), trace.vcpus)],
+        count_pages=options.page_accesses,
+        slow_path=options.slow_path,
+        intervals=max(1, options.intervals),
+        mrc=options.mrc,
     )
-    rhythms = rhythms_of(trace, options)
+    span = Span.of(trace)
+    rhythms = [*sweep_rhythms(span, options), *interval_rhythms(span, options)]
     snapshots: list[Snapshot] = []
     for action, time in drive(trace, replay, rhythms, options, vcpu=True, watch=watch, bad_rows=bad_rows):
         if action is Action.SWEEP:
@@ -280,7 +292,7 @@ def replay_trace(
     if not snapshots or snapshots[-1].rows < replay.rows:
         replay.close_interval()
         snapshots.append(replay.snapshot(trace.last_time))
-    return _result(trace, replay, snapshots)
+    return guest_result(trace, replay, snapshots)
 
 
 def drive(
@@ -336,47 +348,19 @@ def guest_ram_pages(trace: GuestTrace) -> NDArray[np.int64]:
     return np.array(ranges, np.int64)
 
 
-def rhythms_of(trace: GuestTrace, options: Options) -> list[Rhythm]:
-    """Return the cuts that sweeps and intervals ask for."""
-    begin, end = trace.first_time, trace.last_time
-    rhythms: list[Rhythm] = []
-    if trace.rows == 0:
-        return rhythms
-    if options.policy is not Policy.PLAIN and options.every is not None:
-        if not options.every.timed:
-            rhythms.append(Rhythm(Action.SWEEP, rows=options.every.amount))
-        elif begin is not None and end is not None:
-            step = options.every.in_units_of(trace.time_unit)
-            rhythms.append(Rhythm(Action.SWEEP, times=range(begin + step, end + 1, step)))
-        else:
-            raise TraceError(
-                str(trace.files[0]),
-                "row groups without statistics of the time column",
-                column="time",
-                advice="give the distance between sweeps in rows, or write the file with statistics",
-            )
-    if options.intervals > 1:
-        if begin is None or end is None or end - begin < options.intervals:
-            rhythms.append(Rhythm(Action.CLOSE_INTERVAL, rows=max(1, -(-trace.rows // options.intervals))))
-        else:
-            span = end - begin
-            cuts = [begin + -(-span * k // options.intervals) for k in range(1, options.intervals)]
-            rhythms.append(Rhythm(Action.CLOSE_INTERVAL, times=cuts))
-    return rhythms
-
-
-def _result(trace: GuestTrace, replay: Replay, snapshots: list[Snapshot]) -> GuestResult:
-    """Collect what a finished replay found."""
-    books = replay.books
+def guest_result(trace: GuestTrace, replay: Replay, snapshots: list[Snapshot], guest: int = 0) -> GuestResult:
+    """Collect what a finished replay found of one of its guests."""
+    books = replay.books_of(guest)
     page = np.flatnonzero(books.first_row)
-    seen = np.zeros((len(replay.profiles), len(books.first_row)), np.uint8)
+    begin, end = (int(replay.states.guests[0, guest][name]) for name in ("begin", "end"))
+    seen = np.zeros((len(replay.profiles), len(replay.books.first_row)), np.uint8)
     sweep.observe_pages(replay.states, seen)
     return GuestResult(
         trace=trace,
         pml=[profile.pml for profile in replay.profiles],
         interval_start=trace.first_time,
         snapshots=snapshots,
-        faults=np.array(replay.states.cnt.faults[:, 0]),
+        faults=np.array(replay.states.cnt.faults[:, guest]),
         page=page,
         first_row=books.first_row[page] - 1,
         touches=books.touch[page],
@@ -384,15 +368,16 @@ def _result(trace: GuestTrace, replay: Replay, snapshots: list[Snapshot]) -> Gue
         stretch_pages=1 << int(books.heat_shift[0]),
         mrc=replay.mrc,
         reuse=replay.reuse,
-        page_accesses=replay.page_accesses[page] if replay.count_pages else None,
-        seen=seen[:, page],
+        page_accesses=replay.page_accesses[begin:end][page] if replay.count_pages else None,
+        seen=seen[:, begin:end][:, page],
         state_sums=replay.state_sums(),
     )
 
 
 def warm_up() -> None:
     """Compile every kernel that a replay can need, or load it from the cache."""
-    replay = Replay([_AnyPmap()], np.array([[0, 1]], np.int64), 1, count_pages=True, mrc=MissRatio.EXACT)
+    guest = GuestMemory(np.array([[0, 1]], np.int64), 1)
+    replay = Replay([AnyPmap()], [guest], count_pages=True, mrc=MissRatio.EXACT)
     gpa = _read_only(np.zeros(1, np.uint64))
     sizes = _read_only(np.ones(1, np.uint16))
     op = _read_only(np.zeros(1, np.uint8))
@@ -412,7 +397,7 @@ def is_compiled() -> bool:
     return compiled_before(kernels.replay_rows) and compiled_before(sweep.observe_pages)
 
 
-class _AnyPmap(NamedTuple):
+class AnyPmap(NamedTuple):
     """The simplest profile."""
 
     pmap_type: int = 0

@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     from eptreplay.model.books import Books
 
 
-CAUSES = ("accessed", "dirty", "first_use", "unmapped", "write_protected", "superpage_protected")
+CAUSES = (
+    "accessed",
+    "dirty",
+    "first_use",
+    "unmapped",
+    "write_protected",
+    "superpage_protected",
+    "swapped_out",
+    "freed_clean",
+)
 KINDS = ("read", "write", "fetch")
 EMULATED_CAUSES = 2  # the first two of CAUSES
 

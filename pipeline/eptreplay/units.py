@@ -84,3 +84,18 @@ def binary_size(count: int) -> str:
             return f"{size:.4g} {unit}"
         size /= 1024
     return f"{size:.4g} TiB"
+
+
+def parse_size(text: str) -> int:
+    """Read a number of bytes: `536870912`, `512M`, `512MiB`, `1.5G`; K, M, G, T are powers of 1024.
+
+    Raises:
+        UsageError: it is none, or not above 0.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip().replace("_", ""), re.IGNORECASE)
+    if match:
+        scale: int = 1024 ** " KMGT".index(match[2].upper() or " ")
+        size = round(float(match[1]) * scale) if "." in match[1] else int(match[1]) * scale
+        if size > 0:
+            return size
+    raise UsageError(f"'{text}' is no amount of memory; give bytes, or a unit as in 512M, 1.5GiB")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from eptreplay.conform.golden import check_golden, golden_files
+from eptreplay.conform.pageout import check_pageout, pageout_files
 from eptreplay.conform.report import Mismatch, Report
+from eptreplay.conform.tiny import check_tiny, tiny_files
 from eptreplay.conform.vectors import check_vectors, has_vectors
 from eptreplay.errors import UsageError
 
@@ -27,8 +29,8 @@ def check(
     """Replay all recordings in a folder, of whatever kind, and compare every answer.
 
     Args:
-        folder: holds vectors, golden replays, or both.
-        traces: holds the traces that golden replays name; None: the same folder.
+        folder: holds vectors, golden replays, page daemon replays, or several of them.
+        traces: holds the traces that replays name; None: the same folder.
         only: numbers of the sequences of vectors to replay; None for all.
         slow_path: whether the models make every access of a golden replay, also those known to change nothing.
         watch: hears what is replayed and how many operations, or rows, more of it are done.
@@ -42,9 +44,14 @@ def check(
         report.add(check_vectors(folder, only=only, watch=watch))
     if golden_files(folder):
         report.add(check_golden(folder, traces, slow_path=slow_path, watch=watch))
+    if tiny_files(folder):
+        report.add(check_tiny(folder))
+    if pageout_files(folder):
+        report.add(check_pageout(folder, traces, watch=watch))
     if report.values == 0:
         raise UsageError(
-            f"{folder}: nothing to replay; expected sequences.parquet and ops.parquet (vectors) "
-            "or TRACE.CONFIG.POLICY.jsonl (golden replays), see docs/conformance.md"
+            f"{folder}: nothing to replay; expected sequences.parquet and ops.parquet (vectors), "
+            "TRACE.CONFIG.POLICY.jsonl (golden replays), or TRACES.CONFIG.hP.jsonl and tiny_*.json "
+            "(page daemon replays), see docs/conformance.md"
         )
     return report

@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from eptreplay.conform.report import Mismatch, Report
+from eptreplay.conform.report import Report
 from eptreplay.cuts import Action, Rhythm
 from eptreplay.errors import TraceError, UsageError
-from eptreplay.guest import Options, Policy, Replay, drive
+from eptreplay.guest import Replay, drive
 from eptreplay.ingest.dataset import open_trace
+from eptreplay.model.worlds import GuestMemory
+from eptreplay.options import Options, Policy
 from eptreplay.snapshots import counters
 from eptreplay.units import Every
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -118,7 +120,8 @@ def _check_group(
     trace = open_trace(path)
     options = Options(policy=_MODES[int(head["mode"])], every=Every(head["every"], timed=False), intervals=0)
     pmaps = [_GoldenPmap(int(golden.head["type"]), int(golden.head["flags"])) for golden in group]
-    replay = Replay(pmaps, np.array(head["ram_pages"], np.int64), int(head["nvcpus"]), slow_path=slow_path)
+    guest = GuestMemory(np.array(head["ram_pages"], np.int64), int(head["nvcpus"]))
+    replay = Replay(pmaps, [guest], slow_path=slow_path)
     rhythms = [Rhythm(Action.SWEEP, rows=head["every"]), Rhythm(Action.CHECKPOINT, rows=head["every"])]
     checkpoints: list[list[dict[str, int]]] = []
     name = f"{head['trace']} {options.policy}"
@@ -132,7 +135,9 @@ def _check_group(
     checkpoints.append(_checkpoint(replay))
     report = Report(sequences=len(group), operations=replay.rows * len(group))
     for number, golden in enumerate(group):
-        _compare_golden(report, golden, [checkpoint[number] for checkpoint in checkpoints])
+        report.compare_lines(
+            golden.path.name, golden.lines, [checkpoint[number] for checkpoint in checkpoints]
+        )
     return report
 
 
@@ -143,28 +148,3 @@ def _checkpoint(replay: Replay) -> list[dict[str, int]]:
         {name: int(values[0, number]) for name, values in now.items()} | {"state_sum": state_sum}
         for number, state_sum in enumerate(replay.state_sums())
     ]
-
-
-def _compare_golden(report: Report, golden: _Golden, found: list[dict[str, int]]) -> None:
-    """Compare the lines of one golden file, the last with the end of the replay."""
-    first: Mismatch | None = None
-    if len(found) < len(golden.lines):
-        first = Mismatch(golden.path.name, "whole file", "checkpoints", len(golden.lines), len(found))
-        report.mismatches += 1
-    for line, values in zip(golden.lines, _aligned(golden, found), strict=False):
-        for name, expected in line.items():
-            if name == "at":
-                continue
-            report.values += 1
-            if values.get(name) != expected:
-                report.mismatches += 1
-                value = values.get(name, -1)
-                first = first or Mismatch(golden.path.name, f"row {line['rows']:,}", name, expected, value)
-    if first is not None:
-        report.first.append(first)
-
-
-def _aligned(golden: _Golden, found: list[dict[str, int]]) -> Iterator[dict[str, int]]:
-    """Yield for every line of a golden file the counters of that moment."""
-    for number, line in enumerate(golden.lines):
-        yield found[-1] if line["at"] == "end" else found[min(number, len(found) - 1)]

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +55,36 @@ class Report:
         self.values += other.values
         self.mismatches += other.mismatches
         self.first += other.first
+
+    def compare(self, where: str, step: str, expected: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+        """Compare values by name; lists element by element.  Only the first mismatch of a place is kept."""
+        for name, value in expected.items():
+            pairs = [(value, found.get(name, -1))]
+            if isinstance(value, list):
+                pairs = _pairs(value, found.get(name, []))
+            for wanted, seen in pairs:
+                self.values += 1
+                if wanted != seen:
+                    self.mismatches += 1
+                    if not any(mismatch.where == where for mismatch in self.first):
+                        self.first.append(Mismatch(where, step, name, wanted, seen))
+
+    def compare_lines(
+        self, where: str, lines: Sequence[Mapping[str, Any]], found: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Compare the lines of counters of a recorded replay, the last, if it says so, with the end of the replay."""
+        if len(found) < len(lines):
+            self.mismatches += 1
+            self.first.append(Mismatch(where, "whole file", "checkpoints", len(lines), len(found)))
+        for number, line in enumerate(lines):
+            values = found[-1] if line["at"] == "end" else found[min(number, len(found) - 1)]
+            expected = {name: value for name, value in line.items() if name != "at"}
+            self.compare(where, f"row {line['rows']:,}", expected, values)
+
+
+def _pairs(expected: Sequence[int], found: Sequence[int]) -> list[tuple[int, int]]:
+    """Return two lists element by element; what one of them lacks is -1."""
+    length = max(len(expected), len(found))
+    return [
+        (expected[i] if i < len(expected) else -1, found[i] if i < len(found) else -1) for i in range(length)
+    ]

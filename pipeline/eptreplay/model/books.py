@@ -12,7 +12,7 @@ kept for pages written and for 2 MB regions written.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,7 +67,10 @@ TALLY = np.dtype(
         ("writes", np.int64),
         ("fetches", np.int64),
         ("unbacked", np.int64),  # rows whose page is not memory
-        ("opened", np.int64),  # pages touched in the open interval so far
+        (
+            "opened",
+            np.int64,
+        ),  # pages touched in the open interval so far, by any guest (guest 0's tally alone)
         ("harvest_written", np.int64),  # distinct pages written between harvests, at every harvest, summed
         ("interval", np.int32),  # number of the open interval
         ("touched", np.int32),  # distinct pages touched in the one before
@@ -87,9 +90,11 @@ HISTORIES = 3
 
 
 class Books(NamedTuple):
-    """The books of one trace, of all of it and of the interval that closed last.
+    """The books of a trace, of all of it and of the interval that closed last.
 
-    The arrays are shared, not copied, when the tuple is.
+    The books of all guests of a host are held together (new_books): pages, regions and vCPUs in flat numbers
+    (worlds.py), what is worked out by interval with the guest as the first index.  guest_books takes one
+    guest's out.  The arrays are shared, not copied, when the tuple is.
     """
 
     first_row: NDArray[np.int64]  # [guest pages]: 1 + row of the first access, 0: never touched
@@ -98,7 +103,7 @@ class Books(NamedTuple):
     tally: Records  # TALLY [1]
     opened: NDArray[
         np.int32
-    ]  # [guest pages + 1]: pages touched in the open interval, as many as the tally says
+    ]  # [guest pages + 1]: pages touched in the open interval by any guest, as many as guest 0's tally says
     late: NDArray[np.int32]  # [CHUNK_ROWS]: rows of a chunk that may change something
     first: NDArray[
         np.int32
@@ -115,25 +120,34 @@ class Books(NamedTuple):
 
 
 def new_books(
-    ram_pages: NDArray[np.int64], vcpus: int, intervals: int, stretches: int, *, slow_path: bool = False
+    guests: Records,
+    ram_pages: NDArray[np.int64],
+    intervals: int,
+    stretches: int,
+    *,
+    slow_path: bool = False,
 ) -> Books:
-    """Return the books of a trace of which nothing has been replayed.
+    """Return the books of traces of which nothing has been replayed, all guests together.
 
     Args:
-        ram_pages: shape [ranges, 2]: guest pages [begin, end) that are memory, ascending.
-        vcpus: virtual CPUs.
+        guests: GUEST [guests].
+        ram_pages: shape [ranges, 2]: flat guest pages [begin, end) that are memory, ascending.
         intervals: the most intervals there will be.
-        stretches: the most stretches of addresses that heat is kept of; each is a power of two of pages.
+        stretches: the most stretches of addresses of a guest that heat is kept of; each is a power of two of pages.
         slow_path: whether the models make every access, also those known to change nothing.
     """
-    pages = int(ram_pages[-1, 1])
-    shift = max(0, (-(-pages // stretches) - 1).bit_length())
+    count = len(guests)
+    sizes = [int(guest.end - guest.begin) for guest in guests]
+    shifts = [max(0, (-(-size // stretches) - 1).bit_length()) for size in sizes]
+    pages = int(guests[-1].end)
+    vcpus = int(guests[-1].first_vcpu + guests[-1].vcpus)
     region = records(-(-pages // NPTEPG), REGION)
     for begin, end in ram_pages:
         for number in range(begin // NPTEPG, -(-end // NPTEPG)):
             region[number].pages += min(end, (number + 1) * NPTEPG) - max(begin, number * NPTEPG)
-    tally = records(1, TALLY)
+    tally = records(count, TALLY)
     tally.settles = 0 if slow_path else SETTLED
+    rows = max((size >> shift) + 1 for size, shift in zip(sizes, shifts, strict=True))
     return Books(
         first_row=np.zeros(pages, np.int64),
         touch=records(pages, TOUCH),
@@ -142,36 +156,83 @@ def new_books(
         opened=np.zeros(pages + 1, np.int32),
         late=np.zeros(CHUNK_ROWS, np.int32),
         first=np.zeros(CHUNK_ROWS, np.int32),
-        heat=np.zeros(((pages >> shift) + 1, KINDS + 1), np.int32),
-        heat_shift=np.array([shift], np.int64),
+        heat=np.zeros((count, rows, KINDS + 1), np.int32),
+        heat_shift=np.array(shifts, np.int64),
         first_writes=np.zeros(vcpus, np.int64),
         first_writing=np.zeros(vcpus, np.int64),
-        returns=np.zeros((HISTORIES, intervals + 2), np.int32),
-        returned=np.zeros((HISTORIES, intervals + 2), np.int32),
-        returned_count=np.zeros(HISTORIES, np.int32),
+        returns=np.zeros((count, HISTORIES, intervals + 2), np.int32),
+        returned=np.zeros((count, HISTORIES, intervals + 2), np.int32),
+        returned_count=np.zeros((count, HISTORIES), np.int32),
     )
 
 
+def books_of(books: Books, guests: Records, guest: Int) -> Books:
+    """Return the books of one guest, whose pages and vCPUs count from its own 0, as views of the same memory.
+
+    The lists of the access loop stay those of all guests.
+    """
+    known = guests[guest]
+    begin, end = known.begin, known.end
+    first_vcpu, end_vcpu = known.first_vcpu, known.first_vcpu + known.vcpus
+    touch: Any = books.touch[begin:end]
+    region: Any = books.region[begin // NPTEPG : (end + NPTEPG - 1) // NPTEPG]
+    tally: Any = books.tally[guest : guest + 1]
+    return Books(
+        books.first_row[begin:end],
+        touch,
+        region,
+        tally,
+        books.opened,
+        books.late,
+        books.first,
+        books.heat[guest],
+        books.heat_shift[guest : guest + 1],
+        books.first_writes[first_vcpu:end_vcpu],
+        books.first_writing[first_vcpu:end_vcpu],
+        books.returns[guest],
+        books.returned[guest],
+        books.returned_count[guest],
+    )
+
+
+guest_books = kernel(books_of)
+
+
 @entry_point
-def close_interval(books: Books, quiet: NDArray[np.uint8]) -> None:
+def close_interval(books: Books, guests: Records, quiet: NDArray[np.uint8]) -> None:
     """Enter the pages touched in the open interval in the books, in place of those of the one before, and open the next.
 
     Args:
-        books: updated.
-        quiet: shape [guest pages + 1], State.quiet; loses its TOUCHED bits.
+        books: of all guests, updated.
+        guests: GUEST [guests].
+        quiet: shape [flat guest pages + 1], State.quiet; loses its TOUCHED bits.
     """
+    opened = books.tally[0].opened
+    for guest in range(len(guests)):
+        begin, end = guests[guest].begin, guests[guest].end
+        mine = guest_books(books, guests, guest)
+        _close_guest(mine, quiet[begin:end], begin, opened)
+    books.tally[0].opened = 0
+
+
+@kernel
+def _close_guest(books: Books, quiet: NDArray[np.uint8], begin: Int, opened: Int) -> None:
+    """Enter what one guest, whose page 0 has the flat number `begin`, touched; `opened` pages are listed in all."""
     _forget_interval(books)
     tally = books.tally[0]
-    for i in range(tally.opened):
-        prefetch(books.touch, books.opened[min(i + AHEAD, tally.opened - 1)])
-        page = np.int64(books.opened[i])
-        _close_page(books, tally, page, quiet[page])
-        quiet[page] &= ~TOUCHED
+    touched: Int = 0
+    for i in range(opened):
+        ahead = books.opened[min(i + AHEAD, opened - 1)] - begin
+        prefetch(books.touch, max(0, min(ahead, len(books.touch) - 1)))
+        page = np.int64(books.opened[i]) - begin
+        if 0 <= page < len(quiet):
+            _close_page(books, tally, page, quiet[page])
+            quiet[page] &= ~TOUCHED
+            touched += 1
     for vcpu in range(len(books.first_writes)):
         books.first_writes[vcpu] = books.first_writing[vcpu]
         books.first_writing[vcpu] = 0
-    tally.touched = tally.opened
-    tally.opened = 0
+    tally.touched = touched
     tally.interval += 1
 
 
@@ -233,9 +294,9 @@ def _return(books: Books, history: Int, before: Int, pages: Int) -> None:
 
 @kernel
 def note_harvest(books: Books, quiet: NDArray[np.uint8]) -> None:
-    """Enter a harvest: the pages written since the one before; from now on pages count as written since this one."""
+    """Enter a harvest of one guest: the pages written since the one before; from now on pages count as written since this one."""
     written: Int = 0
-    for page in range(len(quiet) - 1):
+    for page in range(len(quiet)):
         written += np.int64((quiet[page] & (UNHARVESTED | NO_MEMORY)) == UNHARVESTED)
         quiet[page] &= ~UNHARVESTED
     books.tally[0].harvest_written += written
@@ -261,15 +322,35 @@ def may_cross(gpa: NDArray[np.uint64], size: NDArray[np.uint8 | np.uint16]) -> b
     return crossing != 0
 
 
-@kernel
-def count_accesses(
-    tally: Record,
+@entry_point
+def count_merged_accesses(
+    tallies: Records,
+    rows: NDArray[np.int64],
+    guest: NDArray[np.uint8],
     gpa: NDArray[np.uint64],
     op: NDArray[np.uint8],
     size: NDArray[np.uint16],
     count: NDArray[np.uint32],
 ) -> None:
-    """Add the accesses that rows stand for to the tally; see replay_rows for the arrays."""
+    """Add rows of several guests, and the accesses they stand for, to `rows` [guests] and to the guests' tallies."""
+    for i in range(len(op)):
+        accesses = np.int64(count[i]) if len(count) != 0 else 1
+        if len(size) != 0:
+            accesses += np.int64((gpa[i] & PAGE_MASK) + np.uint64(size[i]) > PAGE_SIZE)
+        rows[guest[i]] += 1
+        add_accesses(tallies[guest[i]], np.int64(op[i]), accesses)
+
+
+@entry_point
+def count_accesses(
+    tallies: Records,
+    gpa: NDArray[np.uint64],
+    op: NDArray[np.uint8],
+    size: NDArray[np.uint16],
+    count: NDArray[np.uint32],
+) -> None:
+    """Add the accesses that rows of the only guest stand for to its tally; see replay_rows for the arrays."""
+    tally = tallies[0]
     total: Int = 0
     writes: Int = 0
     fetches: Int = 0

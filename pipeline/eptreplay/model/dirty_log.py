@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 from eptreplay.model import pte
 from eptreplay.model._jit import entry_point, kernel
-from eptreplay.model.books import OP_WRITE, Books, note_harvest
+from eptreplay.model.books import OP_WRITE, Books, guest_books, note_harvest
+from eptreplay.model.invalidate import CAUSE_FAULT, CAUSE_HARVEST
 from eptreplay.model.pmap_page import pmap_clear_modify, pmap_is_modified
-from eptreplay.model.state import Int, State, world
+from eptreplay.model.state import Int, State, account, world
 from eptreplay.model.vm_fault import guest_access
 from eptreplay.model.vm_page import vm_page_dirty
 
@@ -35,11 +36,13 @@ NO_PML = -1
 class DirtyLog(NamedTuple):
     """What is known of dirty tracking, in every world."""
 
-    pml: NDArray[np.int32]  # [worlds, vCPUs]: entries in each vCPU's log; NO_PML: the processor keeps none
+    pml: NDArray[
+        np.int32
+    ]  # [worlds, flat vCPUs]: entries in each vCPU's log; NO_PML: the processor keeps none
     clean: NDArray[
         np.uint8
-    ]  # [worlds, guest pages]: 1: a harvest made it clean, and it was not written since
-    split: NDArray[np.uint8]  # [worlds, 2 MB blocks]: 1: a harvest demoted its superpage
+    ]  # [worlds, flat guest pages]: 1: a harvest made it clean, and it was not written since
+    split: NDArray[np.uint8]  # [worlds, flat 2 MB blocks]: 1: a harvest demoted its superpage
 
 
 def new_dirty_log(pml: NDArray[np.bool_], pages: int, vcpus: int) -> DirtyLog:
@@ -47,8 +50,8 @@ def new_dirty_log(pml: NDArray[np.bool_], pages: int, vcpus: int) -> DirtyLog:
 
     Args:
         pml: shape [worlds]: whether the processor logs modifications.
-        pages: guest pages.
-        vcpus: virtual CPUs.
+        pages: flat guest pages.
+        vcpus: virtual CPUs of all guests.
     """
     worlds = len(pml)
     blocks = -(-pages // NPTEPG)
@@ -61,7 +64,7 @@ def new_dirty_log(pml: NDArray[np.bool_], pages: int, vcpus: int) -> DirtyLog:
 
 @kernel
 def logged_access(
-    st: State, log: DirtyLog, number: Int, gpa: np.uint64, op: Int, vcpu: Int, page: Int
+    st: State, log: DirtyLog, number: Int, guest: Int, gpa: np.uint64, op: Int, vcpu: Int, flat: Int
 ) -> None:
     """Make one access of a guest to its own memory in one world, with what dirty tracking sees of it and costs it.
 
@@ -69,74 +72,93 @@ def logged_access(
         st: the world.
         log: the logs of all worlds.
         number: the world's number.
+        guest: the guest's number.
         gpa: guest-physical byte address.
         op: kind of access: 0 read, 1 write, 2 fetch.
-        vcpu: the vCPU that makes it.
-        page: the page that backs the address.
+        vcpu: the vCPU that makes it, a flat number.
+        flat: the page of guest memory at that address.
     """
-    cnt = st.cnt[0]
+    st.host[0].guest = guest
+    st.host[0].cause = CAUSE_FAULT
+    cnt = account(st)
     traps = cnt.traps
     promotions = cnt.promotions
     dirty_bits = cnt.dirty_bits_4k + cnt.dirty_bits_2m
-    guest_access(st, st.pmap[0], gpa, op, page)
+    guest_access(st, st.pmap[guest], gpa, op, flat)
     if cnt.dirty_bits_4k + cnt.dirty_bits_2m != dirty_bits and log.pml[number, vcpu] != NO_PML:
         _pml_write(st, log.pml[number], vcpu)
-    if log.clean[number, page] != 0:
+    if log.clean[number, flat] != 0:
         cnt.refaults += np.int64(cnt.traps != traps)
-        log.clean[number, page] = np.uint8(op != OP_WRITE)
-    if cnt.promotions != promotions and log.split[number, page // NPTEPG] != 0:
+        log.clean[number, flat] = np.uint8(op != OP_WRITE)
+    if cnt.promotions != promotions and log.split[number, flat // NPTEPG] != 0:
         cnt.repromotions += 1
-        log.split[number, page // NPTEPG] = 0
+        log.split[number, flat // NPTEPG] = 0
 
 
 @kernel
 def _pml_write(st: State, used: NDArray[np.int32], vcpu: Int) -> None:
     """Write one entry to a vCPU's log; a full one is emptied by an exit first."""
     if used[vcpu] == PML_ENTRIES:
-        st.cnt[0].pml_exits += 1
+        account(st).pml_exits += 1
         used[vcpu] = 0
     used[vcpu] += 1
-    st.cnt[0].pml_entries += 1
+    account(st).pml_entries += 1
 
 
 @entry_point
 def harvest(states: State, books: Books, log: DirtyLog) -> None:
     """In every world, collect the pages that show as dirty, in order, and make the next write to them show again."""
-    for number in range(len(states.page)):
-        st = world(states, number)
-        cnt = st.cnt[0]
-        demotions = cnt.demotions
-        ipis = cnt.ipis + cnt.x86_ipis
-        invalidations = cnt.inv_page + cnt.inv_range + cnt.inv_all
-        found: Int = 0
-        for block in range(len(st.reserv)):
-            if st.reserv[block] != 0:
-                found += _harvest_block(st, log, number, block)
-        cnt.dirty_last_harvest = found
-        cnt.dirty_all_harvests += found
-        cnt.sweeps += 1
-        cnt.harvests += 1
-        cnt.harvest_demotions += cnt.demotions - demotions
-        cnt.harvest_ipis += cnt.ipis + cnt.x86_ipis - ipis
-        cnt.harvest_invalidations += cnt.inv_page + cnt.inv_range + cnt.inv_all - invalidations
-        for vcpu in range(log.pml.shape[1]):
-            if log.pml[number, vcpu] != NO_PML:
-                log.pml[number, vcpu] = 0
-    note_harvest(books, states.quiet)
+    for guest in range(len(world(states, 0).guests)):
+        harvest_guest(states, books, log, guest)
 
 
 @kernel
-def _harvest_block(st: State, log: DirtyLog, number: Int, block: Int) -> Int:
-    """Return how many pages of a block were dirty, and make them clean."""
+def harvest_guest(states: State, books: Books, log: DirtyLog, guest: Int) -> None:
+    """Harvest one guest in every world."""
+    for number in range(len(states.page)):
+        _harvest_world(world(states, number), log, number, guest)
+    guests = world(states, 0).guests
+    quiet = states.quiet[guests[guest].begin : guests[guest].end]
+    note_harvest(guest_books(books, guests, guest), quiet)
+
+
+@kernel
+def _harvest_world(st: State, log: DirtyLog, number: Int, guest: Int) -> None:
+    """Harvest the pages of one guest in one world, and empty the logs of its vCPUs."""
+    known = st.guests[guest]
+    st.host[0].guest = guest
+    st.host[0].cause = CAUSE_HARVEST
+    cnt = account(st)
+    demotions = cnt.demotions
+    ipis = cnt.ipis + cnt.x86_ipis
+    invalidations = cnt.inv_page + cnt.inv_range + cnt.inv_all
     found: Int = 0
-    demotions = st.cnt[0].demotions
-    for m in range(block * NPTEPG, (block + 1) * NPTEPG):
-        if st.page[m].allocated != 0:
-            dirty = _harvest_page(st, m)
-            log.clean[number, m] |= np.uint8(dirty)
+    for flat in range(known.begin, known.end, NPTEPG):
+        found += _harvest_block(st, log, number, flat, min(flat + NPTEPG, known.end))
+    cnt.dirty_last_harvest = found
+    cnt.dirty_all_harvests += found
+    cnt.sweeps += 1
+    cnt.harvests += 1
+    cnt.harvest_demotions += cnt.demotions - demotions
+    cnt.harvest_ipis += cnt.ipis + cnt.x86_ipis - ipis
+    cnt.harvest_invalidations += cnt.inv_page + cnt.inv_range + cnt.inv_all - invalidations
+    for vcpu in range(known.first_vcpu, known.first_vcpu + known.vcpus):
+        if log.pml[number, vcpu] != NO_PML:
+            log.pml[number, vcpu] = 0
+
+
+@kernel
+def _harvest_block(st: State, log: DirtyLog, number: Int, first: Int, end: Int) -> Int:
+    """Return how many of the flat guest pages [first, end) of a block were dirty, and make them clean."""
+    found: Int = 0
+    demotions = account(st).demotions
+    for flat in range(first, end):
+        if st.object[flat].frame > 0:
+            dirty = _harvest_page(st, st.object[flat].frame - 1)
+            log.clean[number, flat] |= np.uint8(dirty)
             found += dirty
-    if st.cnt[0].demotions != demotions:
-        log.split[number, block] = 1
+    if account(st).demotions != demotions:
+        log.split[number, first // NPTEPG] = 1
     return found
 
 

@@ -19,7 +19,7 @@ from eptreplay.model import pte
 from eptreplay.model._jit import kernel
 from eptreplay.model.entry import set_bits
 from eptreplay.model.ptp import NULL, pmap_pde, pmap_pde_to_pte, table_of
-from eptreplay.model.state import Int, Record, State
+from eptreplay.model.state import Int, Record, State, account
 from eptreplay.model.superpage import may_promote, pmap_promote_pde
 from eptreplay.model.vm_page import phys_to_vm_page
 
@@ -67,7 +67,7 @@ def pmap_emulate_accessed_dirty(st: State, pmap: Record, va: np.uint64, ftype: I
         if (st.pt[slot] & pmap.PG_RW) == EMPTY:
             return NOT_HANDLED
         # Both at once: an entry with WRITE but not READ is a misconfiguration.
-        st.cnt[0].dirty_bits_4k += np.int64((st.pt[slot] & pmap.PG_M) == EMPTY)
+        account(st).dirty_bits_4k += np.int64((st.pt[slot] & pmap.PG_M) == EMPTY)
         set_bits(st, slot, pmap.PG_M | pmap.PG_A)
     else:
         set_bits(st, slot, pmap.PG_A)

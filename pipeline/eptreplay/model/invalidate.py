@@ -5,6 +5,8 @@ the TLB of a CPU that is not running it.  So the pmap counts its invalidations (
 compares that count with the one it saw last before it enters the guest, and the CPUs that are in the guest
 right now are interrupted so that they come out and compare.
 
+Each invalidation is counted for the one on whose behalf it happens (`HOST.cause`).
+
 Source: pmap.c pmap_invalidate_ept, pmap_invalidate_page, pmap_invalidate_range, pmap_invalidate_all, FreeBSD 10.0.
 """
 
@@ -12,30 +14,55 @@ from __future__ import annotations
 
 from eptreplay.model import pte
 from eptreplay.model._jit import kernel
-from eptreplay.model.state import Record, State
+from eptreplay.model.state import Int, Record, State, account
 
 PT_EPT = pte.PT_EPT
 
+# On whose behalf an invalidation happens: HOST.cause, first index of COUNTERS.invalidations and its like.
+CAUSE_FAULT = 0  # a vCPU's own fault
+CAUSE_AGING = 1  # references being collected: an aging sweep, an idle scan of the page daemon
+CAUSE_HARVEST = 2  # dirty pages being collected
+CAUSE_PAGE_DAEMON = 3  # pages being freed or written to swap
+CAUSE_DEMOTION = 4  # a superpage that had to go because it was never used
+CAUSE_PROTECT = 5  # rights being taken from a range
+CAUSE_UNMAP = 6  # a range being unmapped
+CAUSE_ADVISE = 7  # a range declared as not needed
+CAUSE_WIRING = 8  # pages being wired or unwired
+CAUSE_HOST_ACCESS = 9  # the hypervisor reaching into the guest's memory
+
+# How much is invalidated: second index of COUNTERS.invalidations.
+KIND_PAGE = 0
+KIND_RANGE = 1
+KIND_ALL = 2
+
 
 @kernel
-def _shoot_down(st: State, pmap: Record) -> None:
+def _shoot_down(st: State, pmap: Record, kind: Int) -> None:
     """Make every CPU that runs in the address space forget its translations."""
+    cause = st.host[0].cause
+    cnt = account(st)
+    cnt.invalidations[cause, kind] += 1
+    cnt.ipis_saved[cause] += pmap.pm_vcpus - pmap.pm_active
+    pmap.pm_cause = cause
     if pmap.pm_type == PT_EPT:
         pmap.pm_eptgen += 1
-        st.cnt[0].ipis += pmap.pm_active
+        cnt.ipis += pmap.pm_active
+        cnt.ipis_by_cause[cause] += pmap.pm_active
+        cnt.invepts[cause] += pmap.pm_active  # each comes out, goes in again and finds a new generation
     else:
-        st.cnt[0].x86_ipis += pmap.pm_active
+        cnt.x86_ipis += pmap.pm_active
+        cnt.x86_ipis_by_cause[cause] += pmap.pm_active
 
 
 @kernel
 def pmap_invalidate_page(st: State, pmap: Record) -> None:
     """Invalidate the translation of one page, 4 KB or 2 MB, in all CPUs."""
-    st.cnt[0].inv_page += 1
-    _shoot_down(st, pmap)
+    account(st).inv_page += 1
+    _shoot_down(st, pmap, KIND_PAGE)
 
 
 @kernel
 def pmap_invalidate_all(st: State, pmap: Record) -> None:
     """Invalidate every translation of an address space in all CPUs."""
-    st.cnt[0].inv_all += 1
-    _shoot_down(st, pmap)
+    account(st).inv_all += 1
+    _shoot_down(st, pmap, KIND_ALL)

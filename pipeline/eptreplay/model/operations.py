@@ -46,7 +46,7 @@ from eptreplay.model.pmap_range import (
     pmap_remove,
     pmap_remove_pages,
 )
-from eptreplay.model.state import PGA_REFERENCED, PGA_WRITEABLE, Int, Record, Records, State
+from eptreplay.model.state import PGA_REFERENCED, PGA_WRITEABLE, Int, Record, Records, State, account
 from eptreplay.model.vm_fault import EMULATED, FAULTED, HIT, REFUSED, access_page
 from eptreplay.model.vm_page import vm_page_alloc, vm_page_free
 
@@ -203,9 +203,9 @@ def run_operations(
     """
     for i in range(len(arguments)):
         op = arguments[i]
-        before = st.cnt[0].traps
+        before = account(st).traps
         results[i].ret = _page_operation(st, op) if op.pm >= pmaps else _pmap_operation(st, regions, op)
-        results[i].traps = min(st.cnt[0].traps - before, MOST_TRAPS)
+        results[i].traps = min(account(st).traps - before, MOST_TRAPS)
         _observe(st, pmaps, op, results[i])
         if st.host[0].exhausted != 0:
             return
@@ -226,7 +226,7 @@ def _observe(st: State, pmaps: Int, op: Record, result: Record) -> None:
         result.eptgen1 = st.pmap[1].pm_eptgen
         result.resident1 = st.pmap[1].resident_count
         result.wired1 = st.pmap[1].wired_count
-    cnt = st.cnt[0]
+    cnt = account(st)
     result.ipis = cnt.ipis
     result.x86_ipis = cnt.x86_ipis
     result.promotions = cnt.promotions

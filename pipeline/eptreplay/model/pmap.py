@@ -35,6 +35,7 @@ from eptreplay.model.state import (
     Int,
     Record,
     State,
+    account,
 )
 from eptreplay.model.superpage import (
     may_promote,
@@ -318,7 +319,7 @@ def pmap_object_init_pt(st: State, pmap: Record, va: np.uint64, m: Int, size: np
             rights = pmap.PG_M | pmap.PG_A | PG_U | pmap.PG_RW | pmap.PG_V
             st.pt[pde] = pa | pmap.PG_CACHE_WB | PG_PS | rights
             pmap.resident_count += NPTEPG
-            st.cnt[0].mappings += 1
+            account(st).mappings += 1
         else:
             st.ptp[table].wire_count -= 1
         va += NBPDR

@@ -115,13 +115,24 @@ def ptp_alloc(st: State) -> Int:
     else:
         host.exhausted = 1
     st.ptp[table].wire_count = 1
+    _count_frame(st, 1)
     return table
+
+
+@kernel
+def _count_frame(st: State, change: Int) -> None:
+    """Take a frame of the host for a page-table page, or give it back, where they count."""
+    vm = st.vm[0]
+    if vm.page_tables_count != 0:
+        vm.v_free_count -= change
+        vm.v_wire_count += change
 
 
 @kernel
 def ptp_free(st: State, table: Int) -> None:
     """Give back a page-table page all of whose entries are zero."""
     host = st.host[0]
+    _count_frame(st, -1)
     st.ptp[table].wire_count = 0
     st.ptp[table].next_free = host.ptp_free
     host.ptp_free = table

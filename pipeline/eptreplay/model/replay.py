@@ -1,4 +1,4 @@
-"""The access loop: rows of a trace, in order, through one guest under several CPU profiles at once.
+"""The access loop: rows of a trace, in order, through all guests of a host under several CPU profiles at once.
 
 For almost every access of a trace nothing changes: the page is mapped, its accessed bit is set, and on a
 write its dirty bit too, under every profile.  One byte a guest page says so (`State.quiet`, shared by the
@@ -29,9 +29,8 @@ from numpy.typing import NDArray
 from eptreplay.model import pte
 from eptreplay.model._jit import entry_point, kernel
 from eptreplay.model._prefetch import prefetch
-from eptreplay.model.books import CHUNK_ROWS, OP_WRITE, Books, add_accesses, count_accesses
+from eptreplay.model.books import CHUNK_ROWS, OP_WRITE, Books, add_accesses
 from eptreplay.model.dirty_log import DirtyLog, logged_access
-from eptreplay.model.pmap import pmap_pinit_type
 from eptreplay.model.ptp import NULL, pmap_pde, pmap_pde_to_pte
 from eptreplay.model.state import (
     NO_MEMORY,
@@ -40,17 +39,20 @@ from eptreplay.model.state import (
     UNHARVESTED,
     Int,
     State,
-    new_states,
     world,
 )
+from eptreplay.model.vm_object import guest_of
 
 EMPTY = pte.EMPTY
-NPTEPG = pte.NPTEPG
 PG_PS = pte.PG_PS
 PAGE_MASK = pte.PAGE_MASK
 PAGE_SHIFT = pte.PAGE_SHIFT
 PAGE_SIZE = pte.PAGE_SIZE
 
+GUEST_SHIFT = np.uint64(48)  # where the number of the guest stands in an address that is in no guest's range
+NOWHERE = np.uint64(1 << 47)  # the bit that puts such an address beyond every range
+GUEST_PAGE_SHIFT = GUEST_SHIFT - PAGE_SHIFT
+NOWHERE_PAGE = NOWHERE >> PAGE_SHIFT
 NEXT = np.uint64(1)
 TWO = np.uint64(2)
 AHEAD = 8  # late accesses whose memory is on its way
@@ -58,60 +60,6 @@ ONE = np.uint8(1)
 ONE_SETTLED = np.uint8(1 << SETTLED_SHIFT)
 KEEPS_OFF_LIST = TOUCHED | NO_MEMORY
 KEEPS_WRITE_OFF_LIST = np.uint8(1 << OP_WRITE) | NO_MEMORY
-
-
-def new_worlds(
-    pmap_types: NDArray[np.int64],
-    pmap_flags: NDArray[np.int64],
-    ram_pages: NDArray[np.int64],
-    vcpus: int,
-    pbase: int,
-) -> State:
-    """Return one state a profile, each with an empty guest of its own, stacked and ready to replay.
-
-    Page g of guest memory will be physical page g: the host has a frame for all of it.
-
-    Args:
-        pmap_types: shape [profiles]: PT_X86 or PT_EPT.
-        pmap_flags: shape [profiles]: PMAP_* flags.
-        ram_pages: shape [ranges, 2]: guest pages [begin, end) that are memory, ascending.
-        vcpus: virtual CPUs; all of them count as running.
-        pbase: physical address of guest page 0, bytes, a multiple of 2 MB.
-    """
-    pages = int(ram_pages[-1, 1])
-    blocks = sum(int(-(-end // NPTEPG) - begin // NPTEPG) for begin, end in ram_pages)
-    tables = 1 + blocks + 2 * (2 + pages // NPTEPG**2)
-    states = new_states(
-        len(pmap_types),
-        pmaps=1,
-        pages=pages,
-        mappings=int((ram_pages[:, 1] - ram_pages[:, 0]).sum()),
-        tables=tables,
-        quiet=_new_quiet(ram_pages),
-        pbase=pbase,
-    )
-    states.pmap.pm_quiet_pages = pages
-    states.pmap.pm_active = vcpus
-    init_guests(states, pmap_types, pmap_flags)
-    return states
-
-
-def _new_quiet(ram_pages: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Return State.quiet for memory of which nothing has been touched."""
-    quiet = np.zeros(int(ram_pages[-1, 1]) + 1, np.uint8)
-    hole = 0
-    for begin, end in ram_pages:
-        quiet[hole:begin] = NO_MEMORY
-        hole = end
-    quiet[hole:] = NO_MEMORY
-    return quiet
-
-
-@entry_point
-def init_guests(states: State, pmap_types: NDArray[np.int64], pmap_flags: NDArray[np.int64]) -> None:
-    """Make pmap 0 of every world, of the given types and flags; the pmap's address hashes to 0."""
-    for number in range(len(pmap_types)):
-        pmap_pinit_type(world(states, number), 0, pmap_types[number], pmap_flags[number], 0)
 
 
 @entry_point
@@ -124,22 +72,26 @@ def replay_rows(
     vcpu: NDArray[np.uint16],
     size: NDArray[np.uint16],
     count: NDArray[np.uint32],
+    row: NDArray[np.int64],
     first_row: Int,
 ) -> None:
-    """Replay consecutive rows; one that crosses a page touches the next page once, too.
+    """Replay consecutive rows that are counted already; one that crosses a page touches the next page once, too.
+
+    Pages, addresses and vCPUs have flat numbers (worlds.py).  An address beyond its guest's range has NOWHERE
+    set, and the number of the guest from bit 48 on.
 
     Args:
         states: the worlds.
         books: what the trace did, updated.
         log: what dirty tracking saw, updated.
-        gpa: shape [rows]: guest-physical byte addresses.
+        gpa: shape [rows]: flat byte addresses.
         op: shape [rows]: OP_READ, OP_WRITE or OP_FETCH; the caller has checked that.
         vcpu: shape [rows]: vCPUs, checked likewise; shape [1]: one for all rows.
         size: shape [rows]: bytes; shape [0] when no row crosses a page (may_cross).
         count: shape [rows]: accesses a row stands for; shape [0]: one each.
+        row: shape [rows]: number of each row in its guest's trace; shape [0]: they are consecutive.
         first_row: number of the first of these rows in the trace.
     """
-    count_accesses(books.tally[0], gpa, op, size, count)
     begin: Int = 0
     while begin < len(gpa):
         end = min(begin + CHUNK_ROWS, len(gpa))
@@ -147,7 +99,7 @@ def replay_rows(
             late = _look(states.quiet, books, gpa, op, vcpu, begin, end)
         else:
             late = _look_across(states.quiet, books, gpa, op, vcpu, size, begin, end)
-        begin = _make_late(states, books, log, gpa, op, vcpu, size, count, first_row, late, end)
+        begin = _make_late(states, books, log, gpa, op, vcpu, size, count, row, first_row, late, end)
 
 
 @kernel
@@ -261,6 +213,7 @@ def _make_late(
     vcpu: NDArray[np.uint16],
     size: NDArray[np.uint16],
     count: NDArray[np.uint32],
+    row: NDArray[np.int64],
     first_row: Int,
     late: Int,
     end: Int,
@@ -274,10 +227,10 @@ def _make_late(
         accesses = np.int64(count[i]) if len(count) != 0 else 1
         kind = np.int64(op[i])
         who = _vcpu_of(vcpu, np.int64(i))
-        row = first_row + i
-        disturbed = _make_access(states, books, log, page, kind, who, accesses, row)
+        number = row[i] if len(row) != 0 else first_row + i
+        disturbed = _make_access(states, books, log, page, kind, who, accesses, number)
         if len(size) != 0 and _end_page(gpa[i], np.uint64(size[i])) != page + NEXT:
-            disturbed |= _make_access(states, books, log, page + NEXT, kind, who, 1, row)
+            disturbed |= _make_access(states, books, log, page + NEXT, kind, who, 1, number)
         if disturbed:
             return i + 1
     return end
@@ -289,12 +242,14 @@ def _prefetch_access(states: State, books: Books, gpa: np.uint64) -> None:
     page = gpa >> PAGE_SHIFT
     if page < np.uint64(len(books.first_row)):
         prefetch(books.first_row, np.int64(page))
+        guest = guest_of(world(states, 0), np.int64(page))
+        va = gpa - (np.uint64(states.guests[0, guest].begin) << PAGE_SHIFT)
         for number in range(len(states.page)):
             st = world(states, number)
-            prefetch(st.page, np.int64(page))
-            pde = pmap_pde(st, st.pmap[0], gpa)
+            prefetch(st.object, np.int64(page))
+            pde = pmap_pde(st, st.pmap[guest], va)
             if pde != NULL and (st.pt[pde] & PG_PS) == EMPTY and st.pt[pde] != EMPTY:
-                prefetch(st.pt, pmap_pde_to_pte(st, pde, gpa))
+                prefetch(st.pt, pmap_pde_to_pte(st, pde, va))
 
 
 @kernel
@@ -305,10 +260,17 @@ def _make_access(
 
     Outside memory it counts as unbacked only.
     """
-    tally = books.tally[0]
-    known = np.int64(_known_page(page, np.uint64(len(states.quiet) - 1)))
+    first = world(states, 0)
+    beyond = np.uint64(len(states.quiet) - 1)
+    known = np.int64(_known_page(page, beyond))
     state = states.quiet[known]
+    guest = (
+        guest_of(first, known)
+        if page < beyond or page & NOWHERE_PAGE == EMPTY
+        else np.int64(page >> GUEST_PAGE_SHIFT)
+    )
     if state & NO_MEMORY != 0:
+        tally = books.tally[guest]
         tally.unbacked += 1
         add_accesses(tally, op, -accesses)
         return False
@@ -316,11 +278,12 @@ def _make_access(
         return False  # by a late access shortly before
     if books.first_row[known] == 0:
         books.first_row[known] = row + 1
+    va = (page - np.uint64(first.guests[guest].begin)) << PAGE_SHIFT
     disturbed = False
     for number in range(len(states.page)):
         st = world(states, number)
         st.host[0].disturbed = 0
-        logged_access(st, log, number, page << PAGE_SHIFT, op, vcpu, known)
+        logged_access(st, log, number, guest, va, op, vcpu, known)
         disturbed |= st.host[0].disturbed != 0
-    states.quiet[known] |= (ONE_SETTLED << np.uint8(op)) & tally.settles
+    states.quiet[known] |= (ONE_SETTLED << np.uint8(op)) & books.tally[0].settles
     return disturbed

@@ -53,6 +53,8 @@ PMAP = np.dtype(
         ("PG_HW_M", np.uint64),  # hardware: bit it sets in a leaf on a write (0: it sets none)
         ("pm_address", np.uint64),  # the pmap's own kernel address, of which pmap_ts_referenced hashes 9 bits
         ("pm_active", np.int64),  # host CPUs that are executing in this address space, a count
+        ("pm_vcpus", np.int64),  # CPUs that may, a count: vCPUs of the guest
+        ("pm_cause", np.int64),  # on whose behalf the last invalidation happened
         ("pm_eptgen", np.int64),  # invalidations so far (PT_EPT only)
         ("resident_count", np.int64),  # pages mapped, with page-table pages but without the root
         ("wired_count", np.int64),  # pages mapped wired
@@ -98,9 +100,123 @@ PTP = np.dtype(
     align=True,
 )
 
-# Where new pv entries and page-table pages come from, and where physical memory begins.
+# The rest of struct vm_page: which guest page a frame holds, and its place in the page daemon's queues.
+# Kept apart, since most of the model never looks at it.
+VM_PAGE_QUEUE = np.dtype(
+    [
+        ("q_next", np.int32),  # plinks.q: the page behind it in its queue, see page_queue.py
+        ("q_prev", np.int32),  # the page before it
+        ("pindex", np.int32),  # the guest page it holds, in flat numbers (State.object)
+        (
+            "last_reference",
+            np.int32,
+        ),  # the idle scan (number, from 1) after which it was last known to be used
+        ("wire_count", np.int32),  # reasons why it must stay in memory and on no queue
+        ("hold_count", np.int32),  # reasons why it must not be freed (vm_page_hold)
+        ("guest", np.uint16),  # the guest it belongs to
+        ("queue", np.uint8),  # PQ_NONE, PQ_INACTIVE or PQ_ACTIVE
+        ("act_count", np.uint8),  # how much used it was lately, 0 to ACT_MAX and a bit
+        ("seen_once", np.uint8),  # PG_WINATCFLS: dirty, and passed over once on the inactive queue
+        ("busy", np.uint8),  # a fault is handling it
+    ],
+    align=True,
+)
+
+# A page of guest memory, in memory or not: an entry of the guest's vm_object and of its swap blocks.
+OBJECT_PAGE = np.dtype(
+    [
+        ("frame", np.int32),  # 1 + the page that holds it; 0: never used; GONE: was in memory
+        ("swap", np.int32),  # the slot of the swap device that holds a copy of it, 0: none
+    ],
+    align=True,
+)
+GONE = -1
+
+# A 2 MB-aligned block of guest memory, as far as the choice of frames is concerned (vm_reserv.py).
+OBJECT_BLOCK = np.dtype(
+    [
+        ("reservation", np.int32),  # 1 + the block of frames that is reserved for it, 0: none
+        ("reach", np.int16),  # pages from its begin that a reservation can serve
+        ("singles", np.int16),  # pages of it that are in memory in frames outside a reservation
+    ],
+    align=True,
+)
+
+# A 2 MB-aligned block of frames: struct vm_reserv.
+RESERV = np.dtype(
+    [
+        ("object_block", np.int32),  # 1 + the flat block of guest memory that it is reserved for, 0: none
+        (
+            "rv_next",
+            np.int32,
+        ),  # the next in the list of whole free blocks, or of reservations with free pages
+        ("rv_prev", np.int32),  # the one before it
+        ("singly", np.uint8),  # 1: its frames are given one by one, and it can hold no superpage
+        ("unusable", np.uint8),  # 1: and so for good
+        ("listed", np.uint8),  # 1: it is on a list
+        ("free", np.int16),  # frames of it that are free, while they are given one by one
+    ],
+    align=True,
+)
+
+# A guest as the host sees it: the stretch of the flat page space that is its memory.
+GUEST = np.dtype(
+    [
+        ("begin", np.int64),  # flat number of its page 0, a multiple of 512
+        ("end", np.int64),  # flat number after its last page
+        ("first_frame", np.int64),  # with identity placement: the frame of its page 0
+        ("first_vcpu", np.int64),  # flat number of its vCPU 0
+        ("vcpus", np.int64),  # virtual CPUs
+    ],
+    align=True,
+)
+
+CLUSTER_MOST = 16  # pages written to swap at once, at most (vm_pageout_page_count)
+
+# Counts, limits and books of the host's memory: struct vmmeter, struct vm_domain.  All counts in pages.
+VM = np.dtype(
+    [
+        (
+            "identity",
+            np.int64,
+        ),  # 1: every guest page has a frame for good; 0: reservations choose (vm_reserv.py)
+        ("v_page_count", np.int64),  # frames of the host
+        ("v_free_count", np.int64),  # frames that hold nothing
+        ("v_wire_count", np.int64),  # frames that hold wired pages, page-table pages among them if they count
+        ("v_active_count", np.int64),  # pages on the active queue
+        ("v_inactive_count", np.int64),  # pages on the inactive queue
+        ("v_free_reserved", np.int64),  # frames for the pageout daemon itself
+        ("v_free_severe", np.int64),  # below: an allocation waits for the page daemon
+        ("v_free_min", np.int64),  # below: the page daemon goes on
+        ("v_free_target", np.int64),  # what a scan of the page daemon tries to reach
+        ("v_inactive_target", np.int64),  # inactive pages it tries to have
+        ("vm_pageout_wakeup_thresh", np.int64),  # below: an allocation wakes the page daemon
+        ("vm_pageout_page_count", np.int64),  # most pages written to swap at once
+        ("vm_pageout_update_period", np.int64),  # idle scans in which every active page is visited once
+        ("vm_pages_needed", np.int64),  # 1: the page daemon has to go on
+        ("out_of_memory", np.int64),  # 1: it could free nothing, and the state is worthless
+        ("page_tables_count", np.int64),  # 1: page-table pages take frames, too
+        ("v_pdpages", np.int64),  # pages visited by the page daemon
+        ("v_pdwakeups", np.int64),  # scans but for idle ones
+        ("v_tfree", np.int64),  # pages freed
+        ("scans", np.int64),  # scans of any kind
+        ("scans_idle", np.int64),  # scans by pass: 0
+        ("scans_pass1", np.int64),  # 1
+        ("scans_pass2up", np.int64),  # 2 and more
+        ("max_pass", np.int64),  # the highest pass
+        ("swap_free", np.int64),  # first free swap slot, 0: none
+        ("swap_used", np.int64),  # swap slots that were ever taken
+        ("log_used", np.int64),  # words written to State.log
+        ("clusters", np.int64, CLUSTER_MOST),  # writes to swap, by pages written
+    ],
+    align=True,
+)
+
+# Where new pv entries and page-table pages come from, where physical memory begins, and who pays.
 HOST = np.dtype(
     [
+        ("guest", np.int32),  # the guest that events are counted for
+        ("cause", np.int32),  # on whose behalf invalidations happen, CAUSE_* in invalidate.py
         ("pbase", np.uint64),  # physical address of page 0, a multiple of 2 MB
         ("pv_free", np.int32),  # first free pv entry, 0: none
         ("pv_used", np.int32),  # pv entries that were ever taken
@@ -122,7 +238,9 @@ NO_MEMORY = np.uint8(
 UNHARVESTED = np.uint8(0b1000_0000)  # written since the last harvest
 
 FAULT_KINDS = 3  # read, write, fetch
-FAULT_CAUSES = 6  # see vm_fault.py
+FAULT_CAUSES = 8  # see vm_fault.py
+INVALIDATION_CAUSES = 10  # see invalidate.py
+INVALIDATION_KINDS = 3  # page, range, all
 
 # Event counters, all 64-bit, all cumulative.
 COUNTERS = np.dtype(
@@ -158,9 +276,40 @@ COUNTERS = np.dtype(
         ("harvest_ipis", np.int64),  # IPIs during them, for both formats
         ("refaults", np.int64),  # refused accesses to pages that a harvest made clean, until the next write
         ("repromotions", np.int64),  # promotions of superpages that a harvest demoted
+        # Invalidations by cause, see invalidate.py; the second index is page, range, all.
+        ("invalidations", np.int64, (INVALIDATION_CAUSES, INVALIDATION_KINDS)),
+        (
+            "ipis_by_cause",
+            np.int64,
+            INVALIDATION_CAUSES,
+        ),  # `ipis`, each of which makes a vCPU leave the guest
+        ("x86_ipis_by_cause", np.int64, INVALIDATION_CAUSES),  # `x86_ipis`
+        ("ipis_saved", np.int64, INVALIDATION_CAUSES),  # IPIs not sent: the vCPU was not in the guest
+        ("invepts", np.int64, INVALIDATION_CAUSES),  # entries that found a new generation, by its last cause
+        ("zero_fills", np.int64),  # pages given to the guest empty
+        ("swap_ins", np.int64),  # pages read back from swap
+        ("soft_faults", np.int64),  # faults on pages that were in memory
+        ("reactivated", np.int64),  # inactive pages that turned out to be used
+        ("deactivated", np.int64),  # active pages that went to the inactive queue
+        ("freed_clean", np.int64),  # pages freed without a copy in swap: they are zero again at the next use
+        ("cached", np.int64),  # pages freed with a copy in swap
+        ("try_to_cache", np.int64),  # pages that were to be freed right after they were written to swap
+        ("pageouts", np.int64),  # writes to swap
+        ("laundered", np.int64),  # pages written to swap
+        ("unswapped", np.int64),  # copies in swap that a write made worthless
+        ("swap_copies", np.int64),  # guest pages that have a copy in swap now
+        ("v_resident", np.int64),  # frames that hold pages of the guest now
+        ("reservations", np.int64),  # 2 MB blocks of frames that were reserved
+        ("reservations_refused", np.int64),  # pages given single frames where a reservation could have served
+        ("reservations_broken", np.int64),  # reservations that were broken up because frames were scarce
+        ("promotions_lost", np.int64),  # 2 MB blocks that became whole in single frames: no superpage
     ],
     align=True,
 )
+
+
+EXTRA_PAGES = 4  # in State.pageq: the heads of three lists, and a marker
+EXTRA_RESERVATIONS = 2  # in State.rv: the heads of two lists
 
 
 class State(NamedTuple):
@@ -179,7 +328,17 @@ class State(NamedTuple):
     ]  # [as pt]: at the slot of a superpage's PDE, the page-table page kept for demotion
     ptp: Records  # PTP [page-table pages]: 0 is never used
     host: Records  # HOST [1]
-    cnt: Records  # COUNTERS [1]
+    cnt: Records  # COUNTERS [guests]
+    guests: Records  # GUEST [guests]
+    pageq: Records  # VM_PAGE_QUEUE [pages + 4]: heads of lists and the page daemon's marker follow
+    object: Records  # OBJECT_PAGE [flat guest pages]
+    blocks: Records  # OBJECT_BLOCK [flat guest pages / 512]
+    rv: Records  # RESERV [pages / 512 + 2]: two heads of lists follow
+    swap: NDArray[
+        np.int32
+    ]  # [swap slots]: 1 + the flat guest page whose copy it holds, or the next free slot
+    vm: Records  # VM [1]
+    log: NDArray[np.int64]  # [words]: what the host did, see event_log.py; empty: nothing is logged
     quiet: NDArray[np.uint8]  # [guest pages]: accesses that change nothing, see replay.py
 
 
@@ -189,7 +348,17 @@ def records(shape: int | tuple[int, ...], dtype: np.dtype[Any]) -> Records:
 
 
 def new_states(
-    worlds: int, *, pmaps: int, pages: int, mappings: int, tables: int, quiet: NDArray[np.uint8], pbase: int
+    worlds: int,
+    *,
+    pmaps: int,
+    pages: int,
+    mappings: int,
+    tables: int,
+    quiet: NDArray[np.uint8],
+    pbase: int,
+    guests: int = 1,
+    flat_pages: int = 0,
+    log_words: int = 0,
 ) -> State:
     """Return empty states stacked along a leading axis of length `worlds`; `quiet` is shared by all.
 
@@ -201,12 +370,17 @@ def new_states(
         tables: the most page-table pages that can exist at once in each, roots included.
         quiet: shape [guest pages], see State.
         pbase: physical address of page 0, bytes, a multiple of 2 MB.
+        guests: guests of each.
+        flat_pages: guest pages of all guests of each, as State.object numbers them.
+        log_words: room for State.log.
     """
     blocks = -(-pages // pte.NPTEPG)
     host = records((worlds, 1), HOST)
     host.pbase = pbase
     host.pv_used = 1
     host.ptp_used = 1
+    vm = records((worlds, 1), VM)
+    vm.swap_used = 1
     return State(
         pmap=records((worlds, pmaps), PMAP),
         page=records((worlds, blocks * pte.NPTEPG), VM_PAGE),
@@ -217,7 +391,15 @@ def new_states(
         pm_root=np.zeros((worlds, (tables + 1) * pte.NPTEPG), np.int32),
         ptp=records((worlds, tables + 1), PTP),
         host=host,
-        cnt=records((worlds, 1), COUNTERS),
+        cnt=records((worlds, guests), COUNTERS),
+        guests=records((worlds, guests), GUEST),
+        pageq=records((worlds, blocks * pte.NPTEPG + EXTRA_PAGES), VM_PAGE_QUEUE),
+        object=records((worlds, flat_pages), OBJECT_PAGE),
+        blocks=records((worlds, -(-flat_pages // pte.NPTEPG)), OBJECT_BLOCK),
+        rv=records((worlds, blocks + EXTRA_RESERVATIONS), RESERV),
+        swap=np.zeros((worlds, flat_pages + 1), np.int32),
+        vm=vm,
+        log=np.zeros((worlds, log_words), np.int64),
         quiet=quiet,
     )
 
@@ -226,6 +408,12 @@ def single(states: State) -> State:
     """Return the first of several stacked states as one a kernel takes, as views of the same memory."""
     first: list[Any] = [array if array is states.quiet else array[0] for array in states]
     return State(*first)
+
+
+@kernel
+def account(st: State) -> Record:
+    """Return the counters of the guest that events are counted for now (HOST.guest)."""
+    return st.cnt[st.host[0].guest]
 
 
 @kernel
@@ -242,5 +430,13 @@ def world(states: State, number: int) -> State:
         states.ptp[number],
         states.host[number],
         states.cnt[number],
+        states.guests[number],
+        states.pageq[number],
+        states.object[number],
+        states.blocks[number],
+        states.rv[number],
+        states.swap[number],
+        states.vm[number],
+        states.log[number],
         states.quiet,
     )

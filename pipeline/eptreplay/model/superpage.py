@@ -14,7 +14,7 @@ import numpy as np
 from eptreplay.model import pte
 from eptreplay.model._jit import kernel
 from eptreplay.model.entry import pde_load_store, pte_clear_bits
-from eptreplay.model.invalidate import pmap_invalidate_page
+from eptreplay.model.invalidate import CAUSE_DEMOTION, pmap_invalidate_page
 from eptreplay.model.ptp import (
     pmap_allocpde,
     pmap_insert_pt_page,
@@ -35,7 +35,7 @@ from eptreplay.model.pv import (
     pv_free_pde,
     pv_insert_pde,
 )
-from eptreplay.model.state import PG_FICTITIOUS, PGA_REFERENCED, VPO_UNMANAGED, Int, Record, State
+from eptreplay.model.state import PG_FICTITIOUS, PGA_REFERENCED, VPO_UNMANAGED, Int, Record, State, account
 from eptreplay.model.vm_page import phys_to_vm_page, vm_page_dirty, vm_page_to_phys, vm_reserv_is_full
 
 EMPTY = pte.EMPTY
@@ -102,25 +102,25 @@ def pmap_promote_pde(st: State, pmap: Record, pde: Int, va: np.uint64) -> None:
     usable = pmap.PG_A | pmap.PG_V
 
     if (st.pt[firstpte] & (PDR_FRAME_MASK | usable)) != usable:
-        st.cnt[0].p_failures += 1
+        account(st).p_failures += 1
         return
     newpde = _write_protect_if_clean(st, pmap, base, firstpte)
 
     for k in range(NPTEPG - 1, 0, -1):
         offset = np.uint64(k) * PAGE_SIZE
         if (st.pt[firstpte + k] & (PG_FRAME | usable)) != (newpde & (PG_PS_FRAME | usable)) + offset:
-            st.cnt[0].p_failures += 1
+            account(st).p_failures += 1
             return
         oldpte = _write_protect_if_clean(st, pmap, base + offset, firstpte + k)
         if (oldpte & pmap.PG_PTE_PROMOTE) != (newpde & pmap.PG_PTE_PROMOTE):
-            st.cnt[0].p_failures += 1
+            account(st).p_failures += 1
             return
 
     pmap_insert_pt_page(st, pde, table)
     if (newpde & PG_MANAGED) != EMPTY:
         pmap_pv_promote_pde(st, pmap, base, phys_to_vm_page(st, newpde & PG_PS_FRAME))
     st.pt[pde] = newpde | PG_PS
-    st.cnt[0].promotions += 1
+    account(st).promotions += 1
 
 
 @kernel
@@ -140,7 +140,10 @@ def pmap_demote_pde(st: State, pmap: Record, pde: Int, va: np.uint64) -> bool:
     oldpde = st.pt[pde]
     if (oldpde & pmap.PG_A) == EMPTY:
         pmap_remove_pde(st, pmap, pde, base)
+        cause = st.host[0].cause
+        st.host[0].cause = CAUSE_DEMOTION
         pmap_invalidate_page(st, pmap)
+        st.host[0].cause = cause
         return False
 
     newpte = oldpde & ~PG_PS
@@ -160,7 +163,7 @@ def pmap_demote_pde(st: State, pmap: Record, pde: Int, va: np.uint64) -> bool:
     st.pt[pde] = (table_entry(pmap, table) & ~PG_U) | (oldpde & PG_U)
     if (oldpde & PG_MANAGED) != EMPTY:
         pmap_pv_demote_pde(st, pmap, base, phys_to_vm_page(st, oldpde & PG_PS_FRAME))
-    st.cnt[0].demotions += 1
+    account(st).demotions += 1
     return True
 
 
@@ -229,5 +232,5 @@ def pmap_enter_pde(st: State, pmap: Record, va: np.uint64, m: Int, prot: Int) ->
         newpde |= PG_NX
     pmap.resident_count += NPTEPG
     st.pt[pde] = newpde
-    st.cnt[0].mappings += 1
+    account(st).mappings += 1
     return True

@@ -10,9 +10,19 @@ import numpy as np
 from eptreplay.model import pte
 from eptreplay.model._jit import kernel
 from eptreplay.model.emulate import HANDLED, pmap_emulate_accessed_dirty
+from eptreplay.model.event_log import LOG_ALLOCATE, LOG_SOFT_FAULT, LOG_SWAP_IN, LOG_ZERO_FILL, log_event
+from eptreplay.model.page_queue import vm_page_activate, vm_page_dequeue
 from eptreplay.model.pmap import leaf_of, pmap_enter
-from eptreplay.model.state import Int, Record, State
+from eptreplay.model.state import GONE, Int, Record, State, account
+from eptreplay.model.vm_object import (
+    NOT_RESIDENT,
+    swap_pager_unswapped,
+    vm_page_insert,
+    vm_page_lookup,
+)
 from eptreplay.model.vm_page import vm_page_alloc, vm_page_dirty
+from eptreplay.model.vm_pageout import vm_pageout
+from eptreplay.model.vm_reserv import vm_phys_alloc
 from eptreplay.model.walk import walk
 
 PT_EPT = pte.PT_EPT
@@ -33,6 +43,8 @@ CAUSE_FIRST_USE = 2  # vm_fault: the page had never been used
 CAUSE_UNMAPPED = 3  # vm_fault: the page is in memory, but its mapping had been removed
 CAUSE_WRITE_PROTECTED = 4  # vm_fault: a write, or a fetch, that a 4 KB mapping does not allow
 CAUSE_SUPERPAGE_PROTECTED = 5  # vm_fault: a write, or a fetch, that a superpage does not allow
+CAUSE_SWAPPED_OUT = 6  # vm_fault: the page was written to swap and freed
+CAUSE_FREED_CLEAN = 7  # vm_fault: the page was freed without a copy in swap, since it was never written
 
 
 @kernel
@@ -40,7 +52,7 @@ def access_page(st: State, pmap: Record, va: np.uint64, access: Int) -> Int:
     """Make one access: HIT, EMULATED, or REFUSED when it takes vm_fault to go on."""
     outcome = HIT
     while not walk(st, pmap, va, access):
-        st.cnt[0].traps += 1
+        account(st).traps += 1
         if pmap.pm_type != PT_EPT or access == VM_PROT_EXECUTE:
             return REFUSED
         if pmap_emulate_accessed_dirty(st, pmap, va, access) != HANDLED:
@@ -50,44 +62,94 @@ def access_page(st: State, pmap: Record, va: np.uint64, access: Int) -> Int:
 
 
 @kernel
-def vm_fault(st: State, pmap: Record, va: np.uint64, access: Int, m: Int) -> None:
-    """Resolve a fault of a guest on its own memory: give it page `m`, dirty on a write, with every right."""
+def vm_fault_page(st: State, flat: Int) -> Int:
+    """Bring a guest page into memory if it is not, and take it off its queue; return the page, -1 without a frame.
+
+    The page daemon runs to its end in here when frames are scarce: before the frame is taken if they are very scarce,
+    else after it.
+    """
+    vm = st.vm[0]
+    m = vm_page_lookup(st, flat)
+    if m != NOT_RESIDENT:
+        vm_page_dequeue(st, m)
+        account(st).soft_faults += 1
+        log_event(st, LOG_SOFT_FAULT, flat, 0)
+        return m
+    if vm.v_free_count < vm.v_free_severe:
+        vm_pageout(st)
+    m = vm_phys_alloc(st, flat)
+    if m < 0:
+        vm.out_of_memory = 1
+        return m
     vm_page_alloc(st, m)
-    if access == VM_PROT_WRITE:
-        vm_page_dirty(st, m)
-    pmap_enter(st, pmap, va, access, m, VM_PROT_ALL, False)
+    vm_page_insert(st, m, flat)
+    st.pageq[m].busy = 1
+    vm.v_free_count -= 1
+    log_event(st, LOG_ALLOCATE, flat, vm.v_free_count)
+    if vm.v_free_count < vm.vm_pageout_wakeup_thresh:
+        vm_pageout(st)
+    if st.object[flat].swap != 0:
+        account(st).swap_ins += 1
+        log_event(st, LOG_SWAP_IN, flat, 0)
+    else:
+        account(st).zero_fills += 1
+        log_event(st, LOG_ZERO_FILL, flat, 0)
+    st.pageq[m].busy = 0
+    return m
 
 
 @kernel
-def fault_cause(st: State, pmap: Record, va: np.uint64, m: Int) -> Int:
-    """Return why the walker refused an access to page `m` that A/D emulation could not settle."""
+def vm_fault(st: State, pmap: Record, va: np.uint64, access: Int, flat: Int) -> bool:
+    """Resolve a fault of a guest on its own memory: give it the page, dirty on a write, with every right.
+
+    Returns whether there was a frame for it.
+    """
+    m = vm_fault_page(st, flat)
+    if m < 0:
+        return False
+    if access == VM_PROT_WRITE:
+        vm_page_dirty(st, m)
+        swap_pager_unswapped(st, flat)
+    pmap_enter(st, pmap, va, access, m, VM_PROT_ALL, st.pageq[m].wire_count != 0)
+    vm_page_activate(st, m)
+    st.pageq[m].last_reference = st.vm[0].scans_idle
+    return True
+
+
+@kernel
+def fault_cause(st: State, pmap: Record, va: np.uint64, flat: Int) -> Int:
+    """Return why the walker refused an access to a guest page that A/D emulation could not settle."""
     level, _ = leaf_of(st, pmap, va)
     if level == 2:
         return CAUSE_SUPERPAGE_PROTECTED
     if level == 1:
         return CAUSE_WRITE_PROTECTED
-    return CAUSE_UNMAPPED if st.page[m].allocated != 0 else CAUSE_FIRST_USE
+    page = st.object[flat]
+    if page.frame > 0:
+        return CAUSE_UNMAPPED
+    if page.frame == GONE:
+        return CAUSE_SWAPPED_OUT if page.swap != 0 else CAUSE_FREED_CLEAN
+    return CAUSE_FIRST_USE
 
 
 @kernel
-def guest_access(st: State, pmap: Record, va: np.uint64, op: Int, m: Int) -> None:
-    """Make one access of a guest to its own memory, page `m`, see it through and count what it took.
+def guest_access(st: State, pmap: Record, va: np.uint64, op: Int, flat: Int) -> None:
+    """Make one access of a guest to its own memory, see it through and count what it took.
 
     Args:
         st: the host.
         pmap: the guest's address space.
         va: guest-physical byte address.
         op: kind of access: 0 read, 1 write, 2 fetch.
-        m: the page that backs the address.
+        flat: the page of guest memory at that address.
     """
     access = 1 << op
     outcome = access_page(st, pmap, va, access)
     if outcome == HIT:
         return
     if outcome == EMULATED:
-        st.cnt[0].faults[op, CAUSE_DIRTY if access == VM_PROT_WRITE else CAUSE_ACCESSED] += 1
+        account(st).faults[op, CAUSE_DIRTY if access == VM_PROT_WRITE else CAUSE_ACCESSED] += 1
         return
-    st.cnt[0].faults[op, fault_cause(st, pmap, va, m)] += 1
-    while outcome == REFUSED:
-        vm_fault(st, pmap, va, access, m)
+    account(st).faults[op, fault_cause(st, pmap, va, flat)] += 1
+    while outcome == REFUSED and vm_fault(st, pmap, va, access, flat):
         outcome = access_page(st, pmap, va, access)

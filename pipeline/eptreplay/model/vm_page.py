@@ -9,7 +9,7 @@ import numpy as np
 
 from eptreplay.model import pte
 from eptreplay.model._jit import kernel
-from eptreplay.model.state import Int, State
+from eptreplay.model.state import Int, State, account
 
 NPTEPG = pte.NPTEPG
 PAGE_SHIFT = pte.PAGE_SHIFT
@@ -31,7 +31,7 @@ def vm_page_to_phys(st: State, m: Int) -> np.uint64:
 def vm_page_dirty(st: State, m: Int) -> None:
     """Mark a page dirty in the machine-independent field, whatever its page tables say."""
     st.page[m].dirty = 1
-    st.cnt[0].dirty_calls += 1
+    account(st).dirty_calls += 1
 
 
 @kernel
@@ -40,7 +40,7 @@ def vm_page_alloc(st: State, m: Int) -> None:
     if st.page[m].allocated == 0:
         st.page[m].allocated = 1
         st.reserv[m // NPTEPG] += 1
-        st.cnt[0].pages_allocated += 1
+        account(st).pages_allocated += 1
 
 
 @kernel
@@ -55,5 +55,5 @@ def vm_page_free(st: State, m: Int) -> None:
 
 @kernel
 def vm_reserv_is_full(st: State, m: Int) -> bool:
-    """Return whether all 512 pages of a page's reservation are allocated (vm_reserv_level_iffullpop)."""
-    return st.reserv[m // NPTEPG] == NPTEPG
+    """Return whether a page is in a reservation all of whose 512 pages are allocated (vm_reserv_level_iffullpop)."""
+    return st.reserv[m // NPTEPG] == NPTEPG and st.rv[m // NPTEPG].singly == 0

@@ -12,7 +12,7 @@ import numpy as np
 from eptreplay.model import pte
 from eptreplay.model._jit import kernel
 from eptreplay.model.ptp import NPTEPG, table_of
-from eptreplay.model.state import Int, Record, State
+from eptreplay.model.state import Int, Record, State, account
 
 EMPTY = pte.EMPTY
 INDEX_MASK = pte.INDEX_MASK
@@ -54,8 +54,8 @@ def walk(st: State, pmap: Record, va: np.uint64, access: Int) -> bool:
         if level == 1 or (level == 2 and (entry & PG_PS) != EMPTY):
             marked = entry | pmap.PG_HW_A | (pmap.PG_HW_M if access == VM_PROT_WRITE else EMPTY)
             if ((marked ^ entry) & pmap.PG_HW_M) != EMPTY:
-                st.cnt[0].dirty_bits_4k += np.int64(level == 1)
-                st.cnt[0].dirty_bits_2m += np.int64(level == 2)
+                account(st).dirty_bits_4k += np.int64(level == 1)
+                account(st).dirty_bits_2m += np.int64(level == 2)
             st.pt[slot] = marked
             return True
         table = table_of(entry)

@@ -19,6 +19,7 @@ from eptreplay.report.analysis_tables import (
     WRITERS,
 )
 from eptreplay.report.columns import GUEST, INTERVAL, PROFILE, Column, Table
+from eptreplay.report.host_tables import HOST_TABLES
 
 COUNTERS: Final = (
     Column("rows", "int64", "rows", "rows of the trace"),
@@ -158,7 +159,8 @@ FAULTS: Final = Table(
             "string",
             "",
             "accessed, dirty: an emulated bit was clear; first_use: the page was never used; unmapped: in memory, but its "
-            "mapping was removed; write_protected, superpage_protected: mapped, but not for this kind of access",
+            "mapping was removed; write_protected, superpage_protected: mapped, but not for this kind of access; "
+            "swapped_out, freed_clean: the page daemon freed it, with or without a copy in swap",
         ),
         Column("resolution", "string", "", "ad_emulation or vm_fault"),
         Column("count", "int64", "exits", "how often"),
@@ -226,6 +228,7 @@ TABLES: Final = (
     WORKING_SET,
     IDLE_AGE,
     MISS_RATIO,
+    *HOST_TABLES,
 )
 """All tables, in the order they are documented."""
 

@@ -1,0 +1,298 @@
+"""All guests of a run on one host: replayed together, in the order of their times."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from eptreplay import guest as guest_replay
+from eptreplay.cuts import Action, Cutter, Rhythm
+from eptreplay.errors import ConservationError, TraceError, UsageError
+from eptreplay.guest import Replay, drive, guest_ram_pages, guest_result
+from eptreplay.host import Align, HostOptions, host_memory, least_need
+from eptreplay.ingest.reader import read_batches
+from eptreplay.ingest.rows import BadRows
+from eptreplay.merge import Clock, Merged, Source, merged, replay_merged
+from eptreplay.model.candidates import CANDIDATE, list_candidates
+from eptreplay.model.conservation import HOLDS, LAWS, check_worlds
+from eptreplay.model.state import VM, records
+from eptreplay.model.sweep import scan
+from eptreplay.model.worlds import GuestMemory, guest_bases, out_of_memory
+from eptreplay.options import MissRatio, Span, interval_rhythms, sweep_rhythms
+from eptreplay.units import NANOSECONDS, binary_size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from eptreplay.guest import GuestResult, Pmap, Watcher
+    from eptreplay.ingest.dataset import GuestTrace
+    from eptreplay.ingest.reader import Batch
+    from eptreplay.options import Options
+    from eptreplay.snapshots import Snapshot
+
+PAGE_BYTES = 4096
+
+
+@dataclass(slots=True)
+class HostFindings:
+    """What a host did beside what its guests did; times count on the host's clock.
+
+    Args:
+        options: of the host.
+        clocks: by guest, how its times are placed on the host's clock.
+        begin, end: when the first guest begins and the last one ends; None if unknown.
+        scan_times: when every idle scan was; None if only its row is known.
+        vm: VM [profiles] at the end of every interval.
+        idle_scans: shape [profiles]: idle scans in all.
+        cluster_pages: shape [profiles]: the most pages written to swap at once.
+        candidates: by guest, for every profile: CANDIDATE [guest pages] at the end.
+    """
+
+    options: HostOptions
+    clocks: Mapping[str, Clock]
+    begin: int | None
+    end: int | None
+    scan_times: list[int | None] = field(default_factory=list)
+    vm: list[NDArray[np.void]] = field(default_factory=list)
+    idle_scans: list[int] = field(default_factory=list)
+    cluster_pages: list[int] = field(default_factory=list)
+    candidates: dict[str, list[NDArray[Any]]] = field(default_factory=dict)
+
+    def age_times(self, trace: GuestTrace, scan: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return how long before the end each idle scan was, in the trace's unit; scan 0 is the begin, -1: unknown."""
+        times = [self.begin, *self.scan_times]
+        ages = [-1 if time is None or self.end is None else self.end - time for time in times]
+        tick = self.clocks[trace.name].tick
+        return np.array([age if age < 0 else age // tick for age in ages], np.int64)[scan]
+
+
+def replay_host(
+    traces: Sequence[GuestTrace],
+    profiles: Sequence[Pmap],
+    options: Options,
+    *,
+    watch: Watcher | None = None,
+    bad_rows: Mapping[str, BadRows] | None = None,
+) -> list[GuestResult]:
+    """Replay traces together as guests of one host, and return what there is to tell of each.
+
+    Raises:
+        TraceError: a trace is damaged, has no memory, or a row breaks a rule and the policy is `fail`.
+        UsageError: the host's memory is too little for the guests, or units of time do not fit.
+    """
+    host_options = options.host or HostOptions()
+    guests = [GuestMemory(guest_ram_pages(trace), trace.vcpus) for trace in traces]
+    memory = host_memory(host_options, guests)
+    if len(traces) > 1 and options.mrc is not MissRatio.INTERVALS:
+        raise UsageError(
+            f"--mrc {options.mrc} asks for every reuse of one guest's pages, but guests of a host take turns;"
+            " replay them without a host for that, or leave --mrc out"
+        )
+    replay = Replay(
+        profiles,
+        guests,
+        [memory] * len(profiles),
+        count_pages=options.page_accesses,
+        slow_path=options.slow_path,
+        intervals=max(1, options.intervals),
+        mrc=options.mrc,
+    )
+    span, clocks = _span(traces, host_options.align)
+    host = HostFindings(host_options, clocks, span.begin, span.end)
+    rhythms = [
+        *sweep_rhythms(span, options),
+        *_scan_rhythms(span, host_options),
+        *interval_rhythms(span, options),
+    ]
+    skipped = bad_rows or {trace.name: BadRows() for trace in traces}
+    if len(traces) == 1:
+        stream = drive(
+            traces[0], replay, rhythms, options, vcpu=True, watch=watch, bad_rows=skipped[traces[0].name]
+        )
+    else:
+        stream = _drive_together(traces, replay, rhythms, options, clocks, watch, skipped)
+    snapshots: list[list[Snapshot]] = [[] for _ in traces]
+
+    def close(time: int | None) -> None:
+        replay.close_interval()
+        for number, trace in enumerate(traces):
+            snapshots[number].append(replay.snapshot(_on_trace_clock(time, clocks[trace.name]), number))
+        host.vm.append(replay.states.vm.view(np.ndarray).view(VM)[:, 0].copy())
+
+    closed_at = -1
+    for action, time in stream:
+        if action is Action.SWEEP:
+            replay.sweep(options.policy)
+        elif action is Action.SCAN:
+            scan(replay.states)
+            host.scan_times.append(time)
+            check_conservation(replay, host_options)
+        else:
+            close(time)
+            closed_at = replay.rows
+        check_memory(replay)
+    check_memory(replay)
+    check_conservation(replay, host_options)
+    if closed_at < replay.rows or not snapshots[0]:
+        close(span.end)
+    _look_at_the_end(host, replay, traces)
+    results = [guest_result(trace, replay, snapshots[number], number) for number, trace in enumerate(traces)]
+    for result in results:
+        result.host = host
+    return results
+
+
+def check_memory(replay: Replay) -> None:
+    """Refuse to go on when the host ran out of memory.
+
+    Raises:
+        UsageError: the page daemon could free nothing; with the arithmetic.
+    """
+    world = int(out_of_memory(replay.states))
+    if world:
+        vm = replay.states.vm[world - 1, 0]
+        need = least_need(int(vm["v_page_count"]), replay.guests, 0)
+        raise UsageError(
+            f"out of memory before row {replay.rows:,}: of {int(vm['v_page_count']):,} pages"
+            f" ({binary_size(int(vm['v_page_count']) * PAGE_BYTES)}) {int(vm['v_wire_count']):,} are wired or page tables,"
+            f" {int(vm['v_active_count']):,} active, {int(vm['v_inactive_count']):,} inactive,"
+            f" {int(vm['v_free_count']):,} free, and the page daemon could free no more;"
+            f" the least the guests need is {need}; give more with --host-memory"
+        )
+
+
+def check_conservation(replay: Replay, options: HostOptions) -> None:
+    """Check the laws of conservation, if asked.
+
+    Raises:
+        ConservationError: one is broken.
+    """
+    if options.check:
+        broken = int(check_worlds(replay.states))
+        if broken != HOLDS:
+            raise ConservationError(f"before row {replay.rows:,}: {LAWS[broken]}")
+
+
+def _span(traces: Sequence[GuestTrace], align: Align) -> tuple[Span, dict[str, Clock]]:
+    """Return what part of the host's clock the traces cover, and how each is placed on it.
+
+    With one trace the clock is the trace's own; with several it counts nanoseconds.
+    """
+    if len(traces) == 1:
+        return Span.of(traces[0]), {traces[0].name: Clock()}
+    clocks = {}
+    ends = []
+    for trace in traces:
+        if trace.time_unit not in NANOSECONDS:
+            raise UsageError(
+                f"guest '{trace.name}' counts {trace.time_unit}, no time; guests of one host need times to share it"
+            )
+        if trace.first_time is None or trace.last_time is None:
+            raise TraceError(
+                str(trace.files[0]),
+                "row groups without statistics of the time column",
+                column="time",
+                advice="write the file with statistics: guests of one host are put in the order of their times",
+            )
+        tick = NANOSECONDS[trace.time_unit]
+        start = 0 if align is Align.START else trace.first_time * tick
+        clocks[trace.name] = Clock(trace.first_time, tick, start)
+        ends.append((trace.last_time - trace.first_time) * tick + start)
+    begin = min(clock.start for clock in clocks.values())
+    rows = sum(trace.rows for trace in traces)
+    return Span(str(traces[0].files[0]), rows, begin, max(ends), "ns"), clocks
+
+
+def _scan_rhythms(span: Span, options: HostOptions) -> list[Rhythm]:
+    """Return the cuts that idle scans ask for."""
+    if options.scan_interval is None:
+        return []
+    return [span.rhythm(Action.SCAN, options.scan_interval)]
+
+
+def _drive_together(
+    traces: Sequence[GuestTrace],
+    replay: Replay,
+    rhythms: Sequence[Rhythm],
+    options: Options,
+    clocks: Mapping[str, Clock],
+    watch: Watcher | None,
+    bad_rows: Mapping[str, BadRows],
+) -> Iterator[tuple[Action, int | None]]:
+    """Feed several traces to a replay in the order of their times, and yield wherever a cut asks for an action."""
+    bases = guest_bases(replay.guests)
+    sources = [
+        _source(trace, number, bases[number], replay, options, clocks, bad_rows)
+        for number, trace in enumerate(traces)
+    ]
+    cutter = Cutter(rhythms)
+    for batch in merged(sources):
+        begin = 0
+        for cut in cutter.cuts(batch, replay.rows, None):
+            if cut.rows > begin:
+                replay_merged(replay, batch, begin, cut.rows)
+                begin = cut.rows
+            yield cut.action, cut.time
+        if batch.rows > begin:
+            replay_merged(replay, batch, begin, batch.rows)
+        if watch is not None:
+            watch(batch.rows)
+
+
+def _source(
+    trace: GuestTrace,
+    number: int,
+    base: int,
+    replay: Replay,
+    options: Options,
+    clocks: Mapping[str, Clock],
+    bad_rows: Mapping[str, BadRows],
+) -> Source:
+    """Return one trace on its way into the common order."""
+    clock = clocks[trace.name]
+    batches = read_batches(trace, vcpu=True, on_bad_rows=options.on_bad_rows, bad_rows=bad_rows[trace.name])
+
+    def key(batch: Batch, _: int) -> NDArray[np.uint64]:
+        return clock.at(batch)
+
+    def vcpu(batch: Batch) -> int:
+        return trace.row_groups[batch.row_group].vcpu_constant or 0
+
+    first_vcpu = sum(guest.vcpus for guest in replay.guests[:number])
+    return Source(number, batches, base, replay.guests[number].pages, first_vcpu, key, vcpu)
+
+
+def _on_trace_clock(time: int | None, clock: Clock) -> int | None:
+    """Return a time of the host's clock in the unit of a trace, where it begins."""
+    return None if time is None else clock.begin + (time - clock.start) // clock.tick
+
+
+def _look_at_the_end(host: HostFindings, replay: Replay, traces: Sequence[GuestTrace]) -> None:
+    """Note what the page daemon would do next."""
+    for number in range(len(replay.profiles)):
+        vm = replay.states.vm[number, 0]
+        host.idle_scans.append(int(vm["scans_idle"]))
+        host.cluster_pages.append(max(1, int(vm["vm_pageout_page_count"])))
+    for guest, trace in enumerate(traces):
+        host.candidates[trace.name] = []
+        for number in range(len(replay.profiles)):
+            found = records(replay.guests[guest].pages, CANDIDATE)
+            list_candidates(replay.states, number, guest, found)
+            host.candidates[trace.name].append(found.view(np.ndarray).view(CANDIDATE))
+
+
+def warm_up() -> None:
+    """Compile every kernel that a replay, of one guest or of several on one host, can need."""
+    guest_replay.warm_up()
+    guests = [GuestMemory(np.array([[0, 1]], np.int64), 1)] * 2
+    replay = Replay([guest_replay.AnyPmap()], guests)
+    scan(replay.states)
+    check_worlds(replay.states)
+    out_of_memory(replay.states)
+    list_candidates(replay.states, 0, 0, records(1, CANDIDATE))
+    batch = Merged.of_one_row()
+    replay_merged(replay, batch, 0, batch.rows)

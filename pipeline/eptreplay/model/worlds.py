@@ -1,0 +1,173 @@
+"""The beginning: empty guests on an empty host, once for every CPU profile.
+
+All guests of a host share one flat space of guest pages: guest 0 begins at 0, and each at a multiple of 512
+pages, with at least one page between it and the one before that is nobody's.  So one number names a page of any
+guest, 2 MB blocks stay aligned, and the access loop needs no second index.  vCPUs have flat numbers likewise.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eptreplay.model import pte
+from eptreplay.model._jit import entry_point
+from eptreplay.model.page_queue import vm_pagequeues_init
+from eptreplay.model.pmap import pmap_pinit_type
+from eptreplay.model.state import NO_MEMORY, Int, State, new_states, world
+from eptreplay.model.vm_limits import HostMemory
+from eptreplay.model.vm_reserv import vm_phys_init
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NPTEPG = pte.NPTEPG
+
+
+class GuestMemory(NamedTuple):
+    """A guest as the host has to know it.
+
+    Args:
+        ram_pages: shape [ranges, 2]: guest pages [begin, end) that are memory, ascending.
+        vcpus: virtual CPUs; all of them count as running until told otherwise.
+    """
+
+    ram_pages: NDArray[np.int64]
+    vcpus: int
+
+    @property
+    def pages(self) -> int:
+        """Guest pages from address 0 to the end of memory."""
+        return int(self.ram_pages[-1, 1])
+
+
+def guest_bases(guests: Sequence[GuestMemory]) -> list[int]:
+    """Return the flat number of every guest's page 0."""
+    bases = [0]
+    for guest in guests[:-1]:
+        bases.append(bases[-1] + (guest.pages // NPTEPG + 1) * NPTEPG)
+    return bases
+
+
+def first_frames(guests: Sequence[GuestMemory]) -> list[int]:
+    """Return for every guest the frame of its page 0 with identity placement, and one more: the frames there must be."""
+    frames = [0]
+    for guest in guests:
+        frames.append(-(-(frames[-1] + guest.pages) // NPTEPG) * NPTEPG)
+    return frames
+
+
+def flat_ram_pages(guests: Sequence[GuestMemory]) -> NDArray[np.int64]:
+    """Return the flat guest pages that are memory of any guest, shape [ranges, 2]."""
+    return np.concatenate(
+        [guest.ram_pages + base for guest, base in zip(guests, guest_bases(guests), strict=True)]
+    )
+
+
+def new_worlds(
+    pmap_types: NDArray[np.int64],
+    pmap_flags: NDArray[np.int64],
+    guests: Sequence[GuestMemory],
+    hosts: Sequence[HostMemory],
+    pbase: int,
+    log_words: int = 0,
+) -> State:
+    """Return one state a profile, each with the same empty guests, stacked and ready to replay.
+
+    Args:
+        pmap_types: shape [profiles]: PT_X86 or PT_EPT.
+        pmap_flags: shape [profiles]: PMAP_* flags.
+        guests: the guests.
+        hosts: for every profile the memory of its host.
+        pbase: physical address of frame 0, bytes, a multiple of 2 MB.
+        log_words: room for State.log.
+    """
+    bases = guest_bases(guests)
+    frames = first_frames(guests)
+    flat_pages = bases[-1] + guests[-1].pages
+    ram_pages = flat_ram_pages(guests)
+    states = new_states(
+        len(pmap_types),
+        pmaps=len(guests),
+        pages=max(frames[-1] if host.identity or host.frames is None else host.frames for host in hosts),
+        mappings=int((ram_pages[:, 1] - ram_pages[:, 0]).sum()),
+        tables=sum(page_table_pages(guest) for guest in guests),
+        quiet=_new_quiet(ram_pages),
+        pbase=pbase,
+        guests=len(guests),
+        flat_pages=flat_pages,
+        log_words=log_words,
+    )
+    for number, guest in enumerate(guests):
+        states.pmap.pm_quiet[:, number] = bases[number]
+        states.pmap.pm_quiet_pages[:, number] = guest.pages
+        states.pmap.pm_active[:, number] = guest.vcpus
+        states.pmap.pm_vcpus[:, number] = guest.vcpus
+        states.guests.begin[:, number] = bases[number]
+        states.guests.end[:, number] = bases[number] + guest.pages
+        states.guests.first_frame[:, number] = frames[number]
+        states.guests.first_vcpu[:, number] = sum(before.vcpus for before in guests[:number])
+        states.guests.vcpus[:, number] = guest.vcpus
+    for number, host in enumerate(hosts):
+        host.set_up(states.vm[number, 0], frames[-1])
+    states.blocks.reach[:] = _reaches(ram_pages, states.blocks.shape[1])
+    unusable = np.array([host.unusable for host in hosts], np.int64)
+    init_worlds(states, pmap_types, pmap_flags, unusable)
+    return states
+
+
+def _new_quiet(ram_pages: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Return State.quiet for memory of which nothing has been touched."""
+    quiet = np.zeros(int(ram_pages[-1, 1]) + 1, np.uint8)
+    hole = 0
+    for begin, end in ram_pages:
+        quiet[hole:begin] = NO_MEMORY
+        hole = end
+    quiet[hole:] = NO_MEMORY
+    return quiet
+
+
+def page_table_pages(guest: GuestMemory) -> int:
+    """Return the most page-table pages that a guest can need."""
+    blocks = sum(int(-(-end // NPTEPG) - begin // NPTEPG) for begin, end in guest.ram_pages)
+    return 1 + blocks + 2 * (2 + guest.pages // NPTEPG**2)
+
+
+def _reaches(ram_pages: NDArray[np.int64], blocks: int) -> NDArray[np.int16]:
+    """Return for every flat 2 MB block how many pages from its begin a reservation can serve, shape [blocks].
+
+    A reservation never begins before its object does, but may go on beyond its end.
+    """
+    reaches = np.zeros(blocks, np.int16)
+    for begin, end in ram_pages:
+        for block in range(int(-(-begin // NPTEPG)), int(-(-end // NPTEPG))):
+            reaches[block] = min(NPTEPG, end - block * NPTEPG)
+    return reaches
+
+
+@entry_point
+def init_worlds(
+    states: State,
+    pmap_types: NDArray[np.int64],
+    pmap_flags: NDArray[np.int64],
+    unusable: NDArray[np.int64],
+) -> None:
+    """Make the pmaps, queues and free frames of every world; the address of every pmap hashes to 0."""
+    for number in range(len(pmap_types)):
+        st = world(states, number)
+        vm_pagequeues_init(st)
+        if st.vm[0].identity == 0:
+            vm_phys_init(st, unusable[number])
+        for pm in range(len(st.guests)):
+            pmap_pinit_type(st, pm, pmap_types[number], pmap_flags[number], 0)
+
+
+@entry_point
+def out_of_memory(states: State) -> Int:
+    """Return 1 + the first world whose page daemon could free nothing, 0 if there is none."""
+    for number in range(len(states.vm)):
+        if states.vm[number, 0].out_of_memory != 0:
+            return number + 1
+    return 0

@@ -1,0 +1,90 @@
+"""A small host and its guests that tests drive access by access, and look into."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from eptreplay.guest import NO_COUNTS, NO_SIZES, Replay
+from eptreplay.merge import NO_VCPUS, Merged, replay_merged
+from eptreplay.model.candidates import CANDIDATE, list_candidates
+from eptreplay.model.conservation import HOLDS, LAWS, check_worlds
+from eptreplay.model.state import records
+from eptreplay.model.sweep import scan
+from eptreplay.model.vm_limits import HostMemory
+from eptreplay.model.worlds import GuestMemory, guest_bases, out_of_memory
+from eptreplay.profiles import resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+READ, WRITE, FETCH = 0, 1, 2
+PAGE_BYTES = 4096
+
+
+class SmallHost:
+    """Guests of so many pages each on a host of so many frames, under one or several profiles."""
+
+    def __init__(
+        self,
+        *profiles: str,
+        frames: int | None = None,
+        guests: Sequence[int] = (64,),
+        vcpus: int = 1,
+        **host: Any,  # noqa: ANN401 - fields of HostMemory
+    ) -> None:
+        memory = HostMemory(frames=frames, **host)
+        self.guests = [GuestMemory(np.array([[0, pages]], np.int64), vcpus) for pages in guests]
+        self.bases = guest_bases(self.guests)
+        self.replay = Replay([resolve(name) for name in profiles], self.guests, [memory] * len(profiles))
+
+    def access(self, op: int, pages: Iterable[int], guest: int = 0, vcpu: int = 0) -> None:
+        """Let a guest access pages, one after the other."""
+        flat = np.array(list(pages), np.uint64) + np.uint64(self.bases[guest])
+        rows = len(flat)
+        first_vcpu = sum(known.vcpus for known in self.guests[:guest])
+        columns: list[Any] = [
+            flat * np.uint64(PAGE_BYTES),
+            np.full(rows, op, np.uint8),
+            np.full(rows, first_vcpu + vcpu, np.uint16) if rows > 1 else NO_VCPUS,
+            np.full(rows, guest, np.uint8),
+            np.arange(self.replay.rows, self.replay.rows + rows, dtype=np.int64),
+        ]
+        for column in columns:
+            column.flags.writeable = False
+        gpa, kinds, who, guests, row = columns
+        if rows:
+            merged = Merged(rows, gpa, kinds, who, NO_SIZES, NO_COUNTS, guests, row, gpa)
+            replay_merged(self.replay, merged, 0, rows)
+
+    def scan(self) -> None:
+        """Let the page daemon make an idle scan."""
+        scan(self.replay.states)
+
+    def broken_law(self) -> str:
+        """Return the first law of conservation that is broken, empty if none is."""
+        broken = int(check_worlds(self.replay.states))
+        return "" if broken == HOLDS else LAWS[broken]
+
+    def out_of_memory(self) -> bool:
+        """Return whether the page daemon could free nothing."""
+        return bool(out_of_memory(self.replay.states))
+
+    def count(self, name: str, guest: int = 0, profile: int = 0) -> int:
+        """Return a counter of a guest."""
+        return int(self.replay.states.cnt[name][profile, guest])
+
+    def by_cause(self, name: str, cause: int, guest: int = 0, profile: int = 0) -> int:
+        """Return a counter of a guest that is kept by cause."""
+        return int(self.replay.states.cnt[name][profile, guest][cause].sum())
+
+    def vm(self, name: str, profile: int = 0) -> int:
+        """Return a count of the host."""
+        return int(self.replay.states.vm[name][profile, 0])
+
+    def pages(self, guest: int = 0, profile: int = 0) -> Any:  # noqa: ANN401 - a numpy structured array
+        """Return CANDIDATE [guest pages]."""
+        found = records(self.guests[guest].pages, CANDIDATE)
+        list_candidates(self.replay.states, profile, guest, found)
+        return found.view(np.ndarray).view(CANDIDATE)
