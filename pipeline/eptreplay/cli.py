@@ -25,9 +25,7 @@ app.add_typer(profiles_app, name="profiles", short_help="List and explain CPU pr
 
 Traces = Annotated[
     list[str],
-    typer.Argument(
-        metavar="TRACE...", help="Parquet files, folders (also with guest=NAME/ inside) or globs."
-    ),
+    typer.Argument(metavar="TRACE", help="Parquet files, folders (also with guest=NAME/ inside) or globs."),
 ]
 ProfileSpecs = Annotated[
     list[str],
@@ -311,7 +309,7 @@ def summary(
     epilog="Example:  eptreplay bench traces/web-1vcpu.parquet --json",
 )
 def bench(
-    traces: Annotated[list[Path], typer.Argument(metavar="TRACE...", help="Parquet files to measure on.")],
+    traces: Annotated[list[Path], typer.Argument(metavar="TRACE", help="Parquet files to measure on.")],
     runs: Annotated[int, typer.Option(min=1, help="Counted runs of each pair.")] = 5,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON with the machine and every figure.")
