@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
-from eptreplay.report.csvs import cell, write_csv
+from eptreplay.report.csvs import cell, write_columns, write_csv
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,3 +28,9 @@ def test_numbers_and_plain_text_are_left_alone(value: object, written: object) -
 def test_a_file_has_its_header_and_rows_as_utf8(tmp_path: Path) -> None:
     write_csv(tmp_path / "a.csv", ["interval", "=haswell [exits]"], [[0, 1.5], [1, ""], [2, "é, ü"]])
     assert (tmp_path / "a.csv").read_bytes().decode() == 'interval,\'=haswell [exits]\n0,1.5\n1,\n2,"é, ü"\n'
+
+
+def test_columns_of_numbers_are_whole_where_all_are_and_none_is_nothing(tmp_path: Path) -> None:
+    columns = [("=a", np.array([1.0, np.nan, 3e15])), ("b, c", np.array([0.1 + 0.2, 2.0, np.nan]))]
+    write_columns(tmp_path / "a.csv", columns)
+    assert (tmp_path / "a.csv").read_text() == '\'=a,"b, c"\n1,0.3\n,2.0\n3000000000000000,\n'

@@ -128,7 +128,12 @@ def profile_answer(found: Sequence[Standing]) -> Answer:
     best = min(found, key=lambda standing: (standing.seconds, standing.exits))
     worst = max(found, key=lambda standing: (standing.seconds, standing.exits))
     if best.seconds == worst.seconds:
-        return Answer(question, "nothing", f"All {len(found)} profiles cost the same.", "profiles")
+        return Answer(
+            question,
+            "nothing",
+            f"{'Both' if len(found) == 2 else f'All {len(found)}'} profiles cost the same.",
+            "profiles",
+        )
     more = change(best.seconds, worst.seconds) or f"{seconds(worst.seconds)} more"
     sentence = (
         f"{best.profile} is best and {worst.profile} worst, by estimated cost: {count(worst.exits, 'exit')} and "
@@ -232,9 +237,9 @@ def migrate_answer(guest: Guest) -> Answer:
     found = migrations(guest)
     if not found:
         why = (
-            "Its trace has no times, so nothing is known of its dirty rate."
-            if guest.seconds is None
-            else "This run has no estimate; replay again to have one."
+            "This run has no estimate; replay again to have one."
+            if guest.seconds
+            else "Its trace has no times, or no time passes in it: nothing is known of its dirty rate."
         )
         return Answer(question, "not estimated", why, "profiles")
     target = seconds(found[0]["downtime_target_s"])

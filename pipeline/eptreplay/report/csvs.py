@@ -6,11 +6,16 @@ import csv
 import io
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import polars as pl
+
 from eptreplay.report.files import FORMULA_STARTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 CSV_FOLDER = "csv"
 
@@ -31,3 +36,19 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
     writer.writerow([cell(name) for name in header])
     writer.writerows([cell(value) for value in row] for row in rows)
     path.write_text(text.getvalue(), encoding="utf-8")
+
+
+def write_columns(path: Path, columns: Sequence[tuple[str, NDArray[np.float64]]]) -> None:
+    """Write columns of numbers with their names: whole ones as such, others to nine digits, and none as nothing."""
+    frame = pl.DataFrame([_numbers(values) for _, values in columns])
+    with path.open("wb") as file:
+        names = io.StringIO()
+        csv.writer(names, lineterminator="\n").writerow([cell(name) for name, _ in columns])
+        file.write(names.getvalue().encode())
+        frame.write_csv(file, include_header=False)
+
+
+def _numbers(values: NDArray[np.float64]) -> pl.Series:
+    found = pl.Series(values).fill_nan(None)
+    whole = not np.any(np.mod(values[np.isfinite(values)], 1))
+    return found.cast(pl.Int64) if whole else found.round_sig_figs(9)

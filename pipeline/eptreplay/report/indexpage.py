@@ -30,9 +30,10 @@ class Line(NamedTuple):
         """Where its page is."""
         return f"guests/{self.guest.slug}.html"
 
-    def worst(self) -> float:
-        """Return the highest estimated share (or time) under any profile: what the order is by."""
-        return max((at.share if at.share is not None else at.seconds) for at in self.found)
+    def worst(self) -> tuple[bool, float]:
+        """Return what the order is by: the highest estimated share under any profile; without times, the cost."""
+        shares = [at.share for at in self.found if at.share is not None]
+        return (True, max(shares)) if shares else (False, max(at.seconds for at in self.found))
 
 
 def index_page(run: Run, lines: Sequence[Line]) -> dict[str, Any]:

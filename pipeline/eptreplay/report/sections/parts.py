@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from eptreplay.report.charts import Series, group_sum, time_chart
-from eptreplay.report.csvs import CSV_FOLDER, write_csv
+from eptreplay.report.csvs import CSV_FOLDER, write_columns, write_csv
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,21 +43,12 @@ class Files:
     def over_time(self, name: str, unit: str, series: Sequence[Series]) -> str:
         """Write values by interval, a column a line of the chart, and return the link."""
         bounds = self._guest.bounds
-        times = ("start_s", "end_s") if bounds is not None else ()
-        header = ["interval", *times, *(f"{line.name} [{unit}]" for line in series)]
-        rows = [
-            [
-                at,
-                *(bounds[at : at + 2].tolist() if bounds is not None else ()),
-                *(_value(line.values[at]) for line in series),
-            ]
-            for at in range(self._guest.intervals)
-        ]
-        return self.table(name, header, rows)
-
-
-def _value(value: float) -> float | str:
-    return "" if np.isnan(value) else float(value)
+        columns = [("interval", np.arange(self._guest.intervals, dtype=np.float64))]
+        if bounds is not None:
+            columns += [("start_s", bounds[:-1]), ("end_s", bounds[1:])]
+        columns += [(f"{line.name} [{unit}]", line.values) for line in series]
+        write_columns(self._path / f"{name}.csv", columns)
+        return f"{self._link}/{name}.csv"
 
 
 class Cell(NamedTuple):
