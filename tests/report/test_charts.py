@@ -22,7 +22,7 @@ NAN = float("nan")
 
 
 def chart(*series: Series, log: bool = False) -> Chart:
-    span = Span(len(series[0].values) if series else 0, 4.0, "seconds since the trace began")
+    span = Span(len(series[0].values) if series else 0, 4.0, "seconds since the trace began", "s")
     return time_chart("id", "Title", "unit", "about", "a.csv", series, span, log=log)
 
 

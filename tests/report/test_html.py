@@ -234,6 +234,8 @@ def test_an_empty_trace_makes_a_page(tmp_path: Path) -> None:
             )
     made.tables["faults"] = []
     _check_small(tmp_path, made, "The trace has no access to memory.")
+    (page,) = (tmp_path / "run/guests").iterdir()
+    assert 'class="toolbar"' not in page.read_text(encoding="utf-8")
 
 
 def test_a_trace_of_one_interval_makes_a_page(tmp_path: Path) -> None:

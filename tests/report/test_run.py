@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 from tests.report.runs import MadeGuest, counters, write_run
 
 from eptreplay.report.run import open_run
@@ -35,7 +36,7 @@ def test_times_are_seconds_since_the_trace_began(tmp_path: Path) -> None:
 def test_a_trace_without_times_is_told_in_intervals(tmp_path: Path) -> None:
     guest = only_guest(write_run(tmp_path / "run", [MadeGuest("g", seconds=None)]))
     assert guest.seconds is None
-    assert guest.span.unit == "interval"
+    assert guest.span.symbol == ""
     assert guest.span.end == 8
     assert guest.mib_second[1] == "MiB per interval"
 
@@ -47,7 +48,7 @@ def test_profiles_with_traces_of_several_lengths_have_no_common_time(tmp_path: P
     guest = only_guest(write_run(tmp_path / "run", [made]))
     assert (guest.seconds_under("haswell"), guest.seconds_under("nehalem")) == (8, 5)
     assert guest.seconds is None
-    assert guest.span.unit == "interval"
+    assert guest.span.symbol == ""
 
 
 def test_a_profile_with_fewer_intervals_ends_in_a_gap(tmp_path: Path) -> None:
@@ -70,3 +71,20 @@ def test_a_guest_has_a_table_only_if_it_says_something_of_it(tmp_path: Path) -> 
     assert guest.has("summary")
     assert not guest.has("heatmap")
     assert not guest.has("a table of the future")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "symbol", "end"),
+    [(8.0, "s", 8), (0.1, "s", 0.1), (0.05, "ms", 50), (2e-5, "us", 20), (1e-8, "ns", 10)],
+)
+def test_the_time_axis_has_the_unit_that_its_length_is_read_in(
+    tmp_path: Path, seconds: float, symbol: str, end: float
+) -> None:
+    guest = only_guest(write_run(tmp_path / "run", [MadeGuest("g", seconds=seconds)]))
+    assert guest.span.symbol == symbol
+    assert guest.span.end == pytest.approx(end)
+
+
+def test_marks_of_an_axis_of_intervals_are_whole(tmp_path: Path) -> None:
+    guest = only_guest(write_run(tmp_path / "run", [MadeGuest("g", intervals=1, seconds=None)]))
+    assert [tick.text for tick in guest.span.ticks()] == ["0", "1"]

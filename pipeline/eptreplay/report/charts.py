@@ -45,8 +45,14 @@ class Span(NamedTuple):
     steps: int
     end: float
     unit: str
+    symbol: str = ""
+    """Of the unit, behind a number; empty where time is not known and intervals are counted."""
     group: int = 1
     """Intervals to a step."""
+
+    def ticks(self) -> list[Tick]:
+        """Return the marks of the axis."""
+        return Scale(0, self.end or 1, whole=not self.symbol).ticks(5)
 
 
 class Line(NamedTuple):
@@ -157,7 +163,7 @@ def time_chart(
         csv,
         _lines(series, scale, at),
         scale,
-        Scale(0, span.end or 1).ticks(5),
+        span.ticks(),
         span.unit,
         max(1, span.steps),
         "time",

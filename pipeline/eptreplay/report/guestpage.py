@@ -38,10 +38,11 @@ def guest_page(
         "compare": compared,
         "flat": flat,
         "sections": shown,
+        "timed": any(chart.kind == "time" for chart in drawn),
         "counters": _counters(guest),
         "data": {
             "charts": {chart.id: chart.data() for chart in drawn},
-            "span": {"steps": guest.span.steps, "end": guest.span.end, "unit": guest.span.unit},
+            "span": {"steps": guest.span.steps, "end": guest.span.end, "symbol": guest.span.symbol},
         },
         "line": Line(guest, found, first),
     }

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from eptreplay.report.numbers import GIB, short
-from eptreplay.report.scales import Scale, Tick, nice_values
+from eptreplay.report.scales import Tick, nice_values
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -176,7 +176,7 @@ class HeatMap:
     @property
     def x_ticks(self) -> list[Tick]:
         """Marks of the time axis."""
-        return Scale(0, self.span.end or 1).ticks(5)
+        return self.span.ticks()
 
     @property
     def y_unit(self) -> str:

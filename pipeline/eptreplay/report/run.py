@@ -23,6 +23,17 @@ if TYPE_CHECKING:
     from eptreplay.report.columns import Table
 
 
+SHORTEST = 0.1
+"""Length of the shortest trace whose time axis is in a unit, in that unit."""
+
+TIME_UNITS = (
+    (1, "seconds", "s"),
+    (1e-3, "milliseconds", "ms"),
+    (1e-6, "microseconds", "us"),
+    (1e-9, "nanoseconds", "ns"),
+)
+
+
 class Frames:
     """The tables of a run, split by guest; each is read when it is first asked for."""
 
@@ -139,8 +150,11 @@ class Guest:
         steps = -(-self.intervals // group)
         if self.interval_seconds is not None and self.seconds:
             end = self.seconds * steps * group / self.intervals
-            return Span(steps, end, "seconds since the trace began", group)
-        return Span(steps, float(steps * group), "interval", group)
+            scale, name, symbol = next(
+                (unit for unit in TIME_UNITS if end >= SHORTEST * unit[0]), TIME_UNITS[-1]
+            )
+            return Span(steps, end / scale, f"{name} since the trace began", symbol, group)
+        return Span(steps, float(steps * group), "interval", "", group)
 
     @cached_property
     def mib_second(self) -> tuple[float, str]:

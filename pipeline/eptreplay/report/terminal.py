@@ -154,7 +154,7 @@ def text_map(guest: Guest, width: int) -> list[str]:
             ]
         else:
             lines.append(f"{'':>{label}} ~ never touched")
-    end, unit = guest.span.end, "s" if guest.seconds else "intervals"
+    end, unit = guest.span.end, guest.span.symbol or "intervals"
     lines.append(f"{'':>{label}} +{'-' * drawn.shape[0]}")
     lines.append(f"{'':>{label}}  0 to {end:.4g} {unit}")
     step = end * across / guest.span.steps

@@ -143,9 +143,9 @@ def _rates(context: Context) -> Grid:
         [
             (
                 Head(writer_name(row["writer"], row["vcpu"])),
-                [Cell("-" if row[column.name] is None else f"{row[column.name]:.4g}") for column in columns],
+                [Cell(f"{row[column.name]:.4g}") for column in columns],
             )
-            for row in frame.iter_rows(named=True)
+            for row in frame.drop_nulls("mean_mib_per_second").iter_rows(named=True)
         ],
-        "Nothing was written.",
+        "Nothing was written, or the trace has no times.",
     )

@@ -140,6 +140,8 @@ def miss_ratio(context: Context) -> Part:
     """Return how often the guest would miss with less memory, and how much it needs."""
     guest = context.guest
     frame = guest.frame("miss_ratio").sort("memory_bytes")
+    if not frame["accesses"][0]:
+        return Part(texts=["The trace has no access to memory."])
     link = context.files.table("miss_ratio", frame.columns[1:], frame.drop("guest").rows())
     sizes = frame["memory_bytes"].unique().sort().to_numpy()
     methods = [method for method in METHODS if method in frame["method"].to_list()]
