@@ -14,6 +14,7 @@ from eptreplay.report.charts import (
     group_last,
     group_mean,
     group_sum,
+    look,
     time_chart,
 )
 from eptreplay.report.scales import Tick
@@ -102,3 +103,9 @@ def test_several_intervals_to_a_step_add_up_average_or_keep_the_last(
 ) -> None:
     assert callable(join)
     assert join(np.arange(1.0, 6), 2).tolist() == expected
+
+
+def test_looks_of_many_profiles_are_distinct() -> None:
+    assert look(0) == "s0 d0"
+    assert look(9) == "s1 d2"
+    assert len({look(style) for style in range(64)}) == 64

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 MOST_STEPS = 1024
 """Steps of a time axis; a trace with more intervals is drawn with several to a step."""
 
-STYLES = 8
-"""Distinct line styles in report.css."""
+COLOURS = 8
+"""Colours of lines in report.css, and as many patterns of dashes."""
 
 WIDTHS = 4
 """Distinct line widths in report.css."""
@@ -61,7 +61,7 @@ class Line(NamedTuple):
     Args:
         names: of the series.
         profiles: theirs; -1 for what is true under all.
-        style: colour and dashes.
+        style: number of its look.
         width: class of its width; of profiles, what is drawn first is widest and shows below what crosses it.
         path: SVG path.
         values: exact ones, a step each; None where there is none.
@@ -306,7 +306,13 @@ def _lines(
 
 
 def _style(series: Series) -> int:
-    return (series.style if series.style is not None else max(0, series.profile)) % STYLES
+    return series.style if series.style is not None else max(0, series.profile)
+
+
+def look(style: int) -> str:
+    """Return the classes of a line's colour and dashes: the 9th has the first colour again with other dashes."""
+    colour = style % COLOURS
+    return f"s{colour} d{(colour + style // COLOURS) % COLOURS}"
 
 
 def _width(series: Series, above: int) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 
+from eptreplay.report.charts import look
 from eptreplay.report.costs import Assumptions, costs_of
 from eptreplay.report.guestpage import guest_page
 from eptreplay.report.indexpage import index_page
@@ -98,13 +99,15 @@ def _options(options: Mapping[str, Any]) -> str:
 
 def environment() -> jinja2.Environment:
     """Return the templates, which escape whatever they are given."""
-    return jinja2.Environment(
+    pages = jinja2.Environment(
         loader=jinja2.PackageLoader("eptreplay.report"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    pages.filters["look"] = look
+    return pages
 
 
 def island(data: Mapping[str, Any]) -> str:
