@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from eptreplay.report.columns import Table
-
 
 SHORTEST = 0.1
 """Length of the shortest trace whose time axis is in a unit, in that unit."""
@@ -41,16 +39,19 @@ class Frames:
         self._folder = folder
         self._parts: dict[str, dict[str, pl.DataFrame]] = {}
 
-    def of(self, table: Table, guest: str) -> pl.DataFrame:
-        """Return a guest's rows of a table; none where the run has no such table.
+    def of(self, name: str, guest: str) -> pl.DataFrame:
+        """Return a guest's rows of a table, by the table's name; none where the run, or eptreplay, has no such table.
 
         Raises:
             OutputError: the table is damaged.
         """
-        if table.name not in self._parts:
+        table = tables.BY_NAME.get(name)
+        if table is None:
+            return pl.DataFrame()
+        if name not in self._parts:
             split = read_table(self._folder, table).partition_by("guest", as_dict=True, maintain_order=True)
-            self._parts[table.name] = {str(key[0]): frame for key, frame in split.items()}
-        found = self._parts[table.name].get(guest)
+            self._parts[name] = {str(key[0]): frame for key, frame in split.items()}
+        found = self._parts[name].get(guest)
         return to_polars(arrow_schema(table).empty_table()) if found is None else found
 
 
@@ -74,8 +75,7 @@ class Guest:
 
     def frame(self, name: str) -> pl.DataFrame:
         """Return the guest's rows of a table, by the table's name."""
-        table = tables.BY_NAME.get(name)
-        return pl.DataFrame() if table is None else self.frames.of(table, self.name)
+        return self.frames.of(name, self.name)
 
     def has(self, name: str) -> bool:
         """Return whether a table says anything of the guest."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from eptreplay.report.sections.dirty import dirty
 from eptreplay.report.sections.exits import exits
 from eptreplay.report.sections.heat import heatmaps
+from eptreplay.report.sections.host import causes, host_memory, swap_candidates
 from eptreplay.report.sections.memory import idle, miss_ratio, working_set
 from eptreplay.report.sections.migration import migration
 from eptreplay.report.sections.others import first_rows
@@ -20,11 +21,14 @@ if TYPE_CHECKING:
 SECTIONS: Final = (
     Section("heat", "Where the accesses went", ("heatmap",), heatmaps),
     Section("exits-ipis", "Exits and IPIs", ("intervals",), exits, ("faults", "fault_intervals")),
+    Section("causes-ipis", "Invalidations and IPIs by cause", ("ipis",), causes, ("invalidations",)),
     Section("superpages-all", "Superpages", ("intervals",), superpages),
     Section("dirty", "Dirty tracking", ("dirty",), dirty, ("writers", "dirty_rate")),
     Section("migration", "Migration", ("migrations",), migration, ("migration_rounds",)),
     Section("working-set", "Working set", ("working_set",), working_set),
     Section("cold", "Cold memory", ("idle_age",), idle),
+    Section("host", "Host memory and swapping", ("host_memory",), host_memory, ("swap_activity",)),
+    Section("swap", "Swap candidates", ("swap_candidates",), swap_candidates, ("cold_age",)),
     Section("miss-ratios", "Memory needed", ("miss_ratio",), miss_ratio),
 )
 

@@ -1,0 +1,249 @@
+"""The host around the guest: IPIs by cause, memory shared with other guests, swapping, and what would go next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from eptreplay.report.charts import Series, curve_chart, group_last, group_sum
+from eptreplay.report.numbers import GIB, MIB, PAGE_BYTES, in_seconds, seconds
+from eptreplay.report.scales import Scale
+from eptreplay.report.sections.parts import Cell, Grid, Head, Part, by_profile, over_time, profile_heads
+from eptreplay.report.tables import BY_NAME
+from eptreplay.units import binary_size
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from eptreplay.report.charts import Chart
+    from eptreplay.report.run import Guest
+    from eptreplay.report.sections.parts import Context
+
+EVENTS = {
+    "generations": "new generations",
+    "ipis": "IPIs",
+    "forced_exits": "forced exits",
+    "invepts": "INVEPTs",
+    "x86_ipis": "IPIs, x86 format",
+    "ipis_saved": "IPIs saved",
+}
+MEMORY = (
+    ("resident", "Guest's pages in memory", "MiB"),
+    ("free", "Free memory of the host", "MiB"),
+    ("active", "Active queue", "MiB"),
+    ("inactive", "Inactive queue", "MiB"),
+    ("wired", "Wired", "MiB"),
+    ("swap_copies", "Copies in swap", "MiB"),
+    ("reservations_broken", "Reservations broken", "blocks"),
+    ("promotions_lost", "Promotions lost", "superpages"),
+)
+ACTIVITY = (
+    ("swap_ins", "Swap-ins", "pages"),
+    ("laundered", "Written to swap", "pages"),
+    ("cached", "Freed, with a copy in swap", "pages"),
+    ("freed_clean", "Freed, never written", "pages"),
+    ("deactivated", "Deactivated", "pages"),
+    ("reactivated", "Reactivated", "pages"),
+    ("zero_fills", "Zero fills", "pages"),
+    ("soft_faults", "Soft faults", "exits"),
+)
+FIRST_IN_LINE = 5
+"""Candidates shown of every profile; the CSV file has all."""
+
+
+def _meaning(table: str, name: str) -> str:
+    """Return what a column means, as its table defines it."""
+    columns = BY_NAME[table].columns if table in BY_NAME else ()
+    return next((f"{of.meaning} (column {name} of {table})" for of in columns if of.name == name), name)
+
+
+def causes(context: Context) -> Part:
+    """Return what CPUs were interrupted for: a row a cause and event, a column a profile."""
+    guest = context.guest
+    counts: dict[tuple[str, str], dict[str, int]] = {}
+    for row in guest.frame("invalidations").iter_rows(named=True):
+        key = (row["cause"], f"invalidations, {row['kind']}")
+        counts.setdefault(key, {})[row["profile"]] = row["count"]
+    for row in guest.frame("ipis").iter_rows(named=True):
+        for name, title in EVENTS.items():
+            if row[name]:
+                counts.setdefault((row["cause"], title), {})[row["profile"]] = row[name]
+    found = sorted(counts.items(), key=lambda item: item[0][0])
+    link = context.files.table(
+        "causes-of-ipis",
+        ["cause", "event", *guest.profiles],
+        [[*key, *(of.get(name, 0) for name in guest.profiles)] for key, of in found],
+    )
+    heads = profile_heads(guest, Head("cause", _meaning("ipis", "cause")))
+    heads.insert(1, Head("event", word=True))
+    rows = [
+        (Head(cause), [Cell(event), *(Cell(f"{of.get(name, 0):,}") for name in guest.profiles)])
+        for (cause, event), of in found
+    ]
+    about = "On whose behalf translations were invalidated, and what it cost the guest's CPUs."
+    return Part(grids=[Grid("causes-of-ipis", "Invalidations and IPIs by cause", about, link, heads, rows)])
+
+
+def host_memory(context: Context) -> Part:
+    """Return the host's memory and what the page daemon did to the guest, over time."""
+    charts = []
+    for table, names, join in (("host_memory", MEMORY, group_last), ("swap_activity", ACTIVITY, group_sum)):
+        for name, title, unit in names:
+            lines = by_profile(context.guest, table, name, PAGE_BYTES / MIB if unit == "MiB" else 1)
+            if lines:
+                per = "" if join is group_last else " per interval"
+                charts.append(
+                    over_time(
+                        context,
+                        f"host-{name}",
+                        title,
+                        f"{unit}{per}",
+                        _meaning(table, name),
+                        lines,
+                        join=join,
+                        log=bool(per),
+                    )
+                )
+    return Part(charts=charts)
+
+
+def swap_candidates(context: Context) -> Part:
+    """Return what the page daemon would take next, what that would cost, and how much is cold at each age."""
+    guest = context.guest
+    frame = guest.frame("swap_candidates")
+    link = context.files.table("swap_candidates", frame.columns[1:], frame.drop("guest").rows())
+    charts = [_cold_age(context)] if guest.has("cold_age") else []
+    return Part(charts=charts, grids=[_totals(guest, frame, link), _first_in_line(guest, frame, link)])
+
+
+def _totals(guest: Guest, frame: pl.DataFrame, link: str) -> Grid:
+    """Return what could be taken, under every profile."""
+    free = frame.filter(pl.col("excluded") == "")
+    lines: list[tuple[Head, list[Any]]] = [
+        (
+            Head("could be taken", "bytes on a queue that are neither wired nor held"),
+            _sums(guest, free, "bytes"),
+        ),
+        (
+            Head("of that, dirty", "to be written before it can be freed"),
+            _sums(guest, free.filter("dirty"), "bytes"),
+        ),
+        (Head("of that, used lately", "it would be kept"), _sums(guest, free.filter("used"), "bytes")),
+        (
+            Head("excluded", "wired or held: it cannot be taken"),
+            _sums(guest, frame.filter(pl.col("excluded") != ""), "bytes"),
+        ),
+    ]
+    rows = [(head, [Cell(binary_size(value)) for value in values]) for head, values in lines]
+    for name, title in (
+        ("writes", "predicted writes"),
+        ("demotions", "predicted demotions"),
+        ("ipis", "predicted IPIs"),
+    ):
+        rows.append(
+            (
+                Head(title, _meaning("swap_candidates", name)),
+                [Cell(f"{value:,}") for value in _sums(guest, free, name)],
+            )
+        )
+    cost = [Cell(seconds(value / 1e9)) for value in _sums(guest, free, "cost_ns")]
+    rows.append((Head("assumed time of the writes", _meaning("swap_candidates", "cost_ns")), cost))
+    about = "What the page daemon could take of this guest at the end, and what that would cost."
+    return Grid(
+        "swap-totals", "What could be swapped out", about, link, profile_heads(guest, Head("measure")), rows
+    )
+
+
+def _sums(guest: Guest, frame: pl.DataFrame, name: str) -> list[int]:
+    found = dict(frame.group_by("profile").agg(pl.col(name).sum()).iter_rows())
+    return [int(found.get(profile, 0)) for profile in guest.profiles]
+
+
+def _first_in_line(guest: Guest, frame: pl.DataFrame, link: str) -> Grid:
+    """Return the first candidates of every profile."""
+    order = {"inactive": 0, "active": 1}
+    free = frame.filter(pl.col("excluded") == "").with_columns(
+        at=pl.col("queue").replace_strict(order, default=len(order), return_dtype=pl.Int64)
+    )
+    rows: list[tuple[Head, Sequence[Cell]]] = []
+    for number, profile in enumerate(guest.profiles):
+        of = free.filter(pl.col("profile") == profile).sort("at", "position", "gpa").head(FIRST_IN_LINE)
+        rows += [(Head(profile, style=number), _candidate(guest, row)) for row in of.iter_rows(named=True)]
+    columns = (
+        ("gpa", "address, GiB"),
+        ("bytes", "length"),
+        ("queue", "queue"),
+        ("position", "position, pages"),
+        ("age_time", "not used for"),
+        ("dirty", "dirty"),
+        ("superpage", "superpage"),
+        ("writes", "writes"),
+        ("ipis", "IPIs"),
+    )
+    return Grid(
+        "swap-first",
+        "First in line",
+        f"The {FIRST_IN_LINE} runs of pages of every profile that the page daemon would look at first; the CSV file has all.",
+        link,
+        [
+            Head("profile"),
+            *(
+                Head(title, _meaning("swap_candidates", name), word=name == "queue")
+                for name, title in columns
+            ),
+        ],
+        rows,
+        "No page can be taken: all are wired or held, or the guest has none in memory.",
+    )
+
+
+def _candidate(guest: Guest, row: dict[str, Any]) -> list[Cell]:
+    return [
+        Cell(f"{row['gpa'] / GIB:.6g}"),
+        Cell(binary_size(row["bytes"])),
+        Cell(row["queue"]),
+        Cell("-" if row["position"] is None else f"{row['position']:,}"),
+        Cell(_age(guest, row)),
+        Cell("yes" if row["dirty"] else "no"),
+        Cell("yes" if row["superpage"] else "no"),
+        Cell(f"{row['writes']:,}"),
+        Cell(f"{row['ipis']:,}"),
+    ]
+
+
+def _age(guest: Guest, row: dict[str, Any]) -> str:
+    """Return an age in time where that is known, else in scans."""
+    known = None if row["age_time"] is None else in_seconds(row["age_time"], guest.about["time_unit"])
+    return f"{row['age_scans']:,} scans" if known is None else seconds(known)
+
+
+def _cold_age(context: Context) -> Chart:
+    """Return how much had not been used for at least an age, by profile."""
+    guest = context.guest
+    frame = guest.frame("cold_age").sort("age_scans")
+    link = context.files.table("cold_age", frame.columns[1:], frame.drop("guest").rows())
+    ages = frame.unique("age_scans", keep="first").sort("age_scans")
+    scans = ages["age_scans"].to_numpy()
+    labels = [_age(guest, row) for row in ages.iter_rows(named=True)]
+    series = []
+    for number, profile in enumerate(guest.profiles):
+        part = frame.filter(pl.col("profile") == profile)
+        values = np.full(len(scans), np.nan)
+        values[np.searchsorted(scans, part["age_scans"].to_numpy())] = part["bytes"].to_numpy() / MIB
+        series.append(Series(profile, values, number))
+    axis = Scale(0, float(scans.max(initial=1)), whole=True)
+    return curve_chart(
+        "cold-age",
+        "Cold to the page daemon",
+        "MiB",
+        "Memory that no scan found used for at least an age, at the end: what the page daemon could reclaim. Wired and held "
+        "pages are not in it.",
+        link,
+        series,
+        axis.place(scans.astype(np.float64)),
+        labels,
+        axis.ticks(6),
+        "age, idle scans",
+    )
