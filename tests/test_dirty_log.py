@@ -51,6 +51,18 @@ def test_a_log_holds_512_entries_and_the_next_one_leaves_the_guest() -> None:
     assert counter(replay, "pml_exits") == [1]
 
 
+def test_a_full_log_makes_the_guest_exit_for_an_accessed_bit_too() -> None:
+    replay = guest("skylake-sp")
+    access(replay, READ, SPARSE)
+    access(replay, WRITE, SPARSE[:PML_ENTRIES])
+    access(replay, READ, SPARSE)
+    assert counter(replay, "pml_exits") == [0], "no bit has to be set"
+    replay.sweep(Policy.AGE)
+    access(replay, READ, SPARSE)
+    assert counter(replay, "pml_exits") == [1], "the first accessed bit empties the log"
+    assert counter(replay, "pml_entries") == [PML_ENTRIES]
+
+
 def test_every_vcpu_has_a_log_of_its_own() -> None:
     replay = guest("skylake-sp", vcpus=2)
     access(replay, READ, SPARSE)

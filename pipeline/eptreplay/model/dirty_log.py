@@ -5,10 +5,10 @@ Two ways to learn of writes:
 * a **harvest** asks every page (pmap_is_modified) and makes it clean (pmap_clear_modify), which demotes writable
   superpages, takes write access away and invalidates;
 * **page-modification logging**: the processor writes an address to a log of 512 entries, one log a vCPU, whenever it sets a
-  dirty bit in a leaf entry, and leaves the guest when one more has to be written to a full log.  Whoever
-  collects the logs empties them.
+  dirty bit in a leaf entry.  Before it sets any accessed or dirty bit it looks whether the log is full, and if so
+  leaves the guest first.  Whoever collects the logs empties them.
 
-Sources: pmap.c pmap_is_modified and pmap_clear_modify, FreeBSD 10.0; SDM volume 3, 28.2.6, page-modification logging.
+Sources: pmap.c pmap_is_modified and pmap_clear_modify, FreeBSD 10.0; SDM volume 3, 28.2.5, page-modification logging.
 """
 
 from __future__ import annotations
@@ -83,10 +83,13 @@ def logged_access(
     cnt = account(st)
     traps = cnt.traps
     promotions = cnt.promotions
+    accessed_bits = cnt.accessed_bits
     dirty_bits = cnt.dirty_bits_4k + cnt.dirty_bits_2m
     guest_access(st, st.pmap[guest], gpa, op, flat)
-    if cnt.dirty_bits_4k + cnt.dirty_bits_2m != dirty_bits and log.pml[number, vcpu] != NO_PML:
-        _pml_write(st, log.pml[number], vcpu)
+    if log.pml[number, vcpu] != NO_PML:
+        dirty = cnt.dirty_bits_4k + cnt.dirty_bits_2m != dirty_bits
+        if dirty or cnt.accessed_bits != accessed_bits:
+            _pml_log(st, log.pml[number], vcpu, dirty)
     if log.clean[number, flat] != 0:
         cnt.refaults += np.int64(cnt.traps != traps)
         log.clean[number, flat] = np.uint8(op != OP_WRITE)
@@ -96,13 +99,13 @@ def logged_access(
 
 
 @kernel
-def _pml_write(st: State, used: NDArray[np.int32], vcpu: Int) -> None:
-    """Write one entry to a vCPU's log; a full one is emptied by an exit first."""
+def _pml_log(st: State, used: NDArray[np.int32], vcpu: Int, dirty: bool) -> None:
+    """Set a bit of an entry: a full log is emptied by an exit first, and a dirty bit is logged."""
     if used[vcpu] == PML_ENTRIES:
         account(st).pml_exits += 1
         used[vcpu] = 0
-    used[vcpu] += 1
-    account(st).pml_entries += 1
+    used[vcpu] += np.int32(dirty)
+    account(st).pml_entries += np.int64(dirty)
 
 
 @entry_point

@@ -266,6 +266,7 @@ COUNTERS = np.dtype(
         ("ts_referenced", np.int64),  # sum of what pmap_ts_referenced answered in aging sweeps
         ("dirty_last_harvest", np.int64),  # pages found dirty by the last harvest sweep
         ("dirty_all_harvests", np.int64),  # pages found dirty by all harvest sweeps
+        ("accessed_bits", np.int64),  # accessed bits that the CPU set in leaf entries
         ("dirty_bits_4k", np.int64),  # dirty bits set in PTEs by an access, by the CPU or by emulation
         ("dirty_bits_2m", np.int64),  # the same in PDEs of superpages
         ("pml_entries", np.int64),  # entries written to page-modification logs

@@ -157,7 +157,7 @@ class Profile:
 
     @property
     def pml(self) -> bool:
-        """Whether the CPU logs page modifications: it can, and sets the dirty bits that make it do so (SDM 28.2.6)."""
+        """Whether the CPU logs page modifications: it can, and sets the dirty bits that make it do so (SDM 28.2.5)."""
         logs = self.features.get("pml")
         return logs is not None and logs.value is True and not self.emulates_ad
 
