@@ -72,6 +72,16 @@ def writes(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.filter(pl.col("op") == WRITE)
 
 
+def pages_of(regions: pl.Series) -> int:
+    """Return how many pages of 2 MiB regions are memory."""
+    ranges = find_traces([str(SAMPLE)])[0].ram_ranges()
+    return sum(
+        max(0, min(end, (region + 1) * 512) - max(begin, region * 512))
+        for region in regions.to_list()
+        for begin, end in ranges
+    )
+
+
 def by_interval(frame: pl.DataFrame, counted: str) -> list[int]:
     """Return the distinct values of a column in every interval."""
     counts = dict(frame.group_by("interval").agg(pl.col(counted).n_unique()).iter_rows())
@@ -99,17 +109,12 @@ def test_the_heatmap_counts_distinct_pages_by_kind(
     assert heatmap.select(expected.columns).rows() == expected.rows()
 
 
-def test_dirty_pages_and_regions_are_those_that_were_written(
-    frames: Frames, writes: pl.DataFrame, trace: GuestTrace
-) -> None:
-    memory = np.zeros(-(-trace.ram_ranges()[-1][1] // 512) * 512, np.int64)
-    for begin, end in trace.ram_ranges():
-        memory[begin:end] = 1
-    sizes = pl.DataFrame({"region": np.arange(len(memory) // 512, dtype=np.uint64)}).with_columns(
-        pages=pl.Series(memory.reshape(-1, 512).sum(axis=1))
-    )
-    regions = writes.select("interval", "region").unique().join(sizes, on="region")
-    pages = dict(regions.group_by("interval").agg(pl.col("pages").sum()).iter_rows())
+def test_dirty_pages_and_regions_are_those_that_were_written(frames: Frames, writes: pl.DataFrame) -> None:
+    regions = writes.select("interval", "region").unique()
+    pages = {
+        interval: pages_of(part["region"])
+        for (interval,), part in regions.partition_by("interval", as_dict=True).items()
+    }
     for profile in PROFILES:
         dirty = frames["dirty"].filter(pl.col("profile") == profile)
         assert dirty["pages_written"].to_list() == by_interval(writes, "page")
@@ -191,6 +196,18 @@ def test_working_sets_are_distinct_pages_of_windows(
                 sizes[(len(sizes) - 1) // 2],
                 sizes[-1],
             ]
+
+
+@pytest.mark.parametrize(("begin", "end"), [(0, 24), (5, 6), (3, 17), (23, 24)])
+def test_returns_give_the_distinct_pages_of_any_stretch_of_time(
+    frames: Frames, rows: pl.DataFrame, writes: pl.DataFrame, begin: int, end: int
+) -> None:
+    within = pl.col("interval").is_between(begin, end, closed="left")
+    first = within & (pl.col("previous").fill_null(-1) < begin)
+    found = dict(frames["returns"].filter(first).group_by("kind").agg(pl.col("pages").sum()).iter_rows())
+    assert found["touched"] == rows.filter(within)["page"].n_unique()
+    assert found["written"] == writes.filter(within)["page"].n_unique()
+    assert found["regions"] == pages_of(writes.filter(within)["region"].unique())
 
 
 def test_idle_ages_are_counted_from_the_last_touch(

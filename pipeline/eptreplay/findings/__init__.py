@@ -37,6 +37,9 @@ def findings(result: GuestResult, profiles: Sequence[str], link: Link) -> dict[s
         "migrations": verdicts,
         "migration_rounds": rounds,
         "working_set": touched.working_set(result, pages_touched, pages_written, times),
+        "returns": touched.returns(
+            result, {"touched": pages_touched, "written": pages_written, "regions": regions_written}
+        ),
         "idle_age": touched.idle_age(result, times),
         "miss_ratio": touched.miss_ratio(result, pages_touched),
     }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eptreplay.analysis.distribution import percentiles, window_lengths
+from eptreplay.analysis.history import NEVER
 from eptreplay.analysis.miss_ratio import from_distances, from_intervals
 from eptreplay.findings.books import MOST_INTERVALS, PAGE_BYTES, columns_of, joined
 from eptreplay.model.books import OP_FETCH, OP_READ, OP_WRITE, TOUCHED_AT_ALL
@@ -58,6 +59,19 @@ def working_set(result: GuestResult, touched: History, written: History, times: 
                 }
             )
     return columns_of(WORKING_SET, result, rows)
+
+
+def returns(result: GuestResult, histories: dict[str, History]) -> Columns:
+    """Return the histories themselves, by kind."""
+    parts = [(kind, past, np.lexsort((past.before, past.at))) for kind, past in histories.items()]
+    before = np.concatenate([past.before[order] for _, past, order in parts])
+    return {
+        "guest": [result.trace.name] * len(before),
+        "kind": [kind for kind, _, order in parts for _ in order],
+        "interval": np.concatenate([past.at[order] for _, past, order in parts]),
+        "previous": np.ma.masked_equal(before, NEVER),
+        "pages": np.concatenate([past.pages[order] for _, past, order in parts]),
+    }
 
 
 def idle_age(result: GuestResult, times: Times) -> Columns:

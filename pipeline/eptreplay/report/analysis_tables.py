@@ -233,6 +233,23 @@ WORKING_SET: Final = Table(
     ),
 )
 
+RETURNS: Final = Table(
+    "returns",
+    "when pages of an interval came up the time before: enough for the distinct pages of any stretch of time; the same under every profile",
+    (
+        GUEST,
+        Column(
+            "kind",
+            "string",
+            "",
+            "touched: pages used; written: pages written; regions: pages of 2 MiB regions written",
+        ),
+        INTERVAL,
+        Column("previous", "int64", "interval", "the interval of the time before; null where there was none"),
+        Column("pages", "int64", "pages", "how many pages"),
+    ),
+)
+
 IDLE_AGE: Final = Table(
     "idle_age",
     "an age: how much of a guest's memory was last touched that long before the end; the same under every profile",

@@ -15,6 +15,7 @@ from eptreplay.report.analysis_tables import (
     MIGRATION_ROUNDS,
     MIGRATIONS,
     MISS_RATIO,
+    RETURNS,
     WORKING_SET,
     WRITERS,
 )
@@ -226,6 +227,7 @@ TABLES: Final = (
     MIGRATIONS,
     MIGRATION_ROUNDS,
     WORKING_SET,
+    RETURNS,
     IDLE_AGE,
     MISS_RATIO,
     *HOST_TABLES,
