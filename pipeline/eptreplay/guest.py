@@ -30,7 +30,7 @@ from eptreplay.model.state import COUNTERS, PMAP
 from eptreplay.model.vm_limits import HostMemory
 from eptreplay.model.worlds import GuestMemory, flat_ram_pages, new_worlds
 from eptreplay.options import MissRatio, Options, Policy, Span, interval_rhythms, sweep_rhythms
-from eptreplay.snapshots import Snapshot, copy_books
+from eptreplay.snapshots import IntervalBooks, Snapshot, copied
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -243,8 +243,8 @@ class Replay:
 
     def snapshot(self, time: int | None, guest: int = 0) -> Snapshot:
         """Return the books of a guest as they are now."""
-        books = copy_books(self.books_of(guest), self._tally[guest : guest + 1])
-        cnt, pmap = self._cnt[:, guest].copy(), self._pmap[:, guest].copy()
+        books = IntervalBooks(self.books_of(guest), self._tally[guest : guest + 1])
+        cnt, pmap = copied(self._cnt[:, guest]), copied(self._pmap[:, guest])
         return Snapshot(int(self.rows_of[guest]), time, books, cnt, pmap)
 
     def books_of(self, guest: int) -> Books:

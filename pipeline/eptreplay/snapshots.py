@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from eptreplay.model.books import HISTORIES, TOUCHED_AT_ALL
+from eptreplay.model.books import HISTORIES
+from eptreplay.model.interval import HEAT_COLUMNS, STRETCHES, pack_interval, room_for_interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,40 +43,47 @@ class Returns(NamedTuple):
     pages: NDArray[np.int32]
 
 
-class IntervalBooks(NamedTuple):
-    """The books of one interval.
-
-    Args:
-        tally: TALLY [1].
-        returns: one for each of the HISTORIES.
-        stretch: shape [n]: numbers of the stretches of addresses that were touched, ascending.
-        heat: shape [n, 4]: distinct pages of those that were read, written, fetched from, touched.
-        first_writes: shape [vCPUs]: pages of which each vCPU made the first write.
-    """
-
-    tally: NDArray[Any]
-    returns: tuple[Returns, ...]
-    stretch: NDArray[np.int64]
-    heat: NDArray[np.int32]
-    first_writes: NDArray[np.int64]
+def copied(records: NDArray[Any]) -> NDArray[Any]:
+    """Return a copy of records, read-only (numpy copies their fields one by one, 20 times slower)."""
+    return np.frombuffer(records.tobytes(), records.dtype).reshape(records.shape)
 
 
-def copy_books(books: Books, tally: NDArray[Any]) -> IntervalBooks:
-    """Return what the books say of the interval that closed last; `tally` is books.tally as a plain array."""
-    stretch = np.flatnonzero(books.heat[:, TOUCHED_AT_ALL])
-    return IntervalBooks(
-        tally=tally.copy(),
-        returns=tuple(_returns(books, history) for history in range(HISTORIES)),
-        stretch=stretch,
-        heat=books.heat[stretch],
-        first_writes=books.first_writes.copy(),
-    )
+class IntervalBooks:
+    """The books of one interval."""
 
+    __slots__ = ("_counts", "_packed", "tally")
 
-def _returns(books: Books, history: int) -> Returns:
-    """Return the returns of one history that are not 0."""
-    before = books.returned[history, : books.returned_count[history]].copy()
-    return Returns(before, books.returns[history][before])
+    def __init__(self, books: Books, tally: NDArray[Any]) -> None:
+        """Copy what the books say of the interval that closed last; `tally` is books.tally as a plain array."""
+        packed = room_for_interval(books)
+        self._counts = np.empty(HISTORIES + 1, np.int64)
+        self._packed = packed[: pack_interval(books, packed, self._counts)].copy()
+        self.tally = copied(tally)
+
+    @property
+    def returns(self) -> tuple[Returns, ...]:
+        """One for each of the HISTORIES."""
+        ends = np.repeat(self._counts[:HISTORIES], 2).cumsum()
+        parts = np.split(self._packed[: ends[-1]], ends[:-1])
+        return tuple(Returns(*parts[2 * number : 2 * number + 2]) for number in range(HISTORIES))
+
+    @property
+    def stretch(self) -> NDArray[np.int32]:
+        """Shape [n]: numbers of the stretches of addresses that were touched, ascending."""
+        begin = 2 * int(self._counts[:HISTORIES].sum())
+        return self._packed[begin : begin + int(self._counts[STRETCHES])]
+
+    @property
+    def heat(self) -> NDArray[np.int32]:
+        """Shape [n, 4]: distinct pages of those that were read, written, fetched from, touched."""
+        begin, count = 2 * int(self._counts[:HISTORIES].sum()), int(self._counts[STRETCHES])
+        return self._packed[begin + count : begin + (1 + HEAT_COLUMNS) * count].reshape(count, HEAT_COLUMNS)
+
+    @property
+    def first_writes(self) -> NDArray[np.int32]:
+        """Shape [vCPUs]: pages of which each vCPU made the first write."""
+        begin = 2 * int(self._counts[:HISTORIES].sum()) + (1 + HEAT_COLUMNS) * int(self._counts[STRETCHES])
+        return self._packed[begin:]
 
 
 class Snapshot(NamedTuple):
@@ -97,7 +105,7 @@ class Snapshot(NamedTuple):
 
 
 def stacked(records: Sequence[NDArray[np.void]]) -> NDArray[np.void]:
-    """Return records of one type and shape along a new first axis (numpy.stack compares their fields one by one)."""
+    """Return records of one type and shape along a new first axis (numpy.stack compares their fields at every one)."""
     first = records[0]
     return np.frombuffer(b"".join(record.tobytes() for record in records), first.dtype).reshape(
         -1, *first.shape

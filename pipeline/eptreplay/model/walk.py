@@ -53,7 +53,7 @@ def walk(st: State, pmap: Record, va: np.uint64, access: Int) -> bool:
             return False
         if level == 1 or (level == 2 and (entry & PG_PS) != EMPTY):
             marked = entry | pmap.PG_HW_A | (pmap.PG_HW_M if access == VM_PROT_WRITE else EMPTY)
-            st.cnt[0].accessed_bits += np.int64(((marked ^ entry) & pmap.PG_HW_A) != EMPTY)
+            account(st).accessed_bits += np.int64(((marked ^ entry) & pmap.PG_HW_A) != EMPTY)
             if ((marked ^ entry) & pmap.PG_HW_M) != EMPTY:
                 account(st).dirty_bits_4k += np.int64(level == 1)
                 account(st).dirty_bits_2m += np.int64(level == 2)
