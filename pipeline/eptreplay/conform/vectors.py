@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eptreplay.conform.arguments import SEQUENCE_COLUMNS, check_arguments, check_sequence
+from eptreplay.conform.reach import Reach, reach_of
 from eptreplay.conform.report import Mismatch, Report
 from eptreplay.errors import TraceError
 from eptreplay.model import operations, pte
@@ -176,21 +177,21 @@ def _sequence_rows(vectors: _Vectors, sequence: dict[str, Any]) -> _Rows:
     return _Rows(arguments, expected, f"{vectors.folder.name}, sequence {sequence['seq']}")
 
 
-def _new_host(sequence: dict[str, Any], regions: NDArray[np.uint64], room: int) -> State:
+def _new_host(sequence: dict[str, Any], regions: NDArray[np.uint64], reach: Reach) -> State:
     """Return the host that a sequence begins with: unused pages, the last regions device memory, empty pmaps.
 
     Args:
         sequence: its row of sequences.parquet.
         regions: shape [pmaps, regions]: where each begins, byte addresses.
-        room: stretches of 2 MB that each pmap can map.
+        reach: the most that each pmap can hold.
     """
     pages = pte.NPTEPG * sequence["n_regions"]
     states = new_states(
         1,
         pmaps=len(regions),
         pages=pages,
-        mappings=len(regions) * room * pte.NPTEPG,
-        tables=len(regions) * (3 * room + 1),
+        mappings=len(regions) * reach.mappings,
+        tables=len(regions) * reach.tables,
         quiet=np.zeros(0, np.uint8),
         pbase=sequence["pbase"],
     )
@@ -207,37 +208,18 @@ def _check_sequence(vectors: _Vectors, sequence: dict[str, Any]) -> Report:
     rows = _sequence_rows(vectors, sequence)
     pmaps = 2 if sequence["type1"] >= 0 else 1
     regions = np.array([sequence[f"va{pm}"] for pm in range(pmaps)], np.uint64)
-    check_arguments(rows.arguments, pmaps, regions.shape[1] * pte.NPTEPG, rows.where)
-    st, results = _replay_sequence(sequence, regions, rows)
+    pages = regions.shape[1] * pte.NPTEPG
+    check_arguments(rows.arguments, pmaps, pages, rows.where)
+    st = _new_host(sequence, regions, reach_of(rows.arguments, regions, pages))
+    results = records(len(rows.arguments), operations.RESULTS)
+    with np.errstate(over="ignore"):
+        operations.run_operations(st, regions, pmaps, rows.arguments, results)
     report = Report(sequences=1, operations=len(results))
     _compare_results(report, sequence, rows, results)
     _compare_dump(report, sequence, st, pmaps, vectors.dump, rows.where)
     _compare_pages(report, sequence, st, vectors.pages, rows.where)
     del report.first[1:]
     return report
-
-
-def _replay_sequence(
-    sequence: dict[str, Any], regions: NDArray[np.uint64], rows: _Rows
-) -> tuple[State, Records]:
-    """Return the final state and the results; what does not fit is replayed again with twice the room.
-
-    Raises:
-        TraceError: the operations map more than any sequence of this size can.
-    """
-    room = 2 * regions.shape[1]
-    most = room + 2 * len(rows.arguments) * regions.shape[1]
-    while room <= 2 * most:
-        st = _new_host(sequence, regions, room)
-        results = records(len(rows.arguments), operations.RESULTS)
-        with np.errstate(over="ignore"):
-            operations.run_operations(st, regions, len(regions), rows.arguments, results)
-        if not st.host[0].exhausted:
-            return st, results
-        room *= 2
-    raise TraceError(
-        rows.where, "maps more memory than its operations can reach", advice="check how it was recorded"
-    )
 
 
 def _compare_results(
