@@ -213,6 +213,9 @@ def _describe(
             "intervals": options.intervals,
             "page_accesses": options.page_accesses,
             "mrc": str(options.mrc),
+            "tlb": None
+            if options.tlb is None
+            else {"guest_large": options.tlb.guest_large, "structures": options.tlb.structures},
             "bandwidths": list(options.link.bandwidths),
             "downtime_ns": options.link.downtime_ns,
             "on_bad_rows": options.on_bad_rows,

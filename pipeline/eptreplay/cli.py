@@ -65,6 +65,11 @@ SlowPath = Annotated[
 ]
 
 
+WithTlbs = Annotated[
+    bool, typer.Option("--tlb", help="Model the TLBs of every profile's CPU, and the cost of page walks.")
+]
+
+
 def _show_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"eptreplay {__version__}")
@@ -118,6 +123,15 @@ def replay(
             "price, from a sample of the pages or exactly."
         ),
     ] = "intervals",
+    tlb: WithTlbs = False,
+    guest_pages: Annotated[
+        Literal["4K", "2M"],
+        typer.Option(help="Size of the guest's own pages, which a trace does not tell (with --tlb)."),
+    ] = "4K",
+    paging_structures: Annotated[
+        int,
+        typer.Option(min=0, max=1024, help="Entries of each paging-structure cache; 0: none (with --tlb)."),
+    ] = 0,
     bandwidth: Annotated[
         list[float] | None,
         typer.Option(
@@ -203,6 +217,9 @@ def replay(
         page_accesses=page_accesses,
         slow_path=slow_path,
         mrc=mrc,
+        tlb=tlb,
+        guest_pages=guest_pages,
+        paging_structures=paging_structures,
         bandwidths=bandwidth,
         downtime=downtime,
         on_bad_rows=on_bad_rows,
@@ -236,12 +253,15 @@ def conform(
         typer.Option(help="Replay only this sequence of vectors; may be given several times."),
     ] = None,
     slow_path: SlowPath = False,
+    tlb: WithTlbs = False,
 ) -> None:
     """Replay what a real FreeBSD kernel did and compare every answer; exit code 1 on any difference."""
     from eptreplay import commands  # noqa: PLC0415
 
     raise typer.Exit(
-        commands.conform(folder, traces, frozenset(sequence) if sequence else None, slow_path=slow_path)
+        commands.conform(
+            folder, traces, frozenset(sequence) if sequence else None, slow_path=slow_path, tlb=tlb
+        )
     )
 
 

@@ -88,6 +88,9 @@ class ReplayRequest:
     page_accesses: bool
     slow_path: bool
     mrc: Literal["intervals", "shards", "exact"]
+    tlb: bool
+    guest_pages: Literal["4K", "2M"]
+    paging_structures: int
     bandwidths: Sequence[float] | None
     downtime: str
     on_bad_rows: OnBadRows
@@ -115,7 +118,7 @@ def replay(request: ReplayRequest) -> int:
     profiles = [cpu.resolve(spec) for spec in request.profiles]
     _refuse_twice([profile.name for profile in profiles])
     from eptreplay import batch  # noqa: PLC0415 - an unknown profile is told without waiting for numba
-    from eptreplay.options import MissRatio, Options, Policy  # noqa: PLC0415
+    from eptreplay.options import MissRatio, Options, Policy, TlbOptions  # noqa: PLC0415
     from eptreplay.output import check_output  # noqa: PLC0415
     from eptreplay.units import parse_every  # noqa: PLC0415
 
@@ -126,6 +129,7 @@ def replay(request: ReplayRequest) -> int:
         page_accesses=request.page_accesses,
         slow_path=request.slow_path,
         mrc=MissRatio(request.mrc),
+        tlb=TlbOptions(request.guest_pages == "2M", request.paging_structures) if request.tlb else None,
         link=_link(request),
         on_bad_rows=request.on_bad_rows,
         host=_host(request.host),
@@ -226,7 +230,12 @@ def _tell_result(result: RunResult) -> None:
 
 
 def conform(
-    folder: Path, traces: Path | None, only: frozenset[int] | None, *, slow_path: bool = False
+    folder: Path,
+    traces: Path | None,
+    only: frozenset[int] | None,
+    *,
+    slow_path: bool = False,
+    tlb: bool = False,
 ) -> int:
     """Carry out `conform` and return the exit code."""
     from eptreplay import conform as conformance  # noqa: PLC0415
@@ -237,7 +246,7 @@ def conform(
             bar.name(name)
             bar.advance(count)
 
-        report = conformance.check(folder, traces, only=only, slow_path=slow_path, watch=watch)
+        report = conformance.check(folder, traces, only=only, slow_path=slow_path, tlb=tlb, watch=watch)
     for mismatch in report.first:
         _tell_mismatch(mismatch)
     say(f"sequences  {report.sequences:,}")
@@ -351,8 +360,9 @@ def _show_page(run: Path, *, open_page: bool) -> None:
 def bench(traces: Sequence[Path], runs: int, *, as_json: bool) -> int:
     """Carry out `bench` and return the exit code."""
     from eptreplay import bench as benchmark  # noqa: PLC0415
+    from eptreplay import bench_wide  # noqa: PLC0415
 
-    figures = benchmark.run(traces, runs)
+    figures = bench_wide.run(traces, runs)
     say(benchmark.as_json(figures) if as_json else "\n".join(benchmark.as_text(figures)))
     return Exit.GOOD
 

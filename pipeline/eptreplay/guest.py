@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -27,13 +28,16 @@ from eptreplay.model.checksum import state_sums
 from eptreplay.model.dirty_log import harvest, new_dirty_log
 from eptreplay.model.reuse import new_reuse, note_reuses
 from eptreplay.model.state import COUNTERS, PMAP
+from eptreplay.model.tlb import TLB_COUNTERS, Tlbs, flush_all_if_invalidated, new_tlbs, no_tlbs
 from eptreplay.model.vm_limits import HostMemory
 from eptreplay.model.worlds import GuestMemory, flat_ram_pages, new_worlds
-from eptreplay.options import MissRatio, Options, Policy, Span, interval_rhythms, sweep_rhythms
+from eptreplay.options import MissRatio, Options, Policy, Span, TlbOptions, interval_rhythms, sweep_rhythms
+from eptreplay.profiles import resolve
 from eptreplay.snapshots import IntervalBooks, Snapshot, copied
+from eptreplay.tlb_shapes import tlb_shapes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -42,6 +46,7 @@ if TYPE_CHECKING:
     from eptreplay.ingest.rows import BadRows
     from eptreplay.model.books import Books
     from eptreplay.model.reuse import Reuse
+    from eptreplay.profiles import Fact, TlbGeometry
 
 GUEST_PBASE = 0x1_0000_0000
 """Physical address of frame 0, bytes."""
@@ -51,6 +56,10 @@ SHARDS_PAGES = 8192
 
 HEATMAP_STRETCHES = 256
 """The most stretches of addresses that a heatmap has."""
+
+
+TLB_STAND_IN = "haswell"
+"""The CPU whose TLBs a profile gets that is no real CPU."""
 
 
 class Pmap(Protocol):
@@ -67,6 +76,10 @@ class Pmap(Protocol):
     @property
     def pml(self) -> bool:
         """Whether the CPU logs page modifications."""
+
+    @property
+    def tlb(self) -> Mapping[str, Fact[TlbGeometry | None]]:
+        """Facts about TLBs by name."""
 
 
 Watcher = Callable[[int], None]
@@ -93,6 +106,8 @@ class GuestResult:
         page_accesses: shape [pages, 4]: reads, writes, fetches of those; None if not counted.
         seen: shape [profiles, pages]: SEEN_* bits of those at the end.
         state_sums: shape [profiles]: checksums of the final tables, of all guests of the host.
+        tlb: TLB_COUNTERS [profiles]; None if TLBs were not modelled.
+        guest_large: whether the guest's pages were then taken to have 2 MB.
         host: what the host did that it shared with others; None: it had one of its own, with memory enough.
     """
 
@@ -111,6 +126,8 @@ class GuestResult:
     page_accesses: NDArray[np.int64] | None
     seen: NDArray[np.uint8]
     state_sums: list[int]
+    tlb: NDArray[Any] | None = None
+    guest_large: bool = False
     host: HostFindings | None = None
 
 
@@ -135,6 +152,7 @@ class Replay:
         hosts: the memory of the host under every profile; empty: a frame for every guest page.
         count_pages: whether to count the accesses of every page exactly.
         slow_path: whether the models make every access, also those known to change nothing.
+        tlb: how TLBs are modelled, of a host with one guest; None: not at all.
         intervals: the most intervals there will be.
         mrc: how the miss-ratio curve is found.
         log_words: room for the log of what the host does, words a profile.
@@ -145,6 +163,7 @@ class Replay:
     hosts: Sequence[HostMemory] = ()
     count_pages: bool = False
     slow_path: bool = False
+    tlb: TlbOptions | None = None
     intervals: int = 1
     mrc: MissRatio = MissRatio.INTERVALS
     log_words: int = 0
@@ -153,6 +172,7 @@ class Replay:
     states: Any = field(init=False)
     books: Any = field(init=False)
     log: Any = field(init=False)
+    tlbs: Any = field(init=False)
     reuse: Any = field(init=False)
     page_accesses: NDArray[np.int64] = field(init=False)
     _tally: NDArray[np.void] = field(init=False)
@@ -180,11 +200,26 @@ class Replay:
         self.reuse = None
         if self.mrc is not MissRatio.INTERVALS:
             self.reuse = new_reuse(pages, SHARDS_PAGES if self.mrc is MissRatio.SHARDS else pages)
+        self.tlbs = no_tlbs() if self.tlb is None else self._new_tlbs(self.tlb)
         # The same memory without attribute access, which is slow outside kernels.
         self._tally = self.books.tally.view(np.ndarray).view(TALLY)
         self._cnt = self.states.cnt.view(np.ndarray).view(COUNTERS)
         self._pmap = self.states.pmap.view(np.ndarray).view(PMAP)
         self.page_accesses = np.zeros((pages if self.count_pages else 0, 4), np.int64)
+
+    def _new_tlbs(self, options: TlbOptions) -> Tlbs:
+        """Return the TLBs of every profile's CPU; a profile that is no real CPU has those of TLB_STAND_IN."""
+        units, route = tlb_shapes(self.profiles, resolve(TLB_STAND_IN))
+        (guest,) = self.guests
+        return new_tlbs(
+            units, route, guest.vcpus, guest_large=options.guest_large, structures=options.structures
+        )
+
+    def tlb_counters(self) -> NDArray[Any]:
+        """Return TLB_COUNTERS [profiles] as they are now, invalidations since the last row included."""
+        flush_all_if_invalidated(self.states, self.tlbs)
+        counters: NDArray[Any] = self.tlbs.counters.view(np.ndarray).view(TLB_COUNTERS)[:, 0].copy()
+        return counters
 
     def replay(self, batch: Batch, begin: int, end: int, vcpu_constant: int = 0) -> None:
         """Replay rows [begin, end) of a batch of the only guest.
@@ -216,6 +251,7 @@ class Replay:
             self.states,
             self.books,
             self.log,
+            self.tlbs,
             gpa,
             op,
             vcpu,
@@ -233,7 +269,7 @@ class Replay:
     def sweep(self, policy: Policy) -> None:
         """Let the host sweep over all pages in every profile."""
         if policy is Policy.AGE:
-            sweep.age(self.states)
+            sweep.age(self.states, self.books)
         elif policy is Policy.HARVEST:
             harvest(self.states, self.books, self.log)
 
@@ -277,6 +313,7 @@ def replay_trace(
         [GuestMemory(guest_ram_pages(trace), trace.vcpus)],
         count_pages=options.page_accesses,
         slow_path=options.slow_path,
+        tlb=options.tlb,
         intervals=max(1, options.intervals),
         mrc=options.mrc,
     )
@@ -371,6 +408,8 @@ def guest_result(trace: GuestTrace, replay: Replay, snapshots: list[Snapshot], g
         page_accesses=replay.page_accesses[begin:end][page] if replay.count_pages else None,
         seen=seen[:, begin:end][:, page],
         state_sums=replay.state_sums(),
+        tlb=None if replay.tlb is None else replay.tlb_counters(),
+        guest_large=replay.tlb is not None and replay.tlb.guest_large,
     )
 
 
@@ -389,6 +428,7 @@ def warm_up() -> None:
     replay.sweep(Policy.HARVEST)
     replay.close_interval()
     replay.state_sums()
+    replay.tlb_counters()
     sweep.observe_pages(replay.states, np.zeros((1, 1), np.uint8))
 
 
@@ -403,3 +443,4 @@ class AnyPmap(NamedTuple):
     pmap_type: int = 0
     pmap_flags: int = 0
     pml: bool = False
+    tlb: Mapping[str, Fact[TlbGeometry | None]] = MappingProxyType({})

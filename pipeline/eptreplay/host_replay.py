@@ -70,6 +70,17 @@ class HostFindings:
         return np.array([age if age < 0 else age // tick for age in ages], np.int64)[scan]
 
 
+def _refuse_alone_only(traces: Sequence[GuestTrace], options: Options) -> None:
+    """Refuse options that only guests on hosts of their own can have."""
+    if len(traces) > 1 and options.mrc is not MissRatio.INTERVALS:
+        raise UsageError(
+            f"--mrc {options.mrc} asks for every reuse of one guest's pages, but guests of a host take turns;"
+            " replay them without a host for that, or leave --mrc out"
+        )
+    if options.tlb is not None:
+        raise UsageError("--tlb models guests on hosts of their own; leave it, or the host's options, out")
+
+
 def replay_host(
     traces: Sequence[GuestTrace],
     profiles: Sequence[Pmap],
@@ -87,11 +98,7 @@ def replay_host(
     host_options = options.host or HostOptions()
     guests = [GuestMemory(guest_ram_pages(trace), trace.vcpus) for trace in traces]
     memory = host_memory(host_options, guests)
-    if len(traces) > 1 and options.mrc is not MissRatio.INTERVALS:
-        raise UsageError(
-            f"--mrc {options.mrc} asks for every reuse of one guest's pages, but guests of a host take turns;"
-            " replay them without a host for that, or leave --mrc out"
-        )
+    _refuse_alone_only(traces, options)
     replay = Replay(
         profiles,
         guests,

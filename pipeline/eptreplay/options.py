@@ -34,6 +34,19 @@ class MissRatio(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class TlbOptions:
+    """How TLBs are modelled.
+
+    Args:
+        guest_large: whether the guest's pages are taken to have 2 MB, not 4 KB: a trace does not tell.
+        structures: entries of each paging-structure cache; 0: there is none.
+    """
+
+    guest_large: bool = False
+    structures: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Options:
     """How a trace is replayed.
 
@@ -45,6 +58,7 @@ class Options:
         mrc: how the miss-ratio curve is found; all but `intervals` work on every row.
         link: what migrations are estimated with.
         on_bad_rows: `fail` or `skip`.
+        tlb: how TLBs are modelled; None: not at all.
         slow_path: whether the models make every access, also those known to change nothing; the answers are the same.
         host: the host that all guests share; None: each has one of its own, with memory enough.
     """
@@ -56,6 +70,7 @@ class Options:
     mrc: MissRatio = MissRatio.INTERVALS
     link: Link = field(default_factory=Link)
     on_bad_rows: OnBadRows = "fail"
+    tlb: TlbOptions | None = None
     slow_path: bool = False
     host: HostOptions | None = None
 

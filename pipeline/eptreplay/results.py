@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eptreplay.findings import findings
+from eptreplay.findings.translations import translations
 from eptreplay.host_results import host_tables
 from eptreplay.model import sweep
 from eptreplay.report.tables import COUNTERS, GAUGES
@@ -37,6 +38,7 @@ def tables(result: GuestResult, profiles: Sequence[str], link: Link) -> dict[str
         "faults": _faults(result, profiles),
         "fault_intervals": _fault_intervals(result, profiles),
         "pages": _pages(result, profiles),
+        "translations": translations(result, profiles),
         **findings(result, profiles, link),
         **host_tables(result, profiles),
     }

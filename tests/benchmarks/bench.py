@@ -16,7 +16,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from eptreplay import bench
+from eptreplay import bench, bench_wide
 from eptreplay.ingest.synthetic import write_synthetic
 
 HERE = Path(__file__).parent
@@ -46,7 +46,7 @@ def main() -> int:
         if options.zipf_rows:
             traces.append(Path(folder) / "zipf-1GiB.parquet")
             write_synthetic(traces[-1], rows=options.zipf_rows, memory_bytes=1 << 30, distribution="zipf")
-        figures = bench.run(traces, options.runs)
+        figures = bench_wide.run(traces, options.runs)
     sys.stdout.write("\n".join(bench.as_text(figures)) + "\n")
     worse = regressions(figures)
     for line in worse:
@@ -56,17 +56,22 @@ def main() -> int:
     return 1 if worse else 0
 
 
-def regressions(figures: list[bench.Figure]) -> list[str]:
-    """Return the ratios that are more than a fifth worse than in the newest results kept."""
-    kept = sorted(RESULTS.glob("*.json"))
+def regressions(figures: list[bench.Figure], folder: Path = RESULTS) -> list[str]:
+    """Return the ratios that are more than a fifth worse than in the newest results kept in a folder."""
+    kept = sorted(folder.glob("*.json"))
     if not kept:
         return []
     before = {figure["name"]: figure["value"] for figure in json.loads(kept[-1].read_text())["figures"]}
     return [
         f"{figure.name}: {figure.value:.3f}, was {before[figure.name]:.3f} in {kept[-1].name}"
         for figure in figures
-        if figure.unit == "ratio" and figure.name in before and figure.value > ALLOWED * before[figure.name]
+        if figure.unit == "ratio" and figure.name in before and _is_worse(figure, before[figure.name])
     ]
+
+
+def _is_worse(figure: bench.Figure, before: float) -> bool:
+    """Return whether a ratio is more than a fifth worse than before."""
+    return figure.value * ALLOWED < before if figure.at_least else figure.value > ALLOWED * before
 
 
 def keep(figures: list[bench.Figure]) -> None:

@@ -24,6 +24,7 @@ def check(
     *,
     only: frozenset[int] | None = None,
     slow_path: bool = False,
+    tlb: bool = False,
     watch: Callable[[str, int], None] | None = None,
 ) -> Report:
     """Replay all recordings in a folder, of whatever kind, and compare every answer.
@@ -33,6 +34,7 @@ def check(
         traces: holds the traces that replays name; None: the same folder.
         only: numbers of the sequences of vectors to replay; None for all.
         slow_path: whether the models make every access of a golden replay, also those known to change nothing.
+        tlb: whether TLBs are modelled along with golden replays, which must change nothing.
         watch: hears what is replayed and how many operations, or rows, more of it are done.
 
     Raises:
@@ -43,7 +45,7 @@ def check(
     if has_vectors(folder):
         report.add(check_vectors(folder, only=only, watch=watch))
     if golden_files(folder):
-        report.add(check_golden(folder, traces, slow_path=slow_path, watch=watch))
+        report.add(check_golden(folder, traces, slow_path=slow_path, tlb=tlb, watch=watch))
     if tiny_files(folder):
         report.add(check_tiny(folder))
     if pageout_files(folder):

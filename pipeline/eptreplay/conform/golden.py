@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,13 +18,15 @@ from eptreplay.errors import TraceError, UsageError
 from eptreplay.guest import Replay, drive
 from eptreplay.ingest.dataset import open_trace
 from eptreplay.model.worlds import GuestMemory
-from eptreplay.options import Options, Policy
+from eptreplay.options import Options, Policy, TlbOptions
 from eptreplay.snapshots import counters
 from eptreplay.units import Every
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    from eptreplay.profiles import Fact, TlbGeometry
 
 
 def golden_files(folder: Path) -> list[Path]:
@@ -47,6 +50,7 @@ class _GoldenPmap(NamedTuple):
     pmap_type: int
     pmap_flags: int
     pml: bool = False
+    tlb: Mapping[str, Fact[TlbGeometry | None]] = MappingProxyType({})
 
 
 class _Golden(NamedTuple):
@@ -65,6 +69,7 @@ def check_golden(
     traces: Path | None,
     *,
     slow_path: bool = False,
+    tlb: bool = False,
     watch: Callable[[str, int], None] | None = None,
 ) -> Report:
     """Replay the traces behind the golden files of a folder and compare every counter of every checkpoint.
@@ -75,6 +80,7 @@ def check_golden(
         folder: holds the golden files.
         traces: holds the traces they name; None: the same folder.
         slow_path: whether the models make every access, also those known to change nothing.
+        tlb: whether TLBs are modelled, too.
         watch: hears what is replayed and how many rows more of it are done.
 
     Raises:
@@ -96,7 +102,7 @@ def check_golden(
         ].append(golden)
     report = Report()
     for group in groups.values():
-        report.add(_check_group(group, traces or folder, slow_path, watch))
+        report.add(_check_group(group, traces or folder, slow_path, tlb, watch))
     return report
 
 
@@ -111,7 +117,7 @@ def _load_golden(path: Path) -> _Golden:
 
 
 def _check_group(
-    group: list[_Golden], traces: Path, slow_path: bool, watch: Callable[[str, int], None] | None
+    group: list[_Golden], traces: Path, slow_path: bool, tlb: bool, watch: Callable[[str, int], None] | None
 ) -> Report:
     head = group[0].head
     path = traces / head["trace"]
@@ -121,7 +127,7 @@ def _check_group(
     options = Options(policy=_MODES[int(head["mode"])], every=Every(head["every"], timed=False), intervals=0)
     pmaps = [_GoldenPmap(int(golden.head["type"]), int(golden.head["flags"])) for golden in group]
     guest = GuestMemory(np.array(head["ram_pages"], np.int64), int(head["nvcpus"]))
-    replay = Replay(pmaps, [guest], slow_path=slow_path)
+    replay = Replay(pmaps, [guest], slow_path=slow_path, tlb=TlbOptions() if tlb else None)
     rhythms = [Rhythm(Action.SWEEP, rows=head["every"]), Rhythm(Action.CHECKPOINT, rows=head["every"])]
     checkpoints: list[list[dict[str, int]]] = []
     name = f"{head['trace']} {options.policy}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -26,13 +27,14 @@ from eptreplay.model.worlds import GuestMemory, guest_bases
 from eptreplay.snapshots import counters
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from eptreplay.ingest.reader import Batch
     from eptreplay.merge import Merged
+    from eptreplay.profiles import Fact, TlbGeometry
 
 _HEAD = {"traces", "H", "every", "nvcpus", "ram_pages", "type", "flags"}
 
@@ -82,6 +84,7 @@ class _RecordedPmap(NamedTuple):
     pmap_type: int
     pmap_flags: int
     pml: bool = False
+    tlb: Mapping[str, Fact[TlbGeometry | None]] = MappingProxyType({})
 
 
 def pageout_files(folder: Path) -> list[Path]:

@@ -28,6 +28,7 @@ PAGE_SHIFT = pte.PAGE_SHIFT
 PAGE_SIZE = pte.PAGE_SIZE
 
 NEXT = np.uint64(1)
+TWO = np.uint64(2)
 ONE = np.uint8(1)
 
 # Codes of the column `op`.
@@ -104,10 +105,8 @@ class Books(NamedTuple):
     opened: NDArray[
         np.int32
     ]  # [guest pages + 1]: pages touched in the open interval by any guest, as many as guest 0's tally says
-    late: NDArray[np.int32]  # [CHUNK_ROWS]: rows of a chunk that may change something
-    first: NDArray[
-        np.int32
-    ]  # [CHUNK_ROWS]: rows of a chunk that are the open interval's first write to a page
+    cold: NDArray[np.uint8]  # [guest pages]: COLD: not accessed since the last aging sweep (sweep.py)
+    rows: NDArray[np.int32]  # [CHUNK_ROWS]: rows of a chunk that there is something to do for
     heat: NDArray[np.int32]  # [stretches, 4]: distinct pages of each stretch of addresses that the interval
     # read, wrote, fetched from, and touched in whatever way
     heat_shift: NDArray[np.int64]  # [1]: log2 of the pages of a stretch
@@ -154,8 +153,8 @@ def new_books(
         region=region,
         tally=tally,
         opened=np.zeros(pages + 1, np.int32),
-        late=np.zeros(CHUNK_ROWS, np.int32),
-        first=np.zeros(CHUNK_ROWS, np.int32),
+        cold=np.zeros(pages, np.uint8),
+        rows=np.zeros(CHUNK_ROWS, np.int32),
         heat=np.zeros((count, rows, KINDS + 1), np.int32),
         heat_shift=np.array(shifts, np.int64),
         first_writes=np.zeros(vcpus, np.int64),
@@ -183,8 +182,8 @@ def books_of(books: Books, guests: Records, guest: Int) -> Books:
         region,
         tally,
         books.opened,
-        books.late,
-        books.first,
+        books.cold[begin:end],
+        books.rows,
         books.heat[guest],
         books.heat_shift[guest : guest + 1],
         books.first_writes[first_vcpu:end_vcpu],
@@ -300,6 +299,25 @@ def note_harvest(books: Books, quiet: NDArray[np.uint8]) -> None:
         written += np.int64((quiet[page] & (UNHARVESTED | NO_MEMORY)) == UNHARVESTED)
         quiet[page] &= ~UNHARVESTED
     books.tally[0].harvest_written += written
+
+
+@kernel
+def known_page(page: np.uint64, beyond: np.uint64) -> np.uint64:
+    """Return a page, or the one beyond the last that stands for all after it."""
+    return min(page, beyond)
+
+
+@kernel
+def end_page(gpa: np.uint64, size: np.uint64) -> np.uint64:
+    """Return the page after the last that an access touches: of at most two pages."""
+    crossing = (gpa & PAGE_MASK) + size > PAGE_SIZE
+    return (gpa >> PAGE_SHIFT) + (TWO if crossing else NEXT)
+
+
+@kernel
+def vcpu_of(vcpu: NDArray[np.uint16], row: Int) -> Int:
+    """Return the vCPU that made the access of a row."""
+    return np.int64(vcpu[row if len(vcpu) > 1 else 0])
 
 
 @kernel

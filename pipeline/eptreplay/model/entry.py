@@ -25,9 +25,11 @@ def _disturb(st: State, pmap: Record, va: np.uint64, pages: Int) -> None:
     """Make the next access to each of `pages` pages from `va` go through the model again."""
     first = np.int64(va >> PAGE_SHIFT)
     end = min(first + pages, pmap.pm_quiet_pages)
+    lost = np.uint8(0)
     for page in range(first, end):
+        lost |= st.quiet[pmap.pm_quiet + page]
         st.quiet[pmap.pm_quiet + page] &= ~SETTLED
-    st.host[0].disturbed = 1
+    st.host[0].disturbed |= np.int32(lost & SETTLED != 0)
 
 
 @kernel

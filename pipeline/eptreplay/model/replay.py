@@ -12,11 +12,11 @@ states of all profiles):
   addresses beyond;
 * bit 7 (UNHARVESTED): the page was written since the last harvest.
 
-Rows go through in chunks, each in two steps.  The first looks at every row, without a branch: it marks the
-access, lists the page if the interval sees it for the first time, and notes the row as late if the access is not
-settled.  The second makes the late ones in order, asking for the memory of those to come (_prefetch.py).
-When one of them takes something away from any page, what the first step found out about the rows after it
-need not be true any more: it looks at them again.
+Rows go through in chunks, each in three steps.  The first looks at every row, without a branch and without
+writing to any page's byte, and finds those there is something to do for.  The second marks these, lists pages
+that the interval sees for the first time, and keeps the late ones: those that are not settled.  The third makes
+them in order, asking for the memory of those to come (_prefetch.py).  When one of them takes something away
+from any page, what was found out about the rows after it need not be true any more: they are looked at again.
 
 Worlds: the states of all profiles are stacked along a leading axis.
 """
@@ -29,7 +29,15 @@ from numpy.typing import NDArray
 from eptreplay.model import pte
 from eptreplay.model._jit import entry_point, kernel
 from eptreplay.model._prefetch import prefetch
-from eptreplay.model.books import CHUNK_ROWS, OP_WRITE, Books, add_accesses
+from eptreplay.model.books import (
+    CHUNK_ROWS,
+    OP_WRITE,
+    Books,
+    add_accesses,
+    end_page,
+    known_page,
+    vcpu_of,
+)
 from eptreplay.model.dirty_log import DirtyLog, logged_access
 from eptreplay.model.ptp import NULL, pmap_pde, pmap_pde_to_pte
 from eptreplay.model.state import (
@@ -41,7 +49,10 @@ from eptreplay.model.state import (
     State,
     world,
 )
+from eptreplay.model.tlb import Tlbs, cached, flush_if_invalidated, serves
+from eptreplay.model.translation import translate_rows
 from eptreplay.model.vm_object import guest_of
+from eptreplay.model.walk import walk_changes_nothing
 
 EMPTY = pte.EMPTY
 PG_PS = pte.PG_PS
@@ -58,6 +69,8 @@ TWO = np.uint64(2)
 AHEAD = 8  # late accesses whose memory is on its way
 ONE = np.uint8(1)
 ONE_SETTLED = np.uint8(1 << SETTLED_SHIFT)
+UNSETTLED = np.uint8(0)
+GUEST = 0  # the only guest, where TLBs are modelled
 KEEPS_OFF_LIST = TOUCHED | NO_MEMORY
 KEEPS_WRITE_OFF_LIST = np.uint8(1 << OP_WRITE) | NO_MEMORY
 
@@ -67,6 +80,7 @@ def replay_rows(
     states: State,
     books: Books,
     log: DirtyLog,
+    tlbs: Tlbs,
     gpa: NDArray[np.uint64],
     op: NDArray[np.uint8],
     vcpu: NDArray[np.uint16],
@@ -84,6 +98,7 @@ def replay_rows(
         states: the worlds.
         books: what the trace did, updated.
         log: what dirty tracking saw, updated.
+        tlbs: the TLBs of all worlds, updated; of no worlds where they are not modelled, or with several guests.
         gpa: shape [rows]: flat byte addresses.
         op: shape [rows]: OP_READ, OP_WRITE or OP_FETCH; the caller has checked that.
         vcpu: shape [rows]: vCPUs, checked likewise; shape [1]: one for all rows.
@@ -92,115 +107,104 @@ def replay_rows(
         row: shape [rows]: number of each row in its guest's trace; shape [0]: they are consecutive.
         first_row: number of the first of these rows in the trace.
     """
+    tlbs.setting[0].done = 0
+    for number in range(len(tlbs.counters)):
+        flush_if_invalidated(world(states, number), tlbs, number)  # a sweep may have come between
     begin: Int = 0
     while begin < len(gpa):
         end = min(begin + CHUNK_ROWS, len(gpa))
         if len(size) == 0:
-            late = _look(states.quiet, books, gpa, op, vcpu, begin, end)
+            rows = _look(states.quiet, books.rows, gpa, op, begin, end)
         else:
-            late = _look_across(states.quiet, books, gpa, op, vcpu, size, begin, end)
-        begin = _make_late(states, books, log, gpa, op, vcpu, size, count, row, first_row, late, end)
+            rows = _look_across(states.quiet, books.rows, gpa, op, size, begin, end)
+        rows = _mark(states.quiet, books, gpa, op, vcpu, size, rows)
+        begin = _make_late(states, books, log, tlbs, gpa, op, vcpu, size, count, row, first_row, rows, end)
+        if len(tlbs.counters) != 0:
+            translate_rows(states, tlbs, gpa, op, vcpu, size, begin)
 
 
 @kernel
 def _look(
     quiet: NDArray[np.uint8],
-    books: Books,
+    rows: NDArray[np.int32],
     gpa: NDArray[np.uint64],
     op: NDArray[np.uint8],
-    vcpu: NDArray[np.uint16],
     begin: Int,
     end: Int,
 ) -> Int:
-    """Mark the accesses of rows [begin, end), list new pages, and note which rows are late; return how many."""
-    opened = books.opened
-    late = books.late
-    first = books.first
+    """Note in `rows` which of the rows [begin, end) there is anything to do for; return how many."""
     beyond = np.uint64(len(quiet) - 1)
-    listed = np.uint64(books.tally[0].opened)
     found = np.uint64(0)
-    writing = np.uint64(0)
     for i in range(np.uint64(begin), np.uint64(end)):
-        page = _known_page(gpa[i] >> PAGE_SHIFT, beyond)
-        state = quiet[page]
-        opened[listed] = page
-        listed += np.uint64(state & KEEPS_OFF_LIST == 0)
-        late[found] = i
-        found += np.uint64((state >> op[i]) & ONE_SETTLED == 0)
-        first[writing] = i
-        writing += np.uint64((state & KEEPS_WRITE_OFF_LIST == 0) & (op[i] == OP_WRITE))
-        quiet[page] = state | _mark(op[i])
-    books.tally[0].opened = listed
-    _count_first_writes(books, vcpu, writing)
+        done = _done(op[i])
+        rows[found] = i
+        found += np.uint64(quiet[known_page(gpa[i] >> PAGE_SHIFT, beyond)] & done != done)
     return np.int64(found)
 
 
 @kernel
 def _look_across(
     quiet: NDArray[np.uint8],
+    rows: NDArray[np.int32],
+    gpa: NDArray[np.uint64],
+    op: NDArray[np.uint8],
+    size: NDArray[np.uint16],
+    begin: Int,
+    end: Int,
+) -> Int:
+    """Do the same as _look where rows may cross a page; there is something to do for all that do."""
+    beyond = np.uint64(len(quiet) - 1)
+    found = np.uint64(0)
+    for i in range(np.uint64(begin), np.uint64(end)):
+        done = _done(op[i])
+        page = gpa[i] >> PAGE_SHIFT
+        rows[found] = i
+        crossing = end_page(gpa[i], np.uint64(size[i])) != page + NEXT
+        found += np.uint64((quiet[known_page(page, beyond)] & done != done) | crossing)
+    return np.int64(found)
+
+
+@kernel
+def _done(op: np.uint8) -> np.uint8:
+    """Return the bits of State.quiet that a page has when there is nothing to do for an access."""
+    return ((ONE | ONE_SETTLED) << op) | ((op & np.uint8(OP_WRITE)) * UNHARVESTED)
+
+
+@kernel
+def _mark(
+    quiet: NDArray[np.uint8],
     books: Books,
     gpa: NDArray[np.uint64],
     op: NDArray[np.uint8],
     vcpu: NDArray[np.uint16],
     size: NDArray[np.uint16],
-    begin: Int,
-    end: Int,
+    rows: Int,
 ) -> Int:
-    """Do the same as _look for rows that may cross a page."""
-    beyond = np.uint64(len(quiet) - 1)
-    listed = np.uint64(books.tally[0].opened)
-    found = np.uint64(0)
-    for i in range(np.uint64(begin), np.uint64(end)):
-        who = _vcpu_of(vcpu, np.int64(i))
-        unsettled = False
-        for page in range(gpa[i] >> PAGE_SHIFT, _end_page(gpa[i], np.uint64(size[i]))):
-            known = _known_page(np.uint64(page), beyond)
-            state = quiet[known]
-            books.opened[listed] = known
-            listed += np.uint64(state & KEEPS_OFF_LIST == 0)
-            unsettled |= (state >> op[i]) & ONE_SETTLED == 0
-            first = (state & KEEPS_WRITE_OFF_LIST == 0) & (op[i] == OP_WRITE)
-            books.first_writing[who] += np.int64(first)
-            quiet[known] = state | _mark(op[i])
-        books.late[found] = i
-        found += np.uint64(unsettled)
-    books.tally[0].opened = listed
-    return np.int64(found)
+    """Mark the accesses of the first of `books.rows`; of these keep those that are late, and return how many."""
+    late: Int = 0
+    for k in range(rows):
+        i = np.int64(books.rows[k])
+        page = gpa[i] >> PAGE_SHIFT
+        vcpu_of_row = vcpu_of(vcpu, i)
+        unsettled = _mark_page(quiet, books, page, op[i], vcpu_of_row)
+        if len(size) != 0 and end_page(gpa[i], np.uint64(size[i])) != page + NEXT:
+            unsettled |= _mark_page(quiet, books, page + NEXT, op[i], vcpu_of_row)
+        books.rows[late] = i
+        late += np.int64(unsettled)
+    return late
 
 
 @kernel
-def _mark(op: np.uint8) -> np.uint8:
-    """Return the bits of State.quiet that an access sets."""
-    return (ONE << op) | ((op & np.uint8(OP_WRITE)) * UNHARVESTED)
-
-
-@kernel
-def _vcpu_of(vcpu: NDArray[np.uint16], row: Int) -> Int:
-    """Return the vCPU that made the access of a row."""
-    return np.int64(vcpu[row if len(vcpu) > 1 else 0])
-
-
-@kernel
-def _count_first_writes(books: Books, vcpu: NDArray[np.uint16], writing: np.uint64) -> None:
-    """Add first writes to those of the vCPUs that made them; their rows are the first in `books.first`."""
-    if len(vcpu) == 1:
-        books.first_writing[vcpu[0]] += np.int64(writing)
-        return
-    for k in range(writing):
-        books.first_writing[vcpu[books.first[k]]] += 1
-
-
-@kernel
-def _known_page(page: np.uint64, beyond: np.uint64) -> np.uint64:
-    """Return a page, or the one beyond the last that stands for all after it."""
-    return min(page, beyond)
-
-
-@kernel
-def _end_page(gpa: np.uint64, size: np.uint64) -> np.uint64:
-    """Return the page after the last that an access touches: of at most two pages."""
-    crossing = (gpa & PAGE_MASK) + size > PAGE_SIZE
-    return (gpa >> PAGE_SHIFT) + (TWO if crossing else NEXT)
+def _mark_page(quiet: NDArray[np.uint8], books: Books, page: np.uint64, op: np.uint8, vcpu: Int) -> bool:
+    """Mark an access to a page and list the page if it is new; return whether the access is unsettled."""
+    tally = books.tally[0]
+    known = known_page(page, np.uint64(len(quiet) - 1))
+    state = quiet[known]
+    books.opened[tally.opened] = known
+    tally.opened += np.int64(state & KEEPS_OFF_LIST == 0)
+    books.first_writing[vcpu] += np.int64((state & KEEPS_WRITE_OFF_LIST == 0) & (op == OP_WRITE))
+    quiet[known] = state | (ONE << op) | ((op & np.uint8(OP_WRITE)) * UNHARVESTED)
+    return (state >> op) & ONE_SETTLED == 0
 
 
 @kernel
@@ -208,6 +212,7 @@ def _make_late(
     states: State,
     books: Books,
     log: DirtyLog,
+    tlbs: Tlbs,
     gpa: NDArray[np.uint64],
     op: NDArray[np.uint8],
     vcpu: NDArray[np.uint16],
@@ -221,19 +226,32 @@ def _make_late(
     """Make the late accesses, in order; return the row from which on the chunk has to be looked at again, or `end`."""
     for k in range(late):
         if k + AHEAD < late:
-            _prefetch_access(states, books, gpa[books.late[k + AHEAD]])
-        i = np.int64(books.late[k])
+            ahead = np.int64(books.rows[k + AHEAD])
+            if not _is_settled(states.quiet, gpa[ahead] >> PAGE_SHIFT, op[ahead]):
+                _prefetch_access(states, books, gpa[ahead])
+        i = np.int64(books.rows[k])
         page = gpa[i] >> PAGE_SHIFT
+        crossing = len(size) != 0 and end_page(gpa[i], np.uint64(size[i])) != page + NEXT
+        if not crossing and _is_settled(states.quiet, page, op[i]):
+            continue  # by a late access shortly before
         accesses = np.int64(count[i]) if len(count) != 0 else 1
         kind = np.int64(op[i])
-        who = _vcpu_of(vcpu, np.int64(i))
+        who = vcpu_of(vcpu, np.int64(i))
         number = row[i] if len(row) != 0 else first_row + i
-        disturbed = _make_access(states, books, log, page, kind, who, accesses, number)
-        if len(size) != 0 and _end_page(gpa[i], np.uint64(size[i])) != page + NEXT:
-            disturbed |= _make_access(states, books, log, page + NEXT, kind, who, 1, number)
+        if len(tlbs.counters) != 0:
+            translate_rows(states, tlbs, gpa, op, vcpu, size, i)
+        disturbed = _make_access(states, books, log, tlbs, page, kind, who, accesses, number)
+        if crossing:
+            disturbed |= _make_access(states, books, log, tlbs, page + NEXT, kind, who, 1, number)
         if disturbed:
             return i + 1
     return end
+
+
+@kernel
+def _is_settled(quiet: NDArray[np.uint8], page: np.uint64, op: np.uint8) -> bool:
+    """Return whether an access to a page is settled."""
+    return (quiet[known_page(page, np.uint64(len(quiet) - 1))] >> op) & ONE_SETTLED != 0
 
 
 @kernel
@@ -254,7 +272,15 @@ def _prefetch_access(states: State, books: Books, gpa: np.uint64) -> None:
 
 @kernel
 def _make_access(
-    states: State, books: Books, log: DirtyLog, page: np.uint64, op: Int, vcpu: Int, accesses: Int, row: Int
+    states: State,
+    books: Books,
+    log: DirtyLog,
+    tlbs: Tlbs,
+    page: np.uint64,
+    op: Int,
+    vcpu: Int,
+    accesses: Int,
+    row: Int,
 ) -> bool:
     """Make an access that may change something, in every world; return whether any page lost something by it.
 
@@ -262,7 +288,7 @@ def _make_access(
     """
     first = world(states, 0)
     beyond = np.uint64(len(states.quiet) - 1)
-    known = np.int64(_known_page(page, beyond))
+    known = np.int64(known_page(page, beyond))
     state = states.quiet[known]
     guest = (
         guest_of(first, known)
@@ -275,15 +301,35 @@ def _make_access(
         add_accesses(tally, op, -accesses)
         return False
     if (state >> op) & ONE_SETTLED != 0:
-        return False  # by a late access shortly before
+        return False
     if books.first_row[known] == 0:
         books.first_row[known] = row + 1
+    books.cold[known] = 0
     va = (page - np.uint64(first.guests[guest].begin)) << PAGE_SHIFT
     disturbed = False
+    settled = books.tally[0].settles
     for number in range(len(states.page)):
         st = world(states, number)
         st.host[0].disturbed = 0
-        logged_access(st, log, number, guest, va, op, vcpu, known)
+        if len(tlbs.counters) != 0 and not _walks(st, tlbs, number, page, op, vcpu):
+            settled = UNSETTLED
+        else:
+            logged_access(st, log, number, guest, va, op, vcpu, known)
+            if len(tlbs.counters) != 0:
+                flush_if_invalidated(st, tlbs, number)
         disturbed |= st.host[0].disturbed != 0
-    states.quiet[known] |= (ONE_SETTLED << np.uint8(op)) & books.tally[0].settles
+    states.quiet[known] |= (ONE_SETTLED << np.uint8(op)) & settled
     return disturbed
+
+
+@kernel
+def _walks(st: State, tlbs: Tlbs, number: Int, page: np.uint64, op: Int, vcpu: Int) -> bool:
+    """Return False if a cached translation keeps the CPU from a walk that would change something, and count that."""
+    entry = cached(tlbs, number, vcpu, GUEST, page, op)
+    if entry == EMPTY or walk_changes_nothing(st, st.pmap[0], page << PAGE_SHIFT, 1 << op):
+        return True
+    if serves(entry, op):
+        tlbs.counters[number, 0].stale += 1
+        return False
+    tlbs.counters[number, 0].dirty_walks += np.int64(op == OP_WRITE)
+    return True

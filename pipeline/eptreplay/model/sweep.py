@@ -11,34 +11,66 @@ from numpy.typing import NDArray
 
 from eptreplay.model import pte
 from eptreplay.model._jit import entry_point, kernel
+from eptreplay.model._prefetch import prefetch
+from eptreplay.model.books import Books
 from eptreplay.model.invalidate import CAUSE_AGING
 from eptreplay.model.pmap import leaf_of
 from eptreplay.model.pmap_page import pmap_is_modified, pmap_is_referenced, pmap_ts_referenced
 from eptreplay.model.state import PGA_REFERENCED, Int, State, account, world
 from eptreplay.model.vm_pageout import vm_pageout_idle
 
+NPTEPG = pte.NPTEPG
 PAGE_SHIFT = pte.PAGE_SHIFT
 SUPERPAGE_LEVEL = 2
+AHEAD = 16  # frames whose pv entries are on their way
+
+# Values of Books.cold.
+WARM = np.uint8(0)
+COLD = np.uint8(1)
+COOLING = np.uint8(2)  # during a sweep: cold after it, unless another world says otherwise
 
 
 @entry_point
-def age(states: State) -> None:
-    """In every world, ask every allocated page, in order, how often it was used, and forget it (pmap_ts_referenced)."""
+def age(states: State, books: Books) -> None:
+    """In every world, ask every page in memory, in order, how often it was used, and forget it (pmap_ts_referenced).
+
+    A page that is mapped by 4 KB at most and was not accessed since the sweep before would answer 0 and stay
+    as it is: it is cold, and spared the question.
+    """
     for number in range(len(states.page)):
         st = world(states, number)
         st.host[0].cause = CAUSE_AGING
         for guest in range(len(st.guests)):
-            _age_guest(st, guest)
+            _age_guest(st, books, guest, number == 0)
+    if books.tally[0].settles != 0:
+        for flat in range(len(books.cold)):
+            books.cold[flat] = min(books.cold[flat], COLD)
 
 
 @kernel
-def _age_guest(st: State, guest: Int) -> None:
-    """Age the pages of one guest."""
+def _age_guest(st: State, books: Books, guest: Int, first: bool) -> None:
+    """Age the pages of one guest that are not cold; keep for COOLING those that cannot show another use.
+
+    A superpage has one accessed bit for all its pages, which also lives on when the sweep demotes it; that of a wired
+    page is not cleared.
+    """
     st.host[0].guest = guest
+    wired = st.pmap[guest].wired_count != 0
     found: Int = 0
     for flat in range(st.guests[guest].begin, st.guests[guest].end):
-        if st.object[flat].frame > 0:
-            found += pmap_ts_referenced(st, st.object[flat].frame - 1)
+        if books.cold[flat] != COLD:
+            frame = st.object[flat].frame
+            shows = wired or books.tally[0].settles == 0
+            if frame > 0:
+                m = np.int64(frame) - 1
+                ahead = m + AHEAD if m + AHEAD < len(st.page) else m
+                prefetch(st.pv, np.int64(st.page[ahead].pv_last))
+                shows |= st.pv_table[m // NPTEPG] != 0
+                found += pmap_ts_referenced(st, m)
+            if shows:
+                books.cold[flat] = WARM
+            elif first:
+                books.cold[flat] = COOLING
     account(st).ts_referenced += found
     account(st).sweeps += 1
 

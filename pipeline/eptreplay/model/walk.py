@@ -27,15 +27,8 @@ NINE_BITS = np.uint64(9)
 
 
 @kernel
-def walk(st: State, pmap: Record, va: np.uint64, access: Int) -> bool:
-    """Translate one access: return whether every level allows it, and if so set A, and D for a write, in the leaf.
-
-    Args:
-        st: the host.
-        pmap: the address space; its masks say what the format asks for.
-        va: byte address.
-        access: VM_PROT_READ, VM_PROT_WRITE or VM_PROT_EXECUTE.
-    """
+def _leaf_slot(st: State, pmap: Record, va: np.uint64, access: Int) -> tuple[Int, Int]:
+    """Return level and slot of the leaf that translates an access, 0 and 0 if some level does not allow it."""
     needed = pmap.PG_READ
     forbidden = EMPTY
     if access == VM_PROT_WRITE:
@@ -50,15 +43,46 @@ def walk(st: State, pmap: Record, va: np.uint64, access: Int) -> bool:
         slot = table * NPTEPG + np.int64((va >> shift) & INDEX_MASK)
         entry = st.pt[slot]
         if (entry & needed) != needed or (entry & forbidden) != EMPTY:
-            return False
+            return 0, 0
         if level == 1 or (level == 2 and (entry & PG_PS) != EMPTY):
-            marked = entry | pmap.PG_HW_A | (pmap.PG_HW_M if access == VM_PROT_WRITE else EMPTY)
-            account(st).accessed_bits += np.int64(((marked ^ entry) & pmap.PG_HW_A) != EMPTY)
-            if ((marked ^ entry) & pmap.PG_HW_M) != EMPTY:
-                account(st).dirty_bits_4k += np.int64(level == 1)
-                account(st).dirty_bits_2m += np.int64(level == 2)
-            st.pt[slot] = marked
-            return True
+            return level, slot
         table = table_of(entry)
         shift -= NINE_BITS
-    return False
+    return 0, 0
+
+
+@kernel
+def walk(st: State, pmap: Record, va: np.uint64, access: Int) -> bool:
+    """Translate one access: return whether every level allows it, and if so set A, and D for a write, in the leaf.
+
+    Args:
+        st: the host.
+        pmap: the address space; its masks say what the format asks for.
+        va: byte address.
+        access: VM_PROT_READ, VM_PROT_WRITE or VM_PROT_EXECUTE.
+    """
+    level, slot = _leaf_slot(st, pmap, va, access)
+    if level == 0:
+        return False
+    entry = st.pt[slot]
+    marked = entry | _marks(pmap, access)
+    account(st).accessed_bits += np.int64(((marked ^ entry) & pmap.PG_HW_A) != EMPTY)
+    if ((marked ^ entry) & pmap.PG_HW_M) != EMPTY:
+        account(st).dirty_bits_4k += np.int64(level == 1)
+        account(st).dirty_bits_2m += np.int64(level == 2)
+    st.pt[slot] = marked
+    return True
+
+
+@kernel
+def walk_changes_nothing(st: State, pmap: Record, va: np.uint64, access: Int) -> bool:
+    """Return whether a walk for an access (see walk) would be allowed at every level and set no bit."""
+    level, slot = _leaf_slot(st, pmap, va, access)
+    marks = _marks(pmap, access)
+    return level != 0 and (st.pt[slot] & marks) == marks
+
+
+@kernel
+def _marks(pmap: Record, access: Int) -> np.uint64:
+    """Return the bits that the CPU sets in a leaf for an access."""
+    return pmap.PG_HW_A | (pmap.PG_HW_M if access == VM_PROT_WRITE else EMPTY)

@@ -21,6 +21,7 @@ from eptreplay.report.analysis_tables import (
 )
 from eptreplay.report.columns import GUEST, INTERVAL, PROFILE, Column, Table
 from eptreplay.report.host_tables import HOST_TABLES
+from eptreplay.report.tlb_tables import TRANSLATIONS
 
 COUNTERS: Final = (
     Column("rows", "int64", "rows", "rows of the trace"),
@@ -220,6 +221,7 @@ TABLES: Final = (
     FAULTS,
     FAULT_INTERVALS,
     PAGES,
+    TRANSLATIONS,
     HEATMAP,
     DIRTY,
     WRITERS,

@@ -1,0 +1,158 @@
+"""What the kernels rest on in numba: reference counting off, a cache that no change leaves stale, the plain-Python way."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+import pytest
+
+from eptreplay.model import _jit, worlds
+from eptreplay.model.books import close_interval, new_books
+from eptreplay.model.vm_limits import HostMemory
+
+compiling = pytest.mark.skipif(bool(_jit.config.DISABLE_JIT), reason="nothing is compiled")
+
+PROGRAM = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from eptreplay.model import _jit, pte
+print(_jit.CACHE_DIR)
+"""
+
+
+def cache_folder(source: Path, cache: Path, **environment: str) -> Path:
+    """Return the folder of compiled code that a process with this source and environment uses."""
+    found = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(source)],
+        env=os.environ | {"EPTREPLAY_CACHE_DIR": str(cache)} | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return Path(found.stdout.strip())
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Return a folder with a copy of the package's source."""
+    package = Path(_jit.__file__).parents[1]
+    shutil.copytree(package, tmp_path / "source" / "eptreplay", ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path / "source"
+
+
+def test_the_version_of_numba_is_the_one_that_was_measured() -> None:
+    pinned = (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
+    assert f'"numba=={numba.__version__}"' in pinned
+
+
+class Arrays(NamedTuple):
+    """Arrays that are handed from function to function, as State is."""
+
+    left: Any
+    right: Any
+
+
+def hands_on(arrays: Arrays, count: int) -> Arrays:
+    """Take views of arrays and hand them back, which is what reference counting is for."""
+    left, right = arrays.left[count:], arrays.right[count:]
+    left[0] += 1
+    return Arrays(right, left)
+
+
+def machine_code(**options: bool) -> str:
+    """Return what `hands_on` is compiled to."""
+    compiled: Any = _jit.njit(nogil=True, error_model="numpy", **options)(hands_on)
+    compiled.compile(signature())
+    return str(compiled.inspect_llvm(compiled.signatures[0]))
+
+
+def signature() -> Any:  # noqa: ANN401 - a numba type
+    """Return the types that `hands_on` is compiled for."""
+    array = numba.int64[::1]
+    types: Any = numba.types
+    return (types.NamedUniTuple(array, 2, Arrays), numba.int64)
+
+
+@compiling
+def test_without_reference_counting_none_is_in_the_code() -> None:
+    assert "NRT_incref" in machine_code()
+    assert "NRT_incref" not in machine_code(_nrt=False)
+
+
+@compiling
+def test_kernels_are_compiled_without_reference_counting_and_without_the_interpreter_lock() -> None:
+    for made in (_jit.kernel, _jit.entry_point):
+        compiled: Any = made(hands_on)
+        assert compiled.targetoptions["_nrt"] is False
+        assert compiled.targetoptions["nogil"] is True
+        assert compiled.targetoptions["error_model"] == "numpy"
+
+
+def test_kernels_see_changes_made_outside_and_the_other_way_round() -> None:
+    books = new_books(one_guest(), np.array([[0, 512]]), 1, 1)
+    quiet = np.zeros(513, np.uint8)
+    books.opened[0], books.tally["opened"], quiet[7] = 7, 1, 1
+    books.opened[0] = 7
+    close_interval(books, one_guest(), quiet)
+    assert books.tally.touched[0] == 1
+    assert quiet[7] == 0
+
+
+def one_guest() -> Any:  # noqa: ANN401 - numpy records
+    """Return GUEST [1] of a guest of 512 pages."""
+    return worlds.new_worlds(
+        np.array([1]),
+        np.array([1]),
+        [worlds.GuestMemory(np.array([[0, 512]]), 1)],
+        [HostMemory()],
+        1 << 32,
+        0,
+    ).guests[0]
+
+
+def test_compiled_code_lies_where_the_environment_says(source: Path, tmp_path: Path) -> None:
+    folder = cache_folder(source, tmp_path / "here")
+    assert folder.is_relative_to(tmp_path / "here" / "eptreplay" / "kernels")
+
+
+def test_any_change_in_the_model_gets_a_folder_of_its_own(source: Path, tmp_path: Path) -> None:
+    before = cache_folder(source, tmp_path)
+    assert cache_folder(source, tmp_path) == before
+    file = source / "eptreplay" / "model" / "pte.py"
+    file.write_text(file.read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
+    assert cache_folder(source, tmp_path) != before
+
+
+def test_settings_of_numba_get_a_folder_of_their_own(source: Path, tmp_path: Path) -> None:
+    assert cache_folder(source, tmp_path) != cache_folder(source, tmp_path, NUMBA_OPT="1")
+
+
+@pytest.mark.parametrize("outside", ["cli.py", "guest.py"])
+def test_a_change_outside_the_model_compiles_nothing_again(
+    source: Path, tmp_path: Path, outside: str
+) -> None:
+    before = cache_folder(source, tmp_path)
+    (source / "eptreplay" / outside).write_text("# changed\n", encoding="utf-8")
+    assert cache_folder(source, tmp_path) == before
+
+
+def test_the_model_runs_without_a_compiler(tmp_path: Path) -> None:
+    program = (
+        "import numpy as np; from eptreplay.model.books import may_cross;"
+        "print(may_cross(np.array([4095], np.uint64), np.array([2], np.uint8)))"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"NUMBA_DISABLE_JIT": "1", "EPTREPLAY_CACHE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout.strip() == "True"

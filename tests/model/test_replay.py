@@ -1,0 +1,158 @@
+"""The access loop: its shortcuts change no answer, and it counts what plain queries count."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eptreplay.guest import Replay
+from eptreplay.ingest.reader import Batch
+from eptreplay.model.worlds import GuestMemory
+from eptreplay.options import Policy, TlbOptions
+from eptreplay.profiles import resolve
+
+PAGE = 4096
+PAGES = 1400
+RAM = np.array([[0, 600], [650, PAGES]], np.int64)
+PROFILES = ("ept-ad", "ept-emul", "ept-emul-xo", "ept-ad-nosp", "x86")
+CUTS = 4
+
+
+def random_rows(seed: int, rows: int, *, dense: bool, crossing: bool, counted: bool) -> dict[str, Any]:
+    """Return columns of random rows; dense ones fill whole superpages."""
+    rng = np.random.default_rng(seed)
+    page = rng.integers(0, PAGES + 30, rows) if dense else rng.integers(0, 60, rows) * 23
+    if dense:
+        page[: rows // 2] = np.arange(rows // 2) % 1024
+    columns: dict[str, Any] = {
+        "gpa": page.astype(np.uint64) * np.uint64(PAGE) + rng.integers(0, PAGE, rows).astype(np.uint64),
+        "op": rng.choice(3, rows, p=[0.4, 0.4, 0.2]).astype(np.uint8),
+        "vcpu": rng.integers(0, 2, rows).astype(np.uint8),
+        "size": rng.integers(1, 65 if crossing else 2, rows).astype(np.uint8),
+        "count": rng.integers(1, 5, rows).astype(np.uint32) if counted else None,
+    }
+    for column in columns.values():
+        if column is not None:
+            column.flags.writeable = False
+    return columns
+
+
+def run(columns: dict[str, Any], policy: Policy, pieces: int, *, cuts: int = CUTS, **options: Any) -> Replay:  # noqa: ANN401 - Replay's own
+    """Replay rows in pieces, with sweeps and ends of intervals between some of them."""
+    replay = Replay([resolve(name) for name in PROFILES], [GuestMemory(RAM, 2)], intervals=cuts, **options)
+    rows = len(columns["gpa"])
+    batch = Batch(row_group=0, first_row=0, rows=rows, time=None, **columns)
+    bounds = np.linspace(0, rows, pieces + 1).astype(int)
+    for number, (begin, end) in enumerate(itertools.pairwise(bounds)):
+        replay.replay(batch, int(begin), int(end))
+        if number % 2:
+            replay.sweep(policy)
+        if cuts and number % (pieces // cuts) == 0:
+            replay.close_interval()
+    return replay
+
+
+def state_of(replay: Replay, *, books: bool = True) -> dict[str, Any]:
+    """Return everything that a replay knows, but for the marks that its shortcuts rest on."""
+    known: dict[str, Any] = {
+        name: array.tobytes()
+        for name, array in replay.states._asdict().items()
+        if name not in ("quiet", "host")
+    }
+    known |= {name: array.tobytes() for name, array in replay.log._asdict().items()}
+    known["tally"] = [
+        replay.books.tally[name].tolist()
+        for name in ("reads", "writes", "fetches", "unbacked", "harvest_written")
+    ]
+    if books:
+        known |= {
+            name: getattr(replay.books, name).tobytes()
+            for name in ("first_row", "touch", "region", "heat", "first_writes", "returns")
+        }
+    return known
+
+
+@pytest.mark.parametrize("policy", list(Policy))
+@settings(max_examples=12, deadline=None)
+@given(seed=st.integers(0, 2**32), dense=st.booleans(), crossing=st.booleans(), counted=st.booleans())
+def test_the_models_give_the_same_answers_when_they_make_every_access(
+    policy: Policy, seed: int, dense: bool, crossing: bool, counted: bool
+) -> None:
+    columns = random_rows(seed, 6000, dense=dense, crossing=crossing, counted=counted)
+    assert state_of(run(columns, policy, 8)) == state_of(run(columns, policy, 8, slow_path=True))
+
+
+@pytest.mark.parametrize("policy", list(Policy))
+@settings(max_examples=8, deadline=None)
+@given(seed=st.integers(0, 2**32), dense=st.booleans(), crossing=st.booleans())
+def test_tlbs_change_no_table_and_find_the_same_on_the_slow_path(
+    policy: Policy, seed: int, dense: bool, crossing: bool
+) -> None:
+    columns = random_rows(seed, 5000, dense=dense, crossing=crossing, counted=False)
+    plain = run(columns, policy, 8)
+    fast = run(columns, policy, 8, tlb=TlbOptions())
+    slow = run(columns, policy, 8, tlb=TlbOptions(), slow_path=True)
+    assert state_of(plain) == state_of(fast) == state_of(slow)
+    assert fast.tlb_counters().tobytes() == slow.tlb_counters().tobytes()
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 2**32), crossing=st.booleans())
+def test_where_intervals_end_is_nothing_to_the_models(seed: int, crossing: bool) -> None:
+    columns = random_rows(seed, 6000, dense=True, crossing=crossing, counted=False)
+    with_cuts, without = run(columns, Policy.AGE, 8), run(columns, Policy.AGE, 8, cuts=0)
+    assert state_of(with_cuts, books=False) == state_of(without, books=False)
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 2**32), pieces=st.sampled_from([2, 16, 50]))
+def test_how_rows_are_cut_into_batches_changes_nothing(seed: int, pieces: int) -> None:
+    columns = random_rows(seed, 9000, dense=True, crossing=True, counted=True)
+    whole, cut = run(columns, Policy.PLAIN, 1, cuts=0), run(columns, Policy.PLAIN, pieces, cuts=0)
+    assert state_of(whole, books=False) == state_of(cut, books=False)
+    assert whole.books.first_row.tolist() == cut.books.first_row.tolist()
+
+
+def test_profiles_in_one_pass_do_not_feel_each_other() -> None:
+    columns = random_rows(5, 8000, dense=True, crossing=True, counted=False)
+    together = run(columns, Policy.AGE, 8)
+    batch = Batch(row_group=0, first_row=0, rows=8000, time=None, **columns)
+    for number, name in enumerate(PROFILES):
+        alone = Replay([resolve(name)], [GuestMemory(RAM, 2)], intervals=CUTS)
+        for begin in range(0, 8000, 1000):
+            alone.replay(batch, begin, begin + 1000)
+            if begin // 1000 % 2:
+                alone.sweep(Policy.AGE)
+        assert alone.states.cnt[0].tobytes() == together.states.cnt[number].tobytes(), name
+        assert alone.state_sums()[0] == together.state_sums()[number], name
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 2**32), counted=st.booleans())
+def test_counts_and_first_rows_are_those_of_plain_queries(seed: int, counted: bool) -> None:
+    columns = random_rows(seed, 5000, dense=True, crossing=True, counted=counted)
+    replay = run(columns, Policy.PLAIN, 1, cuts=0)
+    frame = pl.DataFrame({name: column for name, column in columns.items() if column is not None})
+    frame = frame.with_row_index("row").with_columns(page=pl.col("gpa") // PAGE)
+    if not counted:
+        frame = frame.with_columns(count=pl.lit(1))
+    second = frame.filter(pl.col("gpa") % PAGE + pl.col("size") > PAGE).with_columns(
+        page=pl.col("page") + 1, count=pl.lit(1)
+    )
+    both = pl.concat([frame.cast({"count": pl.Int64}), second.cast({"count": pl.Int64})])
+    is_ram = (pl.col("page") < 600) | ((pl.col("page") >= 650) & (pl.col("page") < PAGES))
+    made = both.filter(is_ram)
+    totals = [int(made.filter(pl.col("op") == op)["count"].sum()) for op in range(3)]
+    tally = replay.books.tally[0]
+    assert [tally.reads, tally.writes, tally.fetches] == totals
+    assert tally.unbacked == both.filter(~is_ram).height
+    first = made.group_by("page").agg(pl.col("row").min()).sort("page")
+    found = np.flatnonzero(replay.books.first_row)
+    assert found.tolist() == first["page"].to_list()
+    assert (replay.books.first_row[found] - 1).tolist() == first["row"].to_list()

@@ -1,0 +1,206 @@
+"""TLBs against a slow list in order of use, walks counted by hand, flushes, and bits that stale translations keep clear."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eptreplay.guest import Replay
+from eptreplay.ingest.reader import Batch
+from eptreplay.model.tlb import NO_STRUCTURE, walk_references
+from eptreplay.model.worlds import GuestMemory
+from eptreplay.options import Policy, TlbOptions
+from eptreplay.profiles import TlbGeometry, resolve
+from eptreplay.tlb_shapes import sets_and_ways, tlb_shapes
+
+READ, WRITE, FETCH = 0, 1, 2
+PAGES = 2048
+RAM = np.array([[0, 700], [900, PAGES]], np.int64)
+
+
+def batch(accesses: list[tuple[int, int, int]]) -> Batch:
+    """Return accesses (page, kind, vCPU) as rows."""
+    columns: dict[str, Any] = {
+        "gpa": np.array([page << 12 for page, _, _ in accesses], np.uint64),
+        "op": np.array([op for _, op, _ in accesses], np.uint8),
+        "vcpu": np.array([vcpu for _, _, vcpu in accesses], np.uint8),
+    }
+    for column in columns.values():
+        column.flags.writeable = False
+    return Batch(row_group=0, first_row=0, rows=len(accesses), size=None, count=None, time=None, **columns)
+
+
+def replay_of(*profiles: str, vcpus: int = 1, **options: Any) -> Replay:  # noqa: ANN401 - TlbOptions' own
+    return Replay([resolve(name) for name in profiles], [GuestMemory(RAM, vcpus)], tlb=TlbOptions(**options))
+
+
+class SlowTlb:
+    """A TLB as a list a set, the last used first."""
+
+    def __init__(self, sets: int, ways: int) -> None:
+        self.sets: list[list[int]] = [[] for _ in range(sets)]
+        self.ways = ways
+
+    def hit(self, page: int) -> bool:
+        """Look for a page and make it the last used."""
+        chosen = self.sets[page % len(self.sets)]
+        found = page in chosen
+        if found:
+            chosen.remove(page)
+        chosen.insert(0, page)
+        del chosen[self.ways :]
+        return found
+
+
+def slow_misses(profile: str, accesses: list[tuple[int, int, int]]) -> tuple[list[int], list[int]]:
+    """Return first-level and second-level misses by kind, from lists; nothing is ever flushed."""
+    units, route = tlb_shapes([resolve(profile)], resolve("haswell"))
+    tlbs = {
+        (vcpu, unit): SlowTlb(*units[0, unit].tolist())
+        for vcpu in range(2)
+        for unit in range(len(units[0]))
+        if units[0, unit, 1]
+    }
+    first, second = [0, 0, 0], [0, 0, 0]
+    for page, op, vcpu in accesses:
+        if not any(begin <= page < end for begin, end in RAM.tolist()):
+            continue
+        if not tlbs[vcpu, int(route[0, op, 0, 0])].hit(page):
+            first[op] += 1
+            if not tlbs[vcpu, int(route[0, op, 0, 1])].hit(page):
+                second[op] += 1
+    return first, second
+
+
+@pytest.mark.parametrize("profile", ["nehalem", "haswell", "skylake-sp", "icelake-sp", "zen2", "zen4"])
+@settings(max_examples=15)
+@given(data=st.data())
+def test_misses_are_those_of_lists_in_order_of_use(profile: str, data: st.DataObject) -> None:
+    seed = data.draw(st.integers(0, 2**32))
+    spread = data.draw(st.sampled_from([16, 100, 1500, PAGES + 20]))
+    rng = np.random.default_rng(seed)
+    count = data.draw(st.integers(1, 3000))
+    accesses = list(
+        zip(
+            rng.integers(0, spread, count).tolist(),
+            rng.integers(0, 3, count).tolist(),
+            rng.integers(0, 2, count).tolist(),
+            strict=True,
+        )
+    )
+    replay = replay_of(profile, vcpus=2)
+    cut = count // 3
+    replay.replay(batch(accesses), 0, cut)
+    replay.close_interval()
+    replay.replay(batch(accesses), cut, count)
+    found = replay.tlb_counters()[0]
+    assert found["flushes"] == 0, "the lists know of no flushes"
+    first, second = slow_misses(profile, accesses)
+    assert found["first_misses"].tolist() == first
+    assert found["misses"].tolist() == second
+    assert found["walks"].sum() == sum(second)
+
+
+@pytest.mark.parametrize(
+    ("guest_large", "host_large", "references"),
+    [(False, False, 24), (False, True, 19), (True, False, 19), (True, True, 15)],
+)
+def test_a_cold_walk_refers_to_memory_as_often_as_counted_by_hand(
+    guest_large: bool, host_large: bool, references: int
+) -> None:
+    guest, host = walk_references(guest_large, host_large)
+    assert guest.sum() + host.sum() == references
+
+
+def test_a_cold_walk_of_4_kb_pages_refers_to_every_level_of_the_host_five_times() -> None:
+    guest, host = walk_references(guest_large=False, host_large=False)
+    assert guest.tolist() == [1, 1, 1, 1]
+    assert host.tolist() == [5, 5, 5, 5]
+
+
+@pytest.mark.parametrize("guest_large", [False, True])
+@pytest.mark.parametrize("host_large", [False, True])
+def test_the_nearer_the_cached_structure_the_fewer_references(guest_large: bool, host_large: bool) -> None:
+    totals = [
+        int(sum(part.sum() for part in walk_references(guest_large, host_large, structure)))
+        for structure in range(NO_STRUCTURE + 1)
+    ]
+    assert totals == sorted(totals)
+    assert totals[0] < totals[-1]
+
+
+def test_structure_caches_serve_neighbours() -> None:
+    replay = replay_of("haswell", structures=4)
+    replay.replay(batch([(1, READ, 0), (2, READ, 0), (512, READ, 0)]), 0, 3)
+    small = replay.tlb_counters()[0]["walks"][0]
+    assert small.tolist() == [1, 1, 0, 1], "page 2 shares a table with page 1, page 512 only the level above"
+
+
+def test_an_invalidation_flushes_all_cpus_and_costs_each_an_invept() -> None:
+    replay = replay_of("ept-ad", vcpus=2)
+    pages = [(1, READ, 0), (1, READ, 1)]
+    replay.replay(batch(pages), 0, 2)
+    assert replay.tlb_counters()[0]["misses"].tolist() == [2, 0, 0]
+    replay.sweep(Policy.AGE)
+    replay.replay(batch(pages), 0, 2)
+    found = replay.tlb_counters()[0]
+    assert found["misses"].tolist() == [4, 0, 0]
+    assert (found["flushes"], found["invepts"]) == (1, 2)
+
+
+@pytest.mark.parametrize("profile", ["ept-ad", "x86"])
+@pytest.mark.parametrize("op", [READ, WRITE])
+def test_a_bit_cleared_without_a_flush_stays_clear_until_one(profile: str, op: int) -> None:
+    replay = replay_of(profile)
+    replay.replay(batch([(1, op, 0)]), 0, 1)
+    pmap = replay.states.pmap[0, 0]
+    leaf = int(np.flatnonzero((replay.states.pt[0] & pmap.PG_A) != 0)[-1])
+    bits = pmap.PG_A | pmap.PG_M
+    replay.states.pt[0, leaf] &= ~bits
+    replay.states.quiet[1] = 0
+    replay.replay(batch([(1, op, 0)]), 0, 1)
+    assert replay.states.pt[0, leaf] & bits == 0
+    assert replay.tlb_counters()[0]["stale"] == 1
+    replay.states.cnt["inv_all"] += 1
+    replay.replay(batch([(1, op, 0)]), 0, 1)
+    assert replay.states.pt[0, leaf] & pmap.PG_A != 0
+    assert (replay.states.pt[0, leaf] & pmap.PG_M != 0) == (op == WRITE)
+
+
+def test_a_write_through_a_translation_that_a_read_made_sets_the_dirty_bit() -> None:
+    replay = replay_of("ept-ad")
+    replay.replay(batch([(1, READ, 0), (1, WRITE, 0)]), 0, 2)
+    assert replay.tlb_counters()[0]["dirty_walks"] == 1
+    assert replay.states.cnt["dirty_bits_4k"][0, 0] == 1
+
+
+def test_a_guest_of_large_pages_has_large_translations_where_the_host_does() -> None:
+    replay = replay_of("ept-ad", guest_large=True)
+    rows = [(1024 + page, WRITE, 0) for page in range(512)]
+    replay.replay(batch(rows), 0, 512)
+    assert replay.states.cnt["promotions"][0, 0] == 1
+    before = replay.tlb_counters()[0]
+    replay.states.cnt["inv_all"] += 1
+    replay.replay(batch(rows), 0, 512)
+    found = replay.tlb_counters()[0]
+    assert found["misses"].sum() == before["misses"].sum() + 1
+    assert found["walks"][1].sum() == before["walks"][1].sum() + 1
+
+
+@pytest.mark.parametrize(
+    ("geometry", "expected"),
+    [
+        (TlbGeometry(64, 4), (16, 4)),
+        (TlbGeometry(64, "full"), (1, 64)),
+        (TlbGeometry(1536, 12), (128, 12)),
+        (TlbGeometry(2048, None), (256, 8)),
+        (TlbGeometry(3072, None), (256, 12)),
+        (TlbGeometry(7, "full"), (1, 7)),
+    ],
+)
+def test_sets_are_a_power_of_two(geometry: TlbGeometry, expected: tuple[int, int]) -> None:
+    assert sets_and_ways(geometry) == expected

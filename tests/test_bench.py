@@ -1,0 +1,106 @@
+"""The benchmark: its figures, its bars, and the check that tells a slower version from a faster one."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from eptreplay import bench, bench_wide
+from eptreplay.bench import Figure
+from eptreplay.ingest.dataset import open_trace
+from eptreplay.ingest.synthetic import write_synthetic
+from eptreplay.options import Options
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+SCRIPT = Path(__file__).parent / "benchmarks" / "bench.py"
+
+
+def script() -> ModuleType:
+    """Return the script behind `make bench` as a module."""
+    spec = importlib.util.spec_from_file_location("bench_script", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def kept(folder: Path, name: str, **figures: float) -> None:
+    """Write results as `make bench` keeps them."""
+    entries = [{"name": key, "value": value} for key, value in figures.items()]
+    (folder / name).write_text(json.dumps({"figures": entries}))
+
+
+@pytest.mark.parametrize(
+    ("value", "at_least", "worse"),
+    [(1.19, False, False), (1.21, False, True), (0.5, False, False), (0.84, True, False), (0.82, True, True)],
+)
+def test_a_ratio_a_fifth_worse_than_before_is_a_regression(
+    tmp_path: Path, value: float, at_least: bool, worse: bool
+) -> None:
+    kept(tmp_path, "2026-01-02T0000-b.json", speed=1.0)
+    kept(tmp_path, "2026-01-01T0000-a.json", speed=9.0)
+    figure = Figure("speed", value, "ratio", at_least=at_least)
+    assert bool(script().regressions([figure], tmp_path)) == worse
+
+
+def test_only_ratios_that_were_measured_before_are_compared(tmp_path: Path) -> None:
+    kept(tmp_path, "2026-01-02T0000-b.json", start=1.0)
+    assert not script().regressions([Figure("start", 9.0, "s"), Figure("new", 9.0, "ratio")], tmp_path)
+    assert not script().regressions([Figure("new", 9.0, "ratio")], tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("figure", "met"),
+    [
+        (Figure("a", 1.0, "ratio"), None),
+        (Figure("a", 1.0, "ratio", 1.0), True),
+        (Figure("a", 1.1, "ratio", 1.0), False),
+        (Figure("a", 5.1, "ratio", 5.0, at_least=True), True),
+        (Figure("a", 4.9, "ratio", 5.0, at_least=True), False),
+    ],
+)
+def test_a_bar_is_met_or_not(figure: Figure, met: bool | None) -> None:
+    assert figure.met is met
+
+
+def test_figures_are_told_as_json_and_as_text() -> None:
+    figures = [Figure("speed", 1.5, "ratio", 1.25, 1.4, 1.6, {"a_ns_per_row": 3.0})]
+    told: dict[str, Any] = json.loads(bench.as_json(figures))
+    assert told["figures"][0]["value"] == 1.5
+    assert told["machine"]["eptreplay"]
+    assert any("bar 1.25: NOT MET" in line for line in bench.as_text(figures))
+
+
+def test_pairs_run_in_turn_and_the_first_is_not_counted() -> None:
+    calls: list[str] = []
+
+    def work(name: str) -> int:
+        calls.append(name)
+        return sum(range(10**5))
+
+    bench.ratio("pair", 1, lambda: work("a"), lambda: work("b"), bar=None, runs=2)
+    assert calls == ["a", "b"] * 3
+
+
+def test_a_page_takes_no_more_state_than_the_docs_allow() -> None:
+    own = bench_wide.state_figures()[0]
+    assert own.met
+    assert own.value > 30
+
+
+def test_the_database_answers_what_it_is_asked(tmp_path: Path) -> None:
+    pytest.importorskip("duckdb")
+    path = tmp_path / "small.parquet"
+    write_synthetic(path, rows=5000, memory_bytes=1 << 20, distribution="uniform")
+    trace = open_trace(path)
+    bench.decode(trace, Options())
+    figure = bench_wide.database_figures("small", trace, 1)[0]
+    assert figure.value > 0
+    assert figure.at_least

@@ -1,0 +1,80 @@
+"""Where a replay stops between rows: by rows, by time, in order, each cut once."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eptreplay.cuts import Action, Cut, Cutter, Rhythm
+from eptreplay.ingest.reader import Batch
+
+SWEEP, CLOSE = Action.SWEEP, Action.CLOSE_INTERVAL
+
+
+def batch(times: list[int] | None, rows: int | None = None) -> Batch:
+    """Return a batch of which only the times matter."""
+    count = len(times or []) if rows is None else rows
+    column = None if times is None else np.array(times, np.uint64)
+    return Batch(
+        row_group=0,
+        first_row=0,
+        rows=count,
+        gpa=np.zeros(count, np.uint64),
+        op=np.zeros(count, np.uint8),
+        vcpu=None,
+        size=None,
+        count=None,
+        time=column,
+    )
+
+
+def test_a_cut_by_rows_comes_after_every_nth_row() -> None:
+    cutter = Cutter([Rhythm(SWEEP, rows=3)])
+    assert cutter.cuts(batch(None, 7), 0, None) == [Cut(3, SWEEP, None), Cut(6, SWEEP, None)]
+    assert cutter.cuts(batch(None, 2), 7, None) == [Cut(2, SWEEP, None)]
+    assert cutter.cuts(batch(None, 1), 9, None) == []
+
+
+def test_a_cut_by_time_comes_before_the_first_row_of_that_time() -> None:
+    cutter = Cutter([Rhythm(CLOSE, times=[5, 7])])
+    assert cutter.cuts(batch([1, 5, 5, 6, 9]), 0, 1) == [Cut(1, CLOSE, 5), Cut(4, CLOSE, 7)]
+
+
+def test_cuts_in_a_stretch_without_rows_are_all_made() -> None:
+    cutter = Cutter([Rhythm(SWEEP, times=[2, 3, 4])])
+    assert cutter.cuts(batch([1, 9]), 0, 1) == [Cut(1, SWEEP, time) for time in (2, 3, 4)]
+
+
+def test_what_falls_together_is_done_in_the_order_of_actions() -> None:
+    cutter = Cutter([Rhythm(CLOSE, rows=2), Rhythm(Action.CHECKPOINT, rows=2), Rhythm(SWEEP, rows=2)])
+    actions = [cut.action for cut in cutter.cuts(batch(None, 2), 0, None)]
+    assert actions == [SWEEP, Action.CHECKPOINT, CLOSE]
+
+
+def test_a_cut_at_the_first_time_of_a_row_group_needs_no_times() -> None:
+    cutter = Cutter([Rhythm(CLOSE, times=[10])])
+    assert cutter.cuts(batch(None, 4), 0, 8) == []
+    assert cutter.cuts(batch(None, 4), 4, 10) == [Cut(0, CLOSE, 10)]
+
+
+@given(
+    times=st.lists(st.integers(0, 60), max_size=40).map(sorted),
+    cuts=st.lists(st.integers(1, 60), max_size=10, unique=True).map(sorted),
+    step=st.integers(1, 9),
+    sizes=st.lists(st.integers(1, 9), min_size=1, max_size=10),
+)
+def test_batches_do_not_matter(times: list[int], cuts: list[int], step: int, sizes: list[int]) -> None:
+    cutter = Cutter([Rhythm(SWEEP, rows=step), Rhythm(CLOSE, times=cuts)])
+    found: list[tuple[int, Action, int | None]] = []
+    done = 0
+    while done < len(times):
+        piece = times[done : done + sizes[done % len(sizes)]]
+        found += [
+            (done + cut.rows, cut.action, cut.time) for cut in cutter.cuts(batch(piece), done, piece[0])
+        ]
+        done += len(piece)
+    by_rows = [(row, SWEEP, None) for row in range(step, len(times) + 1, step)]
+    by_time = [(int(np.searchsorted(times, cut)), CLOSE, cut) for cut in cuts if times and cut <= times[-1]]
+    assert sorted(found, key=str) == sorted([*by_rows, *by_time], key=str)
+    assert [cut[0] for cut in found] == sorted(cut[0] for cut in found)
