@@ -23,7 +23,7 @@ END: Final = Column(
 
 INVALIDATIONS: Final = Table(
     "invalidations",
-    "A row is a kind of invalidation of a guest's translations for a cause; combinations that never occurred are left out",
+    "a kind of invalidation of a guest's translations for a cause; combinations that never occurred are left out",
     (
         GUEST,
         PROFILE,
@@ -35,7 +35,7 @@ INVALIDATIONS: Final = Table(
 
 IPIS: Final = Table(
     "ipis",
-    "A row is a cause for which CPUs were told to forget translations of a guest; causes that never occurred are left out",
+    "a cause for which CPUs were told to forget translations of a guest; causes that never occurred are left out",
     (
         GUEST,
         PROFILE,
@@ -53,7 +53,7 @@ IPIS: Final = Table(
 
 HOST_MEMORY: Final = Table(
     "host_memory",
-    "A row is an interval of a guest under a profile: the host's memory at its end, and the guest's part of it; "
+    "an interval of a guest under a profile: the host's memory at its end, and the guest's part of it; "
     "none without a host of its own (--host-memory and the options beside it)",
     (
         GUEST,
@@ -96,7 +96,7 @@ HOST_MEMORY: Final = Table(
 
 SWAP_ACTIVITY: Final = Table(
     "swap_activity",
-    "A row is an interval of a guest under a profile: what the page daemon did to the guest and what came back; "
+    "an interval of a guest under a profile: what the page daemon did to the guest and what came back; "
     "none without a host of its own",
     (
         GUEST,
@@ -120,7 +120,7 @@ SWAP_ACTIVITY: Final = Table(
 
 SWAP_CANDIDATES: Final = Table(
     "swap_candidates",
-    "A row is a run of neighbouring pages of a guest that are alike, as the page daemon finds them at the end; "
+    "a run of neighbouring pages of a guest that are alike, as the page daemon finds them at the end; "
     "none without a host of its own",
     (
         GUEST,
@@ -160,7 +160,7 @@ SWAP_CANDIDATES: Final = Table(
 
 COLD_AGE: Final = Table(
     "cold_age",
-    "A row is an age: how much of a guest was not used for at least so long at the end, and could be reclaimed; "
+    "an age: how much of a guest was not used for at least so long at the end, and could be reclaimed; "
     "none without a host of its own",
     (
         GUEST,
