@@ -29,18 +29,23 @@ SHOTS = (
 
 def main() -> int:
     """Write the gallery into the repository that is the current folder; return the exit code."""
-    with tempfile.TemporaryDirectory() as folder:
-        run = Path(folder) / "gallery"
-        traces = [str(Path("traces") / f"{name}.parquet") for name in TRACES]
-        command = [sys.executable, "-m", "eptreplay", "replay", *traces, *OPTIONS, "--out", str(run)]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)  # noqa: S603 - the command is our own
-        keep(run, GALLERY)
-    size = sum(path.stat().st_size for path in GALLERY.rglob("*") if path.is_file())
+    size = make(Path("traces"), GALLERY)
     sys.stdout.write(f"{GALLERY}: {size:,} bytes\n")
     if size > MOST_BYTES:
         sys.stderr.write(f"eptreplay: more than the {MOST_BYTES:,} bytes that the gallery may have\n")
         return 1
     return take(GALLERY, Path("docs/images"), SHOTS)
+
+
+def make(samples: Path, gallery: Path) -> int:
+    """Replay the sample traces, write the gallery in the place of an older one, and return its bytes."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "gallery"
+        traces = [str(samples / f"{name}.parquet") for name in TRACES]
+        command = [sys.executable, "-m", "eptreplay", "replay", *traces, *OPTIONS, "--out", str(run)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)  # noqa: S603 - the command is our own
+        keep(run, gallery)
+    return sum(path.stat().st_size for path in gallery.rglob("*") if path.is_file())
 
 
 def keep(run: Path, gallery: Path) -> None:

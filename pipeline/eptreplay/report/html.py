@@ -14,6 +14,7 @@ from eptreplay.report.costs import Assumptions, costs_of
 from eptreplay.report.guestpage import guest_page
 from eptreplay.report.indexpage import index_page
 from eptreplay.report.run import open_run
+from eptreplay.units import binary_size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -80,7 +81,9 @@ def basis(profiles: Sequence[Mapping[str, Any]]) -> str:
 def how(about: Mapping[str, Any]) -> str:
     """Return how the run was made; of a comparison, how both were."""
     if "compared" not in about:
-        return _options(about["options"])
+        host = about.get("host")
+        shared = f", on one host with {binary_size(host['memory_bytes'])} of memory" if host else ""
+        return _options(about["options"]) + shared
     compared = about["compared"]
     runs = " with ".join(f"{run['name']} ({_options(run['options'])})" for run in compared["runs"])
     differ = ", ".join(compared["differ"])

@@ -72,7 +72,7 @@
     const range = document.getElementById("range");
     if (range) {
       const end = page.span.end;
-      const unit = page.span.unit === "interval" ? "intervals" : "s";
+      const unit = page.span.symbol || "intervals";
       range.textContent = width === 1 ? "" : `${timeText(view.from * end)} to ${timeText(view.to * end)} ${unit}`;
     }
   }
@@ -83,7 +83,7 @@
     const end = page.span.end || 1;
     const low = view.from * end;
     const high = view.to * end;
-    const step = niceStep((high - low) / 5);
+    const step = page.span.symbol ? niceStep((high - low) / 5) : Math.max(1, niceStep((high - low) / 5));
     chart.axis.replaceChildren();
     for (let at = Math.ceil(low / step - 1e-9); at * step <= high * (1 + 1e-9); at += 1) {
       const text = document.createElementNS(SVG, "text");
@@ -119,7 +119,7 @@
   function label(chart, at) {
     if (chart.kind !== "time") return chart.data.x[at];
     const step = page.span.end / page.span.steps;
-    if (page.span.unit !== "interval") return `${timeText(at * step)} to ${timeText((at + 1) * step)} s`;
+    if (page.span.symbol) return `${timeText(at * step)} to ${timeText((at + 1) * step)} ${page.span.symbol}`;
     return step === 1 ? `interval ${at}` : `intervals ${at * step} to ${(at + 1) * step - 1}`;
   }
 
