@@ -175,6 +175,8 @@ class Replay:
     tlbs: Any = field(init=False)
     reuse: Any = field(init=False)
     page_accesses: NDArray[np.int64] = field(init=False)
+    _guests: Any = field(init=False)
+    _books_of: list[Books] = field(init=False)
     _tally: NDArray[np.void] = field(init=False)
     _cnt: NDArray[np.void] = field(init=False)
     _pmap: NDArray[np.void] = field(init=False)
@@ -201,6 +203,9 @@ class Replay:
         if self.mrc is not MissRatio.INTERVALS:
             self.reuse = new_reuse(pages, SHARDS_PAGES if self.mrc is MissRatio.SHARDS else pages)
         self.tlbs = no_tlbs() if self.tlb is None else self._new_tlbs(self.tlb)
+        # Views that every end of an interval needs.
+        self._guests = self.states.guests[0]
+        self._books_of = [books_of(self.books, self._guests, number) for number in range(len(self.guests))]
         # The same memory without attribute access, which is slow outside kernels.
         self._tally = self.books.tally.view(np.ndarray).view(TALLY)
         self._cnt = self.states.cnt.view(np.ndarray).view(COUNTERS)
@@ -275,7 +280,7 @@ class Replay:
 
     def close_interval(self) -> None:
         """Enter the open interval in the books and begin the next."""
-        close_interval(self.books, self.states.guests[0], self.states.quiet)
+        close_interval(self.books, self._guests, self.states.quiet)
 
     def snapshot(self, time: int | None, guest: int = 0) -> Snapshot:
         """Return the books of a guest as they are now."""
@@ -285,7 +290,7 @@ class Replay:
 
     def books_of(self, guest: int) -> Books:
         """Return the books of one guest, as views."""
-        return books_of(self.books, self.states.guests[0], guest)
+        return self._books_of[guest]
 
     def state_sums(self) -> list[int]:
         """Return the checksum of every profile's tables."""
@@ -427,6 +432,7 @@ def warm_up() -> None:
     replay.sweep(Policy.AGE)
     replay.sweep(Policy.HARVEST)
     replay.close_interval()
+    replay.snapshot(None)
     replay.state_sums()
     replay.tlb_counters()
     sweep.observe_pages(replay.states, np.zeros((1, 1), np.uint8))
