@@ -17,7 +17,8 @@ from eptreplay.ingest.rows import BadRows
 from eptreplay.merge import Clock, Merged, Source, merged, replay_merged
 from eptreplay.model.candidates import CANDIDATE, list_candidates
 from eptreplay.model.conservation import HOLDS, LAWS, check_worlds
-from eptreplay.model.state import VM, records
+from eptreplay.model.host_state import VM
+from eptreplay.model.state import records
 from eptreplay.model.sweep import scan
 from eptreplay.model.worlds import GuestMemory, guest_bases, out_of_memory
 from eptreplay.options import MissRatio, Span, interval_rhythms, sweep_rhythms

@@ -79,6 +79,7 @@ def logged_access(
         flat: the page of guest memory at that address.
     """
     st.host[0].guest = guest
+    st.host[0].vcpu = vcpu
     st.host[0].cause = CAUSE_FAULT
     cnt = account(st)
     traps = cnt.traps

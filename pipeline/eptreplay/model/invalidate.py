@@ -41,6 +41,9 @@ def _shoot_down(st: State, pmap: Record, kind: Int) -> None:
     """Make every CPU that runs in the address space forget its translations."""
     cause = st.host[0].cause
     cnt = account(st)
+    if pmap.pm_id >= len(st.guests):
+        cnt.host_ipis += pmap.pm_active  # of the hypervisor process: not the guest's translations
+        return
     cnt.invalidations[cause, kind] += 1
     cnt.ipis_saved[cause] += pmap.pm_vcpus - pmap.pm_active
     pmap.pm_cause = cause

@@ -311,12 +311,15 @@ def _make_access(
     for number in range(len(states.page)):
         st = world(states, number)
         st.host[0].disturbed = 0
+        st.host[0].refused = 0
         if len(tlbs.counters) != 0 and not _walks(st, tlbs, number, page, op, vcpu):
             settled = UNSETTLED
         else:
             logged_access(st, log, number, guest, va, op, vcpu, known)
             if len(tlbs.counters) != 0:
                 flush_if_invalidated(st, tlbs, number)
+        if st.host[0].refused != 0:
+            settled = UNSETTLED
         disturbed |= st.host[0].disturbed != 0
     states.quiet[known] |= (ONE_SETTLED << np.uint8(op)) & settled
     return disturbed

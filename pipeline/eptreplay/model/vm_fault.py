@@ -11,9 +11,10 @@ from eptreplay.model import pte
 from eptreplay.model._jit import kernel
 from eptreplay.model.emulate import HANDLED, pmap_emulate_accessed_dirty
 from eptreplay.model.event_log import LOG_ALLOCATE, LOG_SOFT_FAULT, LOG_SWAP_IN, LOG_ZERO_FILL, log_event
+from eptreplay.model.host_state import GONE
 from eptreplay.model.page_queue import vm_page_activate, vm_page_dequeue
 from eptreplay.model.pmap import leaf_of, pmap_enter
-from eptreplay.model.state import GONE, Int, Record, State, account
+from eptreplay.model.state import Int, Record, State, account
 from eptreplay.model.vm_object import (
     NOT_RESIDENT,
     swap_pager_unswapped,
@@ -23,6 +24,7 @@ from eptreplay.model.vm_object import (
 from eptreplay.model.vm_page import vm_page_alloc, vm_page_dirty
 from eptreplay.model.vm_pageout import vm_pageout
 from eptreplay.model.vm_reserv import vm_phys_alloc
+from eptreplay.model.vmm import vm_enter, vm_exit
 from eptreplay.model.walk import walk
 
 PT_EPT = pte.PT_EPT
@@ -100,17 +102,22 @@ def vm_fault_page(st: State, flat: Int) -> Int:
 
 @kernel
 def vm_fault(st: State, pmap: Record, va: np.uint64, access: Int, flat: Int) -> bool:
-    """Resolve a fault of a guest on its own memory: give it the page, dirty on a write, with every right.
+    """Resolve a fault on a guest's memory: give it the page, dirty on a write, with every right its entry gives.
 
-    Returns whether there was a frame for it.
+    Returns whether the access may go on: the entry allows it, and there was a frame.
     """
+    taken = st.object[flat].taken
+    if (access & taken) != 0:
+        account(st).denied += 1
+        st.host[0].refused = 1
+        return False
     m = vm_fault_page(st, flat)
     if m < 0:
         return False
     if access == VM_PROT_WRITE:
         vm_page_dirty(st, m)
         swap_pager_unswapped(st, flat)
-    pmap_enter(st, pmap, va, access, m, VM_PROT_ALL, st.pageq[m].wire_count != 0)
+    pmap_enter(st, pmap, va, access, m, VM_PROT_ALL & ~taken, st.pageq[m].wire_count != 0)
     vm_page_activate(st, m)
     st.pageq[m].last_reference = st.vm[0].scans_idle
     return True
@@ -151,5 +158,7 @@ def guest_access(st: State, pmap: Record, va: np.uint64, op: Int, flat: Int) -> 
         account(st).faults[op, CAUSE_DIRTY if access == VM_PROT_WRITE else CAUSE_ACCESSED] += 1
         return
     account(st).faults[op, fault_cause(st, pmap, va, flat)] += 1
+    seen = vm_exit(st, pmap)
     while outcome == REFUSED and vm_fault(st, pmap, va, access, flat):
         outcome = access_page(st, pmap, va, access)
+    vm_enter(st, pmap, seen)

@@ -90,13 +90,14 @@ def new_worlds(
     ram_pages = flat_ram_pages(guests)
     states = new_states(
         len(pmap_types),
-        pmaps=len(guests),
+        pmaps=2 * len(guests),  # every guest's, then every hypervisor process's
         pages=max(frames[-1] if host.identity or host.frames is None else host.frames for host in hosts),
-        mappings=int((ram_pages[:, 1] - ram_pages[:, 0]).sum()),
-        tables=sum(page_table_pages(guest) for guest in guests),
+        mappings=2 * int((ram_pages[:, 1] - ram_pages[:, 0]).sum()),
+        tables=2 * sum(page_table_pages(guest) for guest in guests),
         quiet=_new_quiet(ram_pages),
         pbase=pbase,
         guests=len(guests),
+        vcpus=sum(guest.vcpus for guest in guests),
         flat_pages=flat_pages,
         log_words=log_words,
     )
