@@ -190,6 +190,16 @@ def replay(
     swap_write: Annotated[
         str, typer.Option(metavar="TIME", help="Assumed time of a write to swap.")
     ] = "100us",
+    vcpus: Annotated[
+        Literal["always", "activity"] | None,
+        typer.Option(
+            help="When vCPUs count as running, where the trace does not tell: always, or from their first to their last "
+            "access but for idle gaps.  [default: always]",
+        ),
+    ] = None,
+    idle_gap: Annotated[
+        str, typer.Option(metavar="TIME", help="Gap across which a vCPU counts as halted (--vcpus activity).")
+    ] = "1ms",
     check_conservation: Annotated[
         bool,
         typer.Option(
@@ -233,6 +243,8 @@ def replay(
             align=align,
             swap_read=swap_read,
             swap_write=swap_write,
+            vcpus=vcpus,
+            idle_gap=idle_gap,
             check=check_conservation,
         ),
     )

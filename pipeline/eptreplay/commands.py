@@ -110,6 +110,8 @@ class HostRequest:
     align: Literal["start", "clock"] | None
     swap_read: str
     swap_write: str
+    vcpus: Literal["always", "activity"] | None
+    idle_gap: str
     check: bool
 
 
@@ -155,10 +157,17 @@ def replay(request: ReplayRequest) -> int:
 
 def _host(request: HostRequest) -> HostOptions | None:
     """Return the host that guests share; None if nothing about it was asked for."""
-    from eptreplay.host import Align, HostOptions, Placement  # noqa: PLC0415
+    from eptreplay.host import Align, HostOptions, Placement, VcpuModel  # noqa: PLC0415
     from eptreplay.units import parse_duration, parse_every, parse_size  # noqa: PLC0415
 
-    asked = (request.memory, request.placement, request.scan_interval, request.fragmentation, request.align)
+    asked = (
+        request.memory,
+        request.placement,
+        request.scan_interval,
+        request.fragmentation,
+        request.align,
+        request.vcpus,
+    )
     if all(option is None for option in asked) and not request.check:
         return None
     return HostOptions(
@@ -169,6 +178,8 @@ def _host(request: HostRequest) -> HostOptions | None:
         align=Align(request.align or "start"),
         swap_read_ns=parse_duration(request.swap_read),
         swap_write_ns=parse_duration(request.swap_write),
+        vcpus=VcpuModel(request.vcpus or "always"),
+        idle_gap_ns=parse_duration(request.idle_gap),
         check=request.check,
     )
 

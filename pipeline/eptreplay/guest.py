@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
+from eptreplay.activity import with_transitions
 from eptreplay.cuts import Action, Cutter, Rhythm, timed_row_groups
 from eptreplay.errors import TraceError
+from eptreplay.events import HostEvent, attach_devices, between, carry_out, events_of, teller
 from eptreplay.ingest.reader import Batch, read_batches
 from eptreplay.model import replay as kernels
 from eptreplay.model import sweep
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 
     from eptreplay.host_replay import HostFindings
     from eptreplay.ingest.dataset import GuestTrace
+    from eptreplay.ingest.reader import Transition
     from eptreplay.ingest.rows import BadRows
     from eptreplay.model.books import Books
     from eptreplay.model.reuse import Reuse
@@ -156,6 +159,7 @@ class Replay:
         intervals: the most intervals there will be.
         mrc: how the miss-ratio curve is found.
         log_words: room for the log of what the host does, words a profile.
+        tell_bad_event: hears of events that make no sense, and why.
     """
 
     profiles: Sequence[Pmap]
@@ -167,6 +171,7 @@ class Replay:
     intervals: int = 1
     mrc: MissRatio = MissRatio.INTERVALS
     log_words: int = 0
+    tell_bad_event: Callable[[HostEvent, int, str], None] | None = None
     rows: int = 0
     rows_of: NDArray[np.int64] = field(init=False)
     states: Any = field(init=False)
@@ -231,6 +236,27 @@ class Replay:
 
         `vcpu_constant` made the accesses where the batch has no column of vCPUs.
         """
+        if not batch.events and not batch.transitions:
+            self._replay_rows(batch, begin, end, vcpu_constant)
+            return
+        for first, last, event in between(events_of(batch, begin, end), begin, end):
+            self._replay_rows(batch, first, last, vcpu_constant)
+            if event is not None:
+                self.carry_out(event)
+
+    def carry_out(self, event: HostEvent) -> None:
+        """Carry out an event, or tell whoever wants to know why it makes no sense."""
+        if event.is_row:
+            self.rows += 1
+            self.rows_of[event.guest] += 1
+        reason = carry_out(self, event)
+        if reason and self.tell_bad_event is not None:
+            self.tell_bad_event(event, int(self.rows_of[event.guest]) - 1, reason)
+
+    def _replay_rows(self, batch: Batch, begin: int, end: int, vcpu_constant: int) -> None:
+        """Replay rows [begin, end) of a batch, all of them accesses."""
+        if end <= begin:
+            return
         gpa, op = batch.gpa[begin:end], batch.op[begin:end]
         count = NO_COUNTS if batch.count is None else batch.count[begin:end]
         size = NO_SIZES
@@ -322,6 +348,8 @@ def replay_trace(
         intervals=max(1, options.intervals),
         mrc=options.mrc,
     )
+    replay.tell_bad_event = teller([trace], options, [bad_rows])
+    attach_devices(replay, [trace])
     span = Span.of(trace)
     rhythms = [*sweep_rhythms(span, options), *interval_rhythms(span, options)]
     snapshots: list[Snapshot] = []
@@ -344,12 +372,14 @@ def drive(
     options: Options,
     *,
     vcpu: bool = False,
+    found: Sequence[Transition] = (),
     watch: Watcher | None = None,
     bad_rows: BadRows | None = None,
 ) -> Iterator[tuple[Action, int | None]]:
     """Feed a trace to a replay and yield wherever a cut asks for an action, with the cut's time.
 
-    Without `vcpu`, vCPU 0 counts as the one that made every access.
+    Without `vcpu`, vCPU 0 counts as the one that made every access.  `found` are the vCPUs that begin and cease
+    to run.
     """
     cutter = Cutter(rhythms)
     batches = read_batches(
@@ -359,6 +389,8 @@ def drive(
         on_bad_rows=options.on_bad_rows,
         bad_rows=bad_rows,
     )
+    if found:
+        batches = with_transitions(batches, found, trace.rows)
     for batch in batches:
         begin = 0
         constant = trace.row_groups[batch.row_group].vcpu_constant if vcpu else None

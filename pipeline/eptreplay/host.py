@@ -32,6 +32,13 @@ class Placement(StrEnum):
     IDENTITY = "identity"
 
 
+class VcpuModel(StrEnum):
+    """When vCPUs count as running."""
+
+    ALWAYS = "always"
+    ACTIVITY = "activity"
+
+
 class Align(StrEnum):
     """How the clocks of several traces are put together."""
 
@@ -51,6 +58,8 @@ class HostOptions:
         align: whether every trace begins at time 0, or all traces count on one clock.
         swap_read_ns, swap_write_ns: what a page costs that is read from swap, and what a write to swap of one
             page or a cluster of neighbours costs, ns.
+        vcpus: when vCPUs count as running, for guests whose traces do not tell.
+        idle_gap_ns: gap between its accesses across which a vCPU counts as halted, unless guest.toml says another.
         check: check after every scan that no page is lost, shared, or in two places.
     """
 
@@ -61,6 +70,8 @@ class HostOptions:
     align: Align = Align.START
     swap_read_ns: int = 100_000
     swap_write_ns: int = 100_000
+    vcpus: VcpuModel = VcpuModel.ALWAYS
+    idle_gap_ns: int = 1_000_000
     check: bool = False
 
     def described(self) -> dict[str, object]:
@@ -73,6 +84,8 @@ class HostOptions:
             "align": str(self.align),
             "swap_read_ns": self.swap_read_ns,
             "swap_write_ns": self.swap_write_ns,
+            "vcpus": str(self.vcpus),
+            "idle_gap_ns": self.idle_gap_ns,
         }
 
 

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eptreplay import guest as guest_replay
+from eptreplay.activity import transitions, with_transitions
 from eptreplay.cuts import Action, Cutter, Rhythm
 from eptreplay.errors import ConservationError, TraceError, UsageError
+from eptreplay.events import attach_devices, teller
 from eptreplay.guest import Replay, drive, guest_ram_pages, guest_result
-from eptreplay.host import Align, HostOptions, host_memory, least_need
+from eptreplay.host import Align, HostOptions, VcpuModel, host_memory, least_need
 from eptreplay.ingest.reader import read_batches
 from eptreplay.ingest.rows import BadRows
 from eptreplay.merge import Clock, Merged, Source, merged, replay_merged
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
     from eptreplay.guest import GuestResult, Pmap, Watcher
     from eptreplay.ingest.dataset import GuestTrace
-    from eptreplay.ingest.reader import Batch
+    from eptreplay.ingest.reader import Batch, Transition
     from eptreplay.options import Options
     from eptreplay.snapshots import Snapshot
 
@@ -98,7 +100,8 @@ def replay_host(
     """
     host_options = options.host or HostOptions()
     guests = [GuestMemory(guest_ram_pages(trace), trace.vcpus) for trace in traces]
-    memory = host_memory(host_options, guests)
+    wired = sum(trace.ram_pages for trace in traces if trace.devices)
+    memory = host_memory(host_options, guests, wired)
     _refuse_alone_only(traces, options)
     replay = Replay(
         profiles,
@@ -117,9 +120,18 @@ def replay_host(
         *interval_rhythms(span, options),
     ]
     skipped = bad_rows or {trace.name: BadRows() for trace in traces}
+    replay.tell_bad_event = teller(traces, options, [skipped[trace.name] for trace in traces])
+    attach_devices(replay, traces)
     if len(traces) == 1:
         stream = drive(
-            traces[0], replay, rhythms, options, vcpu=True, watch=watch, bad_rows=skipped[traces[0].name]
+            traces[0],
+            replay,
+            rhythms,
+            options,
+            vcpu=True,
+            found=_activity(traces[0], options),
+            watch=watch,
+            bad_rows=skipped[traces[0].name],
         )
     else:
         stream = _drive_together(traces, replay, rhythms, options, clocks, watch, skipped)
@@ -263,6 +275,9 @@ def _source(
     """Return one trace on its way into the common order."""
     clock = clocks[trace.name]
     batches = read_batches(trace, vcpu=True, on_bad_rows=options.on_bad_rows, bad_rows=bad_rows[trace.name])
+    found = _activity(trace, options)
+    if found:
+        batches = with_transitions(batches, found, trace.rows)
 
     def key(batch: Batch, _: int) -> NDArray[np.uint64]:
         return clock.at(batch)
@@ -272,6 +287,18 @@ def _source(
 
     first_vcpu = sum(guest.vcpus for guest in replay.guests[:number])
     return Source(number, batches, base, replay.guests[number].pages, first_vcpu, key, vcpu)
+
+
+def _activity(trace: GuestTrace, options: Options) -> list[Transition]:
+    """Return when vCPUs begin and cease to run, if activity is to tell."""
+    if options.host is None or options.host.vcpus is VcpuModel.ALWAYS:
+        return []
+    gap = options.host.idle_gap_ns if trace.idle_gap_ns is None else trace.idle_gap_ns
+    if trace.time_unit not in NANOSECONDS:
+        raise UsageError(
+            f"guest '{trace.name}' counts {trace.time_unit}, no time; --vcpus activity needs times"
+        )
+    return transitions(trace, max(1, gap // NANOSECONDS[trace.time_unit]), options.on_bad_rows)
 
 
 def _on_trace_clock(time: int | None, clock: Clock) -> int | None:

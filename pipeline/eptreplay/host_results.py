@@ -61,6 +61,8 @@ def host_tables(result: GuestResult, profiles: Sequence[str]) -> dict[str, Colum
     found: dict[str, Columns] = {table.name: {name: [] for name in table.names()} for table in HOST_TABLES}
     found["invalidations"] = _invalidations(result, profiles)
     found["ipis"] = _ipis(result, profiles)
+    found["wiring"] = _wiring(result, profiles)
+    found["passthrough"] = _passthrough(result, profiles)
     if result.host is not None:
         found["host_memory"] = _host_memory(result, result.host, profiles)
         found["swap_activity"] = _swap_activity(result, result.host, profiles)
@@ -97,6 +99,40 @@ def _ipis(result: GuestResult, profiles: Sequence[str]) -> Columns:
         "invepts": last.cnt["invepts"][at],
         "x86_ipis": last.cnt["x86_ipis_by_cause"][at],
         "ipis_saved": last.cnt["ipis_saved"][at],
+    }
+
+
+_WIRING = ("holds", "releases", "host_accesses", "host_faults", "host_ipis", "denied")
+
+
+def _wiring(result: GuestResult, profiles: Sequence[str]) -> Columns:
+    cnt = result.snapshots[-1].cnt
+    touched = np.flatnonzero(sum(cnt[name] for name in (*_WIRING, "v_wired")))
+    wired = cnt["v_wired"][touched]
+    reason = "passthrough" if result.trace.devices else "events"
+    columns: Columns = {
+        "guest": [result.trace.name] * len(touched),
+        "profile": [profiles[int(number)] for number in touched],
+        "wired_pages": wired,
+        "reason": [reason if count else "" for count in wired],
+        "held_at_end": cnt["held"][touched],
+    }
+    return columns | {name: cnt[name][touched] for name in _WIRING}
+
+
+def _passthrough(result: GuestResult, profiles: Sequence[str]) -> Columns:
+    cnt = result.snapshots[-1].cnt
+    devices = result.trace.devices
+    every = len(devices)
+    return {
+        "guest": [result.trace.name] * (every * len(profiles)),
+        "profile": [name for name in profiles for _ in devices],
+        "device": [device.name for device in devices] * len(profiles),
+        "bar_bytes": [sum(bar.bytes for bar in device.bars) for device in devices] * len(profiles),
+        "domain_pages": [result.trace.ram_pages] * (every * len(profiles)),
+        "dma_reads": np.repeat(cnt["dma_reads"], every),
+        "dma_writes": np.repeat(cnt["dma_writes"], every),
+        "invisible_pages": np.repeat(cnt["dma_pages"], every),
     }
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from eptreplay.events import HostEvent, between, events_of
 from eptreplay.model.books import count_merged_accesses, may_cross
 from eptreplay.model.replay import GUEST_SHIFT, NOWHERE
 
@@ -39,6 +40,7 @@ class Merged(NamedTuple):
         guest: shape (n,), number of the guest.
         row: shape (n,), number of the row in the guest's trace.
         time: shape (n,), what the rows are ordered by.
+        events: among the rows and between them, in order.
     """
 
     rows: int
@@ -50,11 +52,12 @@ class Merged(NamedTuple):
     guest: NDArray[np.uint8]
     row: NDArray[np.int64]
     time: NDArray[np.uint64]
+    events: tuple[HostEvent, ...] = ()
 
     @classmethod
     def of_one_row(cls) -> Merged:
         """Return one read of guest 0's page 0."""
-        one: list[NDArray[Any]] = [
+        one: list[Any] = [
             np.zeros(1, kind)
             for kind in (np.uint64, np.uint8, np.uint16, np.uint16, np.uint32, np.uint8, np.int64, np.uint64)
         ]
@@ -134,6 +137,10 @@ class Source:
             np.full(rows, self.number, np.uint8),
             np.arange(first_row, first_row + rows, dtype=np.int64),
             self._keys[begin:end],
+            tuple(
+                event._replace(position=event.position - begin)
+                for event in events_of(batch, begin, end, guest=self.number, first_vcpu=self.first_vcpu)
+            ),
         )
 
     def _vcpu(self, batch: Batch, begin: int, end: int) -> NDArray[np.uint16]:
@@ -169,6 +176,7 @@ def _join(parts: Sequence[Merged]) -> Merged:
     """Return several guests' rows as one, in order."""
     parts = [part for part in parts if part.rows]
     order = np.argsort(np.concatenate([part.time for part in parts]), kind="stable")
+    events = _merged_events(parts, order)
 
     def column(name: str) -> NDArray[Any]:
         joined: NDArray[Any] = np.concatenate([getattr(part, name) for part in parts])[order]
@@ -196,11 +204,47 @@ def _join(parts: Sequence[Merged]) -> Merged:
         column("guest"),
         column("row"),
         column("time"),
+        events,
     )
 
 
+def _merged_events(parts: Sequence[Merged], order: NDArray[np.int64]) -> tuple[HostEvent, ...]:
+    """Return the events of all parts at their places in the common order."""
+    if not any(part.events for part in parts):
+        return ()
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    found = []
+    before = 0
+    for part in parts:
+        for event in part.events:
+            inside = event.position < part.rows
+            at = int(place[before + event.position]) if inside else int(place[before + part.rows - 1]) + 1
+            found.append(event._replace(position=at))
+        before += part.rows
+    return tuple(sorted(found, key=lambda event: (event.position, event.is_row)))
+
+
 def replay_merged(replay: Replay, batch: Merged, begin: int, end: int) -> None:
-    """Replay rows [begin, end) of merged rows."""
+    """Replay rows [begin, end) of merged rows, events among them."""
+    if not batch.events:
+        _replay_rows(replay, batch, begin, end)
+        return
+    events = [
+        event
+        for event in batch.events
+        if begin <= event.position < end or event.position == end == batch.rows
+    ]
+    for first, last, event in between(events, begin, end):
+        _replay_rows(replay, batch, first, last)
+        if event is not None:
+            replay.carry_out(event)
+
+
+def _replay_rows(replay: Replay, batch: Merged, begin: int, end: int) -> None:
+    """Replay rows [begin, end) of merged rows, all of them accesses."""
+    if end <= begin:
+        return
     rows = slice(begin, end)  # of a column that is not there, none
     gpa, op, size, accesses = batch.gpa[rows], batch.op[rows], batch.size[rows], batch.accesses[rows]
     vcpu = batch.vcpu[rows] if len(batch.vcpu) == batch.rows else batch.vcpu

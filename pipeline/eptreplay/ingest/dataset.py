@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from eptreplay.errors import TraceError
 from eptreplay.ingest.columns import check_columns
+from eptreplay.ingest.devices import check_bars
 from eptreplay.ingest.guest_config import load_guest_config
 from eptreplay.ingest.guest_facts import guest_facts
 from eptreplay.ingest.locate import GuestFiles, locate, unique_names
@@ -19,6 +20,7 @@ from eptreplay.ingest.statistics import ColumnRange, group_statistics
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from eptreplay.ingest.devices import Device
     from eptreplay.ingest.footer import Extent, Footer
 
 
@@ -96,6 +98,9 @@ class GuestTrace:
         time_unit: one of `schema.TIME_UNITS`.
         metadata: key-value metadata of the first file, as text.
         digests: for each file the SHA-256 of its footer: another trace has others.
+        pins: host CPU of every vCPU; empty: that of its number.
+        idle_gap_ns: gap between accesses, ns, across which a vCPU counts as halted; None: nobody says.
+        devices: passed through to the guest.
     """
 
     name: str
@@ -108,6 +113,9 @@ class GuestTrace:
     time_unit: str
     metadata: Mapping[str, str]
     digests: Mapping[Path, str]
+    pins: tuple[int, ...] = ()
+    idle_gap_ns: int | None = None
+    devices: tuple[Device, ...] = ()
 
     def ram_ranges(self) -> tuple[tuple[int, int], ...]:
         """Half-open ranges of guest page numbers that are memory, ascending."""
@@ -265,7 +273,9 @@ def _trace(
     name: str, row_groups: Sequence[RowGroup], files: Sequence[_File], guest: GuestFiles
 ) -> GuestTrace:
     first = files[0]
-    facts = guest_facts(first.path, first.footer.metadata, load_guest_config(guest.folder, name))
+    config = load_guest_config(guest.folder, name)
+    facts = guest_facts(first.path, first.footer.metadata, config)
+    check_bars(config.devices, facts.segments, config.path)
     numbered = []
     rows = 0
     for group in row_groups:
@@ -282,4 +292,7 @@ def _trace(
         time_unit=facts.time_unit,
         metadata=first.footer.metadata,
         digests={file.path: file.footer.digest for file in files},
+        pins=config.pins,
+        idle_gap_ns=config.idle_gap_ns,
+        devices=config.devices,
     )

@@ -7,6 +7,10 @@
       { gpa = 0x100000, bytes = 0x3ff00000, kind = "ram" },
     ]
 
+    pin = [2, 3]              # the host CPU of every vCPU
+    idle_gap = "10ms"         # a vCPU counts as halted across longer gaps between its accesses
+    passthrough = [{ name = "nic", bars = [{ gpa = 0xc0000000, bytes = 0x20000 }] }]
+
     [guests.web]      # the same keys, for the guest of this name only
     vcpus = 4
 
@@ -20,6 +24,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from eptreplay.errors import TraceError
+from eptreplay.ingest.devices import Device, check_devices, check_idle_gap, check_pins
 from eptreplay.ingest.parquet import one_line
 from eptreplay.ingest.schema import TIME_UNITS, VCPUS_MAX, Segment
 from eptreplay.ingest.segments import check_segments
@@ -28,7 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FILE_NAME = "guest.toml"
-_KEYS = ("vcpus", "segments", "time_unit")
+_KEYS = ("vcpus", "segments", "time_unit", "pin", "idle_gap", "passthrough")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +45,18 @@ class GuestConfig:
         vcpus: number of virtual CPUs.
         segments: memory layout in ascending order of address.
         time_unit: unit of the time column.
+        pins: host CPU of every vCPU; empty: that of its number.
+        idle_gap_ns: gap between accesses, ns, across which a vCPU counts as halted.
+        devices: passed through to the guest.
     """
 
     path: str = ""
     vcpus: int | None = None
     segments: tuple[Segment, ...] | None = None
     time_unit: str | None = None
+    pins: tuple[int, ...] = ()
+    idle_gap_ns: int | None = None
+    devices: tuple[Device, ...] = ()
 
 
 def load_guest_config(folder: Path, guest: str) -> GuestConfig:
@@ -104,10 +115,14 @@ def _config(path: Path, data: dict[str, object]) -> GuestConfig:
         raise TraceError(
             file, f"unknown key '{unknown[0]}'", expected=f"one of {', '.join(_KEYS)}, or [guests.NAME]"
         )
-    vcpus, segments, unit = (data.get(key) for key in _KEYS)
+    vcpus, raw_segments, unit, pins, idle_gap, devices = (data.get(key) for key in _KEYS)
+    segments = None if raw_segments is None else check_segments(raw_segments, file, "'segments'")
     return GuestConfig(
         path=file,
         vcpus=None if vcpus is None else check_vcpus(vcpus, file, "'vcpus'"),
-        segments=None if segments is None else check_segments(segments, file, "'segments'"),
+        segments=segments,
         time_unit=None if unit is None else check_time_unit(unit, file, "'time_unit'"),
+        pins=() if pins is None else check_pins(pins, file),
+        idle_gap_ns=None if idle_gap is None else check_idle_gap(idle_gap, file),
+        devices=() if devices is None else check_devices(devices, file, segments),
     )

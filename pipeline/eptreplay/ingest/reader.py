@@ -11,6 +11,7 @@ from eptreplay.ingest.decode import decode
 from eptreplay.ingest.parquet import open_parquet
 from eptreplay.ingest.prefetch import one_ahead
 from eptreplay.ingest.rows import BadRows, Limits, OnBadRows, Place, check_rows, good_rows
+from eptreplay.ingest.schema import EVENT_MIN
 from eptreplay.ingest.suspects import suspects
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 BATCH_ROWS = 1 << 18
 """Rows decoded at a time: a batch stays in the processor's cache between decoding,
 checking and replaying."""
+
+
+Transition = tuple[int, int, bool, int]
+"""A vCPU that begins or ceases to run before a row: the row, the vCPU, whether it runs, the host CPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,9 @@ class Batch:
             if no row of the row group can cross a page.
         count: shape (n,), accesses a row stands for; None if each stands for one.
         time: shape (n,), in the trace's unit; None where it was not asked for.
+        arg: shape (n,), arguments of events; None if the trace has none, or no row can be an event.
+        events: whether rows may be events.
+        transitions: when vCPUs begin and cease to run: row, vCPU, whether it runs, host CPU; in order.
     """
 
     row_group: int
@@ -56,6 +64,9 @@ class Batch:
     size: NDArray[Any] | None
     count: NDArray[np.uint32] | None
     time: NDArray[np.uint64] | None
+    arg: NDArray[np.uint64] | None = None
+    events: bool = False
+    transitions: tuple[Transition, ...] = ()
 
 
 class _Plan(NamedTuple):
@@ -63,6 +74,7 @@ class _Plan(NamedTuple):
 
     decode: tuple[str, ...]
     give: frozenset[str]
+    events: bool
 
 
 def read_batches(
@@ -123,11 +135,16 @@ def _plan(trace: GuestTrace, group: RowGroup, *, time: bool, vcpu: bool, size: b
     # An access of one byte cannot cross a page.
     if "size" in trace.columns and ("size" not in known or known["size"].high > 1):
         optional.append(("size", size, skip))
+    # An argument matters, and its nulls mean 0, where rows may be events.
+    events = "op" not in known or known["op"].high >= EVENT_MIN
+    if "arg" in trace.columns and events:
+        optional.append(("arg", True, True))
     if "count" in trace.columns and known.get("count") != (1, 1):
         optional.append(("count", True, True))
     return _Plan(
         decode=("gpa", "op", *(name for name, asked, checked in optional if asked or checked)),
         give=frozenset(name for name, asked, _ in optional if asked),
+        events=events,
     )
 
 
@@ -145,7 +162,7 @@ def _batches(
                     if "time" in columns and len(columns["time"]):
                         last_time = int(columns["time"][-1])
                     if len(columns["gpa"]):
-                        yield _batch(ordinal, group.first_row + piece.row, columns, plans[ordinal].give)
+                        yield _batch(ordinal, group.first_row + piece.row, columns, plans[ordinal])
                 if "time" not in plans[ordinal].decode:
                     last_time = max(last_time, group.time_max or 0)
 
@@ -153,10 +170,11 @@ def _batches(
 def _checked(piece: Piece, group: RowGroup, limits: Limits, skipped: BadRows | None) -> dict[str, Values]:
     """The columns of a piece after the policy for bad rows."""
     place = Place(str(group.file), group.index, group.file_row + piece.row)
+    nulls = {name: mask for name, mask in piece.nulls.items() if name != "arg"}
     if skipped is None:
-        check_rows(piece.columns, piece.nulls, limits, place)
+        check_rows(piece.columns, nulls, limits, place)
         return piece.columns
-    keep = good_rows(piece.columns, piece.nulls, limits, place, skipped)
+    keep = good_rows(piece.columns, nulls, limits, place, skipped)
     if keep is None:
         return piece.columns
     kept = {name: values[keep] for name, values in piece.columns.items()}
@@ -165,13 +183,16 @@ def _checked(piece: Piece, group: RowGroup, limits: Limits, skipped: BadRows | N
     return kept
 
 
-def _batch(ordinal: int, first_row: int, columns: dict[str, Values], give: frozenset[str]) -> Batch:
+def _batch(ordinal: int, first_row: int, columns: dict[str, Values], plan: _Plan) -> Batch:
     optional: dict[str, Any] = {
-        name: columns[name] if name in give else None for name in ("vcpu", "size", "count", "time")
+        name: columns[name] if name in plan.give else None
+        for name in ("vcpu", "size", "count", "time", "arg")
     }
     gpa: Any = columns["gpa"]
     op: Any = columns["op"]
-    return Batch(row_group=ordinal, first_row=first_row, rows=len(gpa), gpa=gpa, op=op, **optional)
+    return Batch(
+        row_group=ordinal, first_row=first_row, rows=len(gpa), gpa=gpa, op=op, events=plan.events, **optional
+    )
 
 
 def _refuse_suspects(trace: GuestTrace, batch_rows: int) -> None:

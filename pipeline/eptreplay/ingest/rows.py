@@ -86,10 +86,7 @@ class _Rule(NamedTuple):
 
 
 def _event(code: int) -> str:
-    name = (
-        f"the event {Event(code).name.lower()}" if code in set(Event) else "an event code that means nothing"
-    )
-    return f"op {code} is {name}; this version replays accesses only"
+    return f"op {code} is an event code that means nothing"
 
 
 def _ordered(time: Values, limits: Limits) -> bool:
@@ -101,6 +98,7 @@ def _backwards(time: Values, limits: Limits) -> Mask:
     return time < latest
 
 
+_IS_EVENT = np.isin(np.arange(256), [int(event) for event in Event])
 _OPS = "0 read, 1 write or 2 fetch"
 _RULES = (
     _Rule(
@@ -115,9 +113,11 @@ _RULES = (
         "event",
         "op",
         lambda op, _: int(op.max()) < EVENT_MIN,
-        lambda op, _: op >= EVENT_MIN,
+        lambda op, _: (op >= EVENT_MIN) & ~_IS_EVENT[op],
         _event,
-        lambda _: _OPS,
+        lambda _: (
+            f"{_OPS}, or an event: {', '.join(f'{event.value} {event.name.lower()}' for event in Event)}"
+        ),
     ),
     _Rule(
         "gpa",

@@ -25,6 +25,8 @@ class Op(IntEnum):
     FETCH = 2
 
 
+HOST_CPUS = 256
+"""Host CPUs that vCPUs can run on."""
 OP_MAX = int(max(Op))
 EVENT_MIN = 16
 """Codes from here on are events, not accesses."""
@@ -49,6 +51,9 @@ class Event(IntEnum):
     ADVISE = 37
     SCAN = 40
     HARVEST = 41
+
+
+EVENT_MAX = int(max(Event))
 
 
 class Column(NamedTuple):

@@ -173,4 +173,64 @@ COLD_AGE: Final = Table(
     ),
 )
 
-HOST_TABLES: Final = (INVALIDATIONS, IPIS, HOST_MEMORY, SWAP_ACTIVITY, SWAP_CANDIDATES, COLD_AGE)
+WIRING: Final = Table(
+    "wiring",
+    "A row is a guest under a profile in whose memory the host had its hands: wired and held pages, and what the "
+    "hypervisor process touched; none if it had not",
+    (
+        GUEST,
+        PROFILE,
+        Column("wired_pages", "int64", "pages", "pages wired at the end: none of them is ever swapped out"),
+        Column(
+            "reason",
+            "string",
+            "",
+            "passthrough: a device can reach all memory; events: the trace wires pages; empty: none is wired",
+        ),
+        Column("holds", "int64", "holds", "vm_gpa_hold"),
+        Column("releases", "int64", "releases", "vm_gpa_release"),
+        Column("held_at_end", "int64", "holds", "holds that were never released"),
+        Column(
+            "host_accesses",
+            "int64",
+            "pages",
+            "pages that the hypervisor process touched through its own mapping",
+        ),
+        Column("host_faults", "int64", "faults", "those that its mapping did not have"),
+        Column("host_ipis", "int64", "IPIs", "TLB shootdowns of the process's mapping"),
+        Column("denied", "int64", "accesses", "accesses of the guest that its memory map did not allow"),
+    ),
+)
+
+PASSTHROUGH: Final = Table(
+    "passthrough",
+    "A row is a device passed through to a guest, under a profile",
+    (
+        GUEST,
+        PROFILE,
+        Column("device", "string", "", "name of the device"),
+        Column("bar_bytes", "int64", "B", "length of its BARs"),
+        Column(
+            "domain_pages",
+            "int64",
+            "pages",
+            "pages that the guest's IOMMU domain maps; all devices of a guest share it",
+        ),
+        Column("dma_reads", "int64", "pages", "pages that devices of the guest read"),
+        Column("dma_writes", "int64", "pages", "pages that they wrote"),
+        Column(
+            "invisible_pages", "int64", "pages", "distinct pages that they wrote: no dirty bit tells of it"
+        ),
+    ),
+)
+
+HOST_TABLES: Final = (
+    INVALIDATIONS,
+    IPIS,
+    HOST_MEMORY,
+    SWAP_ACTIVITY,
+    SWAP_CANDIDATES,
+    COLD_AGE,
+    WIRING,
+    PASSTHROUGH,
+)
