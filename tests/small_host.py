@@ -13,6 +13,7 @@ from eptreplay.model.conservation import HOLDS, LAWS, check_worlds
 from eptreplay.model.state import records
 from eptreplay.model.sweep import scan
 from eptreplay.model.vm_limits import HostMemory
+from eptreplay.model.vmm import vcpu_run, vcpu_stop
 from eptreplay.model.worlds import GuestMemory, guest_bases, out_of_memory
 from eptreplay.profiles import resolve
 
@@ -88,3 +89,13 @@ class SmallHost:
         found = records(self.guests[guest].pages, CANDIDATE)
         list_candidates(self.replay.states, profile, guest, found)
         return found.view(np.ndarray).view(CANDIDATE)
+
+    def run(self, vcpu: int, hostcpu: int | None = None, guest: int = 0) -> bool:
+        """Let a vCPU run on a host CPU, that of its number unless told otherwise."""
+        first = sum(known.vcpus for known in self.guests[:guest])
+        return vcpu_run(self.replay.states, guest, first + vcpu, vcpu if hostcpu is None else hostcpu)
+
+    def stop(self, vcpu: int, guest: int = 0) -> bool:
+        """Halt a vCPU."""
+        first = sum(known.vcpus for known in self.guests[:guest])
+        return vcpu_stop(self.replay.states, guest, first + vcpu)

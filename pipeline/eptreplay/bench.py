@@ -27,6 +27,8 @@ import pyarrow.parquet as pq
 from eptreplay import __version__
 from eptreplay.cuts import timed_row_groups
 from eptreplay.guest import replay_trace
+from eptreplay.host import HostOptions
+from eptreplay.host_replay import replay_host
 from eptreplay.ingest.layout import FAST_LAYOUT, trace_writer
 from eptreplay.options import MissRatio, Options, Policy, Span, TlbOptions, sweep_rhythms
 from eptreplay.profiles import resolve
@@ -180,6 +182,10 @@ def replay_figures(label: str, trace: GuestTrace, runs: int) -> list[Figure]:
     harvest = Options(policy=Policy.HARVEST, every=Every(1_000_000, timed=False))
     often = Options(policy=Policy.AGE, every=Every(-(-trace.rows // 256), timed=False), page_accesses=False)
 
+    second = Every(1_000_000_000, timed=True)
+    scanned = Options(host=HostOptions(scan_interval=second))
+    aged = Options(policy=Policy.AGE, every=second)
+
     def against_decode(name: str, profiles: Sequence[Any], options: Options, bar: float | None) -> Figure:
         return ratio(
             f"{label}: {name} / decode",
@@ -201,6 +207,14 @@ def replay_figures(label: str, trace: GuestTrace, runs: int) -> list[Figure]:
         against_decode("one profile, --mrc shards", one, Options(mrc=MissRatio.SHARDS), None),
         against_decode("one profile, --mrc exact", one, Options(mrc=MissRatio.EXACT), None),
         against_decode("eight profiles in one pass", eight, default, 1.5),
+        ratio(
+            f"{label}: a host with ample memory and a scan a second / aging every second",
+            trace.rows,
+            lambda: replay_host([trace], one, scanned),
+            lambda: replay_trace(trace, one, aged),
+            bar=1.1,
+            runs=runs,
+        ),
         ratio(
             f"{label}: eight runs / eight profiles in one pass",
             trace.rows,

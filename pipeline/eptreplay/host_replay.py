@@ -11,11 +11,12 @@ from eptreplay import guest as guest_replay
 from eptreplay.activity import transitions, with_transitions
 from eptreplay.cuts import Action, Cutter, Rhythm
 from eptreplay.errors import ConservationError, TraceError, UsageError
-from eptreplay.events import attach_devices, teller
+from eptreplay.events import HostEvent, attach_devices, carry_out, teller
 from eptreplay.guest import Replay, drive, guest_ram_pages, guest_result
 from eptreplay.host import Align, HostOptions, VcpuModel, host_memory, least_need
 from eptreplay.ingest.reader import read_batches
 from eptreplay.ingest.rows import BadRows
+from eptreplay.ingest.schema import Event
 from eptreplay.merge import Clock, Merged, Source, merged, replay_merged
 from eptreplay.model.candidates import CANDIDATE, list_candidates
 from eptreplay.model.conservation import HOLDS, LAWS, check_worlds
@@ -331,3 +332,5 @@ def warm_up() -> None:
     list_candidates(replay.states, 0, 0, records(1, CANDIDATE))
     batch = Merged.of_one_row()
     replay_merged(replay, batch, 0, batch.rows)
+    for kind in Event:
+        carry_out(replay, HostEvent(0, False, 0, kind, 0, 0, 1))

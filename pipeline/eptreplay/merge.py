@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 
 PAGE_SHIFT = np.uint64(12)
 NO_VCPUS = np.zeros(1, np.uint16)
-NO_VCPUS.flags.writeable = False
+NO_SIZES = np.zeros(0, np.uint16)
+NO_COUNTS = np.zeros(0, np.uint32)
+# Kernels are compiled for arrays that are read-only, like decoded columns.
+for _array in (NO_VCPUS, NO_SIZES, NO_COUNTS):
+    _array.flags.writeable = False
 
 
 class Merged(NamedTuple):
@@ -130,10 +134,8 @@ class Source:
             self._flat(batch.gpa[begin:end]),
             batch.op[begin:end],
             self._vcpu(batch, begin, end),
-            batch.size[begin:end].astype(np.uint16)
-            if crosses and batch.size is not None
-            else np.zeros(0, np.uint16),
-            np.zeros(0, np.uint32) if batch.count is None else batch.count[begin:end],
+            batch.size[begin:end].astype(np.uint16) if crosses and batch.size is not None else NO_SIZES,
+            NO_COUNTS if batch.count is None else batch.count[begin:end],
             np.full(rows, self.number, np.uint8),
             np.arange(first_row, first_row + rows, dtype=np.int64),
             self._keys[begin:end],
@@ -193,14 +195,13 @@ def _join(parts: Sequence[Merged]) -> Merged:
         for part in parts
     ]
     parts = filled
-    none = slice(0, 0)
     return Merged(
         sum(part.rows for part in parts),
         column("gpa"),
         column("op"),
         column("vcpu") if all(len(part.vcpu) == part.rows for part in parts) else NO_VCPUS,
-        column("size") if sized else parts[0].size[none],
-        column("accesses") if counted else parts[0].accesses[none],
+        column("size") if sized else NO_SIZES,
+        column("accesses") if counted else NO_COUNTS,
         column("guest"),
         column("row"),
         column("time"),

@@ -101,7 +101,7 @@ def test_files_in_the_wrong_order_are_refused(tmp_path: Path, make_trace: MakeTr
 
 BAD: list[tuple[str, Any, str]] = [
     ("op", [0] * 7 + [5, 0, 0], "op 5 is unknown"),
-    ("op", [0] * 7 + [40, 0, 0], "op 40 is the event scan; this version replays accesses only"),
+    ("op", [0] * 7 + [30, 0, 0], "op 30 is an event code that means nothing"),
     ("gpa", [0] * 7 + [1 << 50, 0, 0], "more than 48 bits"),
     ("vcpu", [0] * 7 + [2, 0, 0], "vCPU 2 is none of the guest's"),
     ("time", [0] * 6 + [2, 1, 2, 2], "time goes back to 1"),

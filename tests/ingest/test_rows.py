@@ -45,7 +45,12 @@ def test_good_rows_pass() -> None:
 BROKEN = [
     ("op", [0, 3, 1, 1], "unknown_op", "op 3 is unknown; expected 0 read, 1 write or 2 fetch"),
     ("op", [0, 15, 1, 1], "unknown_op", "op 15 is unknown"),
-    ("op", [0, 28, 1, 1], "event", "op 28 is the event dma_read; this version replays accesses only"),
+    (
+        "op",
+        [0, 39, 1, 1],
+        "event",
+        "expected 0 read, 1 write or 2 fetch, or an event: 16 vcpu_run, 17 vcpu_stop",
+    ),
     ("op", [0, 200, 1, 1], "event", "op 200 is an event code that means nothing"),
     ("gpa", [0, 1 << 48, 0, 0], "gpa", "the address 0x1000000000000 has more than 48 bits"),
     ("gpa", [0, 2**64 - 1, 0, 0], "gpa", "the address 0xffffffffffffffff"),
@@ -94,6 +99,10 @@ def test_a_null_can_be_skipped() -> None:
     assert keep is not None
     assert keep.tolist() == [True, True, False, True]
     assert bad.counts == {"null": 1}
+
+
+def test_an_event_is_a_good_row() -> None:
+    check_rows(columns(op=[0, 16, 28, 41]), {}, LIMITS, PLACE)
 
 
 def test_a_row_counts_once_under_the_first_rule_it_breaks() -> None:

@@ -116,7 +116,7 @@ def harvest(states: State, books: Books, log: DirtyLog) -> None:
         harvest_guest(states, books, log, guest)
 
 
-@kernel
+@entry_point
 def harvest_guest(states: State, books: Books, log: DirtyLog, guest: Int) -> None:
     """Harvest one guest in every world."""
     for number in range(len(states.page)):

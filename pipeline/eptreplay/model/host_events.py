@@ -22,11 +22,11 @@ from eptreplay.model.invalidate import (
     CAUSE_WIRING,
 )
 from eptreplay.model.page_queue import vm_page_activate, vm_page_deactivate, vm_page_dequeue
-from eptreplay.model.pmap import leaf_of, pmap_pinit_type
+from eptreplay.model.pmap import leaf_of, pmap_enter, pmap_pinit_type
 from eptreplay.model.pmap_page import pmap_is_modified, pmap_remove_all
 from eptreplay.model.pmap_range import pmap_advise, pmap_change_wiring, pmap_protect
 from eptreplay.model.state import NO_MEMORY, PGA_REFERENCED, Int, State, account, world
-from eptreplay.model.vm_fault import access_page, vm_fault
+from eptreplay.model.vm_fault import access_page, vm_fault, vm_fault_page
 from eptreplay.model.vm_object import NOT_RESIDENT, swap_pager_unswapped, vm_page_lookup, vm_page_remove
 from eptreplay.model.vm_page import vm_page_dirty, vm_page_free
 from eptreplay.model.vm_reserv import vm_phys_free
@@ -76,22 +76,23 @@ def _begin(states: State, number: int, guest: Int, cause: Int) -> State:
 
 @entry_point
 def wire(states: State, guest: Int, flat: Int) -> Int:
-    """Bring a page in and keep it: it leaves its queue, and its mapping is wired (vm_map_wire)."""
+    """Bring a page in and keep it: it leaves its queue, and its mapping is entered wired, as if written (vm_fault_wire).
+
+    So a superpage is demoted at its first page, and promoted again with its last, when all are wired alike.
+    """
     if not _is_memory(states, flat):
         return NOT_MEMORY
     for number in range(len(states.page)):
         st = _begin(states, number, guest, CAUSE_WIRING)
-        va = _va(st, guest, flat)
         m = vm_page_lookup(st, flat)
-        if m == NOT_RESIDENT or leaf_of(st, st.pmap[guest], va)[0] == 0:
-            if not vm_fault(st, st.pmap[guest], va, VM_PROT_READ, flat):
+        if m == NOT_RESIDENT or st.pageq[m].wire_count == 0:
+            m = vm_fault_page(st, flat)
+            if m < 0:
                 return NOT_ALLOWED
-            m = vm_page_lookup(st, flat)
-        if st.pageq[m].wire_count == 0:
-            vm_page_dequeue(st, m)
             st.vm[0].v_wire_count += 1
             account(st).v_wired += 1
-            pmap_change_wiring(st, st.pmap[guest], va, True)
+            rights = VM_PROT_ALL & ~st.object[flat].taken
+            pmap_enter(st, st.pmap[guest], _va(st, guest, flat), rights, m, rights, True)
         st.pageq[m].wire_count += 1
     return OK
 
