@@ -49,7 +49,7 @@ BROKEN = [
         "op",
         [0, 39, 1, 1],
         "event",
-        "expected 0 read, 1 write or 2 fetch, or an event: 16 vcpu_run, 17 vcpu_stop",
+        "op 39 is an event code that means nothing; expected 0 read, 1 write or 2 fetch, or an event: 16 vcpu_run",
     ),
     ("op", [0, 200, 1, 1], "event", "op 200 is an event code that means nothing"),
     ("gpa", [0, 1 << 48, 0, 0], "gpa", "the address 0x1000000000000 has more than 48 bits"),

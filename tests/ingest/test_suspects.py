@@ -28,7 +28,7 @@ def test_row_groups_that_go_back_in_time_are_found(make_trace: MakeTrace) -> Non
 
 def test_values_out_of_range_are_found(make_trace: MakeTrace) -> None:
     columns = {
-        "op": [0, 16],
+        "op": [0, 60],
         "gpa": [1 << 48, 0],
         "vcpu": [2, 0],
         "size": pa.array([5000, 0], pa.uint16()),

@@ -53,7 +53,8 @@ class Event(IntEnum):
     HARVEST = 41
 
 
-EVENT_MAX = int(max(Event))
+CODES = frozenset(map(int, (*Op, *Event)))
+"""Codes of `op` that mean something."""
 
 
 class Column(NamedTuple):

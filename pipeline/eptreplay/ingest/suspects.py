@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from eptreplay.ingest.schema import EVENT_MAX, GPA_BITS, PAGE_SIZE
+from eptreplay.ingest.schema import CODES, GPA_BITS, PAGE_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,12 +38,13 @@ def suspects(trace: GuestTrace) -> Iterator[Suspect]:
         Suspects in the order of the row groups.
     """
     last_time = 0
-    highest = {"op": EVENT_MAX, "gpa": (1 << GPA_BITS) - 1, "vcpu": trace.vcpus - 1, "size": PAGE_SIZE}
+    highest = {"gpa": (1 << GPA_BITS) - 1, "vcpu": trace.vcpus - 1, "size": PAGE_SIZE}
     for group in trace.row_groups:
         for name in sorted(group.nulls & trace.columns - {"guest", "arg"}):
             yield Suspect(group, name, "that there are nulls", last_time)
         for name, known in group.ranges.items():
-            if known.high > highest.get(name, known.high):
+            unknown_op = name == "op" and known.high not in CODES
+            if unknown_op or known.high > highest.get(name, known.high):
                 yield Suspect(group, name, f"values up to {known.high}", last_time)
         count, time = group.ranges.get("count"), group.ranges.get("time")
         if count is not None and count.low == 0:
