@@ -166,6 +166,7 @@ def host_access(states: State, guest: Int, flat: Int, write: bool) -> Int:
         pm = len(st.guests) + guest
         if st.pmap[pm].pm_pml4 == 0:
             pmap_pinit_type(st, pm, PT_X86, PMAP_PDE_SUPERPAGE, 0)
+            st.pmap[pm].pm_process = 1
             st.pmap[pm].pm_active = 1
         va = _va(st, guest, flat)
         traps = account(st).traps

@@ -41,7 +41,7 @@ def _shoot_down(st: State, pmap: Record, kind: Int) -> None:
     """Make every CPU that runs in the address space forget its translations."""
     cause = st.host[0].cause
     cnt = account(st)
-    if pmap.pm_id >= len(st.guests):
+    if pmap.pm_process != 0:
         cnt.host_ipis += pmap.pm_active  # of the hypervisor process: not the guest's translations
         return
     cnt.invalidations[cause, kind] += 1

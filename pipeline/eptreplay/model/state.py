@@ -48,6 +48,7 @@ PMAP = np.dtype(
         ("pm_type", np.int32),  # PT_X86 or PT_EPT
         ("pm_flags", np.int32),  # PMAP_* flags
         ("pm_pml4", np.int32),  # page-table page that is the root
+        ("pm_process", np.int32),  # 1: the hypervisor process's own address space, not a guest's
         ("PG_V", np.uint64),  # mask: valid
         ("PG_RW", np.uint64),  # mask: writable
         ("PG_A", np.uint64),  # mask: accessed
