@@ -220,6 +220,27 @@ def test_no_run_reaches_beyond_the_user_half(va: int, n: int) -> None:
         check_arguments(operation(Operation.ACCESS_RUN, va, n), pmaps=1, pages=512, where="a sequence")
 
 
+@pytest.mark.parametrize(("va", "eva"), [(4097, 8192), (4096, 8191)])
+def test_a_range_that_ends_within_a_page_is_refused(va: int, eva: int) -> None:
+    arguments = operation(Operation.REMOVE, va, 0)
+    arguments[0]["eva"] = eva
+    with pytest.raises(TraceError, match="a multiple of 4096"):
+        check_arguments(arguments, pmaps=1, pages=512, where="a sequence")
+
+
+def test_wiring_where_nothing_is_mapped_is_refused(tmp_path: Path) -> None:
+    """pmap.c pmap_change_wiring, FreeBSD 10.0, takes it for granted that there is a mapping."""
+
+    def change(table: pa.Table) -> pa.Table:
+        row = table.column("op").to_pylist().index(24)  # access_run
+        return with_value(with_value(table, "op", row, int(Operation.CHANGE_WIRING)), "va", row, 1 << 46)
+
+    copy_vectors(tmp_path, "ops", change)
+    answer = eptreplay("conform", tmp_path)
+    assert answer.code == 2
+    assert "an address that is mapped" in answer.err
+
+
 def operation(code: Operation, va: int, n: int) -> Records:
     """Return a single operation that reads from addresses of pmap 0."""
     arguments = records(1, ARGUMENTS)

@@ -59,6 +59,15 @@ _ADDRESS_AND_PAGE = (
     Operation.OBJECT_INIT_PT,
     Operation.EXISTS_QUICK,
 )
+_WHOLE_PAGES = (
+    Operation.REMOVE,
+    Operation.PROTECT,
+    Operation.ADVISE,
+    Operation.ENTER_OBJECT,
+    Operation.ENTER_QUICK,
+    Operation.OBJECT_INIT_PT,
+    Operation.COPY,
+)
 _ACCESSES = (
     Operation.ACCESS,
     Operation.ACCESS_FAULT,
@@ -118,7 +127,7 @@ def _are_regions(addresses: object, regions: int) -> bool:
     )
 
 
-def check_arguments(arguments: Records, pmaps: int, pages: int, where: str) -> None:
+def check_arguments(arguments: Records, pmaps: int, pages: int, where: str, *, copies: bool = True) -> None:
     """Refuse operations that concern no pmap, page or address of the sequence.
 
     Args:
@@ -126,11 +135,12 @@ def check_arguments(arguments: Records, pmaps: int, pages: int, where: str) -> N
         pmaps: address spaces of the sequence.
         pages: physical pages of the sequence.
         where: names the sequence in messages.
+        copies: whether one pmap can be copied to the other.
 
     Raises:
         TraceError: with the operation and the column.
     """
-    for rule in _rules(arguments, pmaps, pages):
+    for rule in _rules(arguments, pmaps, pages, copies=copies):
         wrong = np.flatnonzero(~rule.kept)
         if len(wrong):
             i = int(wrong[0])
@@ -142,7 +152,7 @@ def check_arguments(arguments: Records, pmaps: int, pages: int, where: str) -> N
             )
 
 
-def _rules(arguments: Records, pmaps: int, pages: int) -> list[_Rule]:
+def _rules(arguments: Records, pmaps: int, pages: int, *, copies: bool) -> list[_Rule]:
     op, pm, page, n = arguments["op"], arguments["pm"], arguments["page"], arguments["n"]
     alone = np.isin(op, _PAGE_ALONE)
     end = int(pte.VM_MAXUSER_ADDRESS)
@@ -151,6 +161,7 @@ def _rules(arguments: Records, pmaps: int, pages: int) -> list[_Rule]:
     reach = np.where(np.isin(op, _RUNS_OF_ADDRESSES), n, 1)
     low = arguments["va"] <= last
     further = (last - np.where(low, arguments["va"], last)) >> pte.PAGE_SHIFT
+    parts = ~np.isin(op, _WHOLE_PAGES)
     return [
         _Rule("op", np.isin(op, list(Operation)), "a code of docs/conformance.md"),
         _Rule(
@@ -170,6 +181,10 @@ def _rules(arguments: Records, pmaps: int, pages: int) -> list[_Rule]:
         ),
         _Rule("va", low & (alone | (reach <= further.astype(np.int64) + 1)), "addresses below 2^47"),
         _Rule("eva", arguments["eva"] <= np.uint64(end), "an address up to 2^47"),
+        *(
+            _Rule(column, parts | (arguments[column] & pte.PAGE_MASK == 0), "a multiple of 4096")
+            for column in ("va", "eva")
+        ),
         _Rule(
             "access",
             np.where(
@@ -177,5 +192,9 @@ def _rules(arguments: Records, pmaps: int, pages: int) -> list[_Rule]:
             ),
             "1, 2 or 4 for an access",
         ),
-        _Rule("arg", (op != Operation.COPY) | (arguments["arg"] < np.uint64(pmaps)), "another pmap"),
+        _Rule(
+            "arg",
+            (op != Operation.COPY) | ((arguments["arg"] < np.uint64(pmaps)) & copies),
+            "another pmap of the same kind",
+        ),
     ]

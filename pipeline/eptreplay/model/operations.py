@@ -190,8 +190,11 @@ ACCESS_PERM_RUN = int(Operation.ACCESS_PERM_RUN)
 @entry_point
 def run_operations(
     st: State, regions: NDArray[np.uint64], pmaps: Int, arguments: Records, results: Records
-) -> None:
-    """Carry out operations in order and write down the answer and the state after each.
+) -> Int:
+    """Carry out operations in order and write down the answer and the state after each; return how many.
+
+    They end before one that no kernel survives: pmap_change_wiring where it finds no mapping whose wiring it
+    could change.
 
     Args:
         st: the host.
@@ -199,16 +202,19 @@ def run_operations(
             is home to pages 512 r to 512 r + 511.
         pmaps: how many address spaces there are, 1 or 2.
         arguments: ARGUMENTS [operations].
-        results: RESULTS [operations], written as far as page-table pages and pv entries last.
+        results: RESULTS [operations], written for those carried out.
     """
     for i in range(len(arguments)):
         op = arguments[i]
+        if op.op == CHANGE_WIRING and not _can_change_wiring(st, st.pmap[op.pm], op.va, op.wired != 0):
+            return i
         before = account(st).traps
         results[i].ret = _page_operation(st, op) if op.pm >= pmaps else _pmap_operation(st, regions, op)
         results[i].traps = min(account(st).traps - before, MOST_TRAPS)
         _observe(st, pmaps, op, results[i])
         if st.host[0].exhausted != 0:
-            return
+            return i
+    return len(arguments)
 
 
 @kernel
@@ -394,22 +400,27 @@ def _access_run(st: State, pmap: Record, regions: NDArray[np.uint64], op: Record
 
 
 @kernel
-def _change_wiring_run(st: State, pmap: Record, op: Record) -> Int:
-    """Wire or unwire `n` pages from `va`; return how many were mapped in a way that can be.
+def _can_change_wiring(st: State, pmap: Record, va: np.uint64, wired: bool) -> bool:
+    """Return whether an address is mapped in a way that lets pmap_change_wiring wire or unwire it.
 
     A superpage that was never used cannot be demoted, so the wiring of a part of it cannot change.
     """
+    level, slot = leaf_of(st, pmap, va)
+    if level == 0:
+        return False
+    entry = st.pt[slot]
+    return level == 1 or (entry & pmap.PG_A) != EMPTY or ((entry & PG_W) != EMPTY) == wired
+
+
+@kernel
+def _change_wiring_run(st: State, pmap: Record, op: Record) -> Int:
+    """Wire or unwire `n` pages from `va`; return how many were mapped in a way that can be."""
     done: Int = 0
     for k in range(op.n):
         va = op.va + np.uint64(k) * PAGE_SIZE
-        level, slot = leaf_of(st, pmap, va)
-        if level == 0:
-            continue
-        entry = st.pt[slot]
-        if level == 2 and (entry & pmap.PG_A) == EMPTY and ((entry & PG_W) != EMPTY) != (op.wired != 0):
-            continue
-        pmap_change_wiring(st, pmap, va, op.wired != 0)
-        done += 1
+        if _can_change_wiring(st, pmap, va, op.wired != 0):
+            pmap_change_wiring(st, pmap, va, op.wired != 0)
+            done += 1
     return done
 
 
