@@ -12,7 +12,7 @@ import pytest
 from tests.report.runs import MEMORY, MadeGuest, analysis, counters, write_run
 
 from eptreplay.report.costs import parse_assumptions
-from eptreplay.report.html import island, render
+from eptreplay.report.html import how, island, render
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -286,3 +286,16 @@ def test_a_run_with_every_table_has_every_section_in_order(tmp_path: Path) -> No
         "miss-ratios",
         "more",
     ]
+
+
+@pytest.mark.parametrize(
+    ("host", "text"),
+    [
+        ({}, "policy age, every 10 ms"),
+        ({"host": None}, "policy age, every 10 ms"),
+        ({"host": {"memory_bytes": None}}, "policy age, every 10 ms, on one host with enough memory"),
+        ({"host": {"memory_bytes": 64 << 20}}, "policy age, every 10 ms, on one host with 64 MiB memory"),
+    ],
+)
+def test_a_page_says_how_its_run_was_made(host: dict[str, object], text: str) -> None:
+    assert how({"options": {"policy": "age", "every": "10 ms"}, **host}) == text

@@ -81,9 +81,7 @@ def basis(profiles: Sequence[Mapping[str, Any]]) -> str:
 def how(about: Mapping[str, Any]) -> str:
     """Return how the run was made; of a comparison, how both were."""
     if "compared" not in about:
-        host = about.get("host")
-        shared = f", on one host with {binary_size(host['memory_bytes'])} of memory" if host else ""
-        return _options(about["options"]) + shared
+        return _options(about["options"]) + _host(about.get("host"))
     compared = about["compared"]
     runs = " with ".join(f"{run['name']} ({_options(run['options'])})" for run in compared["runs"])
     differ = ", ".join(compared["differ"])
@@ -93,6 +91,13 @@ def how(about: Mapping[str, Any]) -> str:
         else "what does not depend on a profile is the same in both"
     )
     return f"comparison of {runs}; {rest}"
+
+
+def _host(host: Mapping[str, Any] | None) -> str:
+    if host is None:
+        return ""
+    memory = host["memory_bytes"]
+    return f", on one host with {'enough' if memory is None else binary_size(memory)} memory"
 
 
 def _options(options: Mapping[str, Any]) -> str:
