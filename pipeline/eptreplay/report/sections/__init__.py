@@ -32,8 +32,8 @@ SECTIONS: Final = (
     Section("miss-ratios", "Memory needed", ("miss_ratio",), miss_ratio),
 )
 
-ELSEWHERE: Final = frozenset({"summary", "pages"})
-"""Tables that the page shows outside of sections, or that are too long for one."""
+ELSEWHERE: Final = frozenset({"summary", "pages", "returns"})
+"""Tables that the page shows outside of sections, or that are for programs to compute with."""
 
 SHOWN: Final = ELSEWHERE.union(*(section.needs + section.uses for section in SECTIONS))
 
