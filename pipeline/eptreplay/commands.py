@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from eptreplay.host import HostOptions
     from eptreplay.ingest.dataset import BadGuest, GuestTrace
     from eptreplay.ingest.rows import BadRows, OnBadRows
+    from eptreplay.options import Policy
 
 
 def say(text: str = "") -> None:
@@ -138,7 +139,7 @@ def replay(request: ReplayRequest) -> int:
     )
     check_output(request.out, overwrite=request.overwrite)
     traces, failed = _open(request.traces)
-    _compile_once()
+    _compile_once(options.policy)
     with ProgressBar(sum(trace.rows for trace in traces), "rows", "replaying") as bar:
         result = batch.run(
             traces,
@@ -217,13 +218,13 @@ def _open(specs: Sequence[str]) -> tuple[tuple[GuestTrace, ...], list[Failure]]:
     return traces, [Failure(guest.name, guest.error) for guest in bad]
 
 
-def _compile_once() -> None:
+def _compile_once(policy: Policy) -> None:
     """Compile the model if it has not been on this machine, and say so."""
     from eptreplay import guest  # noqa: PLC0415
 
-    if not guest.is_compiled():
+    if not guest.is_compiled(policy):
         note("compiling the model: once on this machine, about half a minute ...")
-        guest.warm_up()
+        guest.warm_up([policy])
 
 
 def _tell_result(result: RunResult) -> None:

@@ -450,10 +450,10 @@ def guest_result(trace: GuestTrace, replay: Replay, snapshots: list[Snapshot], g
     )
 
 
-def warm_up() -> None:
-    """Compile every kernel that a replay can need, or load it from the cache."""
+def warm_up(policies: Sequence[Policy] = tuple(Policy)) -> None:
+    """Compile the kernels of a replay with any of these policies, or load them from the cache."""
     guest = GuestMemory(np.array([[0, 1]], np.int64), 1)
-    replay = Replay([AnyPmap()], [guest], count_pages=True, mrc=MissRatio.EXACT)
+    replay = Replay([AnyPmap()], [guest])
     gpa = _read_only(np.zeros(1, np.uint64))
     sizes = _read_only(np.ones(1, np.uint16))
     op = _read_only(np.zeros(1, np.uint8))
@@ -461,8 +461,8 @@ def warm_up() -> None:
         row_group=0, first_row=0, rows=1, gpa=gpa, op=op, vcpu=None, size=sizes, count=None, time=None
     )
     replay.replay(batch, 0, 1)
-    replay.sweep(Policy.AGE)
-    replay.sweep(Policy.HARVEST)
+    for policy in policies:
+        replay.sweep(policy)
     replay.close_interval()
     replay.snapshot(None)
     replay.state_sums()
@@ -470,9 +470,11 @@ def warm_up() -> None:
     sweep.observe_pages(replay.states, np.zeros((1, 1), np.uint8))
 
 
-def is_compiled() -> bool:
-    """Return whether the kernels of a replay need not be compiled any more on this machine."""
-    return compiled_before(kernels.replay_rows) and compiled_before(sweep.observe_pages)
+def is_compiled(policy: Policy) -> bool:
+    """Return whether the kernels of a replay with this policy need not be compiled any more on this machine."""
+    sweeps = {Policy.AGE: sweep.age, Policy.HARVEST: harvest}
+    needed = (kernels.replay_rows, sweep.observe_pages, sweeps.get(policy, kernels.replay_rows))
+    return all(compiled_before(kernel) for kernel in needed)
 
 
 class AnyPmap(NamedTuple):

@@ -42,7 +42,7 @@ def _cache_root() -> Path:
 CACHE_DIR = _cache_root() / "eptreplay" / "kernels" / _digest()
 
 
-def _compile(function: Function, **wrappers: bool) -> Function:
+def _compile(function: Function, **options: bool | str) -> Function:
     """Compile without the interpreter lock, without reference counting, into this package's cache.
 
     The state travels as one NamedTuple of arrays.  Counting references to some ten arrays at every call
@@ -53,7 +53,7 @@ def _compile(function: Function, **wrappers: bool) -> Function:
     config.CACHE_DIR = str(CACHE_DIR)
     try:
         compiled: Function = njit(
-            cache=True, nogil=True, _nrt=False, error_model="numpy", no_cfunc_wrapper=True, **wrappers
+            nogil=True, _nrt=False, error_model="numpy", no_cfunc_wrapper=True, **options
         )(function)
     finally:
         config.CACHE_DIR = before
@@ -62,12 +62,21 @@ def _compile(function: Function, **wrappers: bool) -> Function:
 
 def kernel(function: Function) -> Function:
     """Compile a function that other kernels call; Python cannot, which saves a third of the compile time."""
-    return _compile(function, no_cpython_wrapper=True)
+    return _compile(function, cache=False, no_cpython_wrapper=True)
+
+
+def part(function: Function) -> Function:
+    """Compile a function as a part of the one kernel that calls it.
+
+    Every kernel is optimised together with all that it calls, so one on a long path to much code costs seconds to
+    compile; a part costs nothing of its own.
+    """
+    return _compile(function, cache=False, no_cpython_wrapper=True, inline="always")
 
 
 def entry_point(function: Function) -> Function:
     """Compile a function that Python calls."""
-    return _compile(function)
+    return _compile(function, cache=True)
 
 
 def compiled_before(function: Callable[..., Any]) -> bool:

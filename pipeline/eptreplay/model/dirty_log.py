@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eptreplay.model import pte
-from eptreplay.model._jit import entry_point, kernel
+from eptreplay.model._jit import entry_point, kernel, part
 from eptreplay.model.books import OP_WRITE, Books, guest_books, note_harvest
 from eptreplay.model.invalidate import CAUSE_FAULT, CAUSE_HARVEST
 from eptreplay.model.pmap_page import pmap_clear_modify, pmap_is_modified
@@ -62,7 +62,7 @@ def new_dirty_log(pml: NDArray[np.bool_], pages: int, vcpus: int) -> DirtyLog:
     )
 
 
-@kernel
+@part
 def logged_access(
     st: State, log: DirtyLog, number: Int, guest: Int, gpa: np.uint64, op: Int, vcpu: Int, flat: Int
 ) -> None:
@@ -126,7 +126,7 @@ def harvest_guest(states: State, books: Books, log: DirtyLog, guest: Int) -> Non
     note_harvest(guest_books(books, guests, guest), quiet)
 
 
-@kernel
+@part
 def _harvest_world(st: State, log: DirtyLog, number: Int, guest: Int) -> None:
     """Harvest the pages of one guest in one world, and empty the logs of its vCPUs."""
     known = st.guests[guest]
@@ -151,7 +151,7 @@ def _harvest_world(st: State, log: DirtyLog, number: Int, guest: Int) -> None:
             log.pml[number, vcpu] = 0
 
 
-@kernel
+@part
 def _harvest_block(st: State, log: DirtyLog, number: Int, first: Int, end: Int) -> Int:
     """Return how many of the flat guest pages [first, end) of a block were dirty, and make them clean."""
     found: Int = 0
@@ -166,7 +166,7 @@ def _harvest_block(st: State, log: DirtyLog, number: Int, first: Int, end: Int) 
     return found
 
 
-@kernel
+@part
 def _harvest_page(st: State, m: Int) -> Int:
     """Return 1 if a page is dirty in its own field or by a mapping, else 0, and make it clean."""
     if st.page[m].dirty == 0 and pmap_is_modified(st, m):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from eptreplay.model import pte
-from eptreplay.model._jit import kernel
+from eptreplay.model._jit import kernel, part
 from eptreplay.model.emulate import safe_to_clear_referenced
 from eptreplay.model.entry import pde_clear_bits, pte_clear_bits, pte_load_clear
 from eptreplay.model.invalidate import pmap_invalidate_page
@@ -216,7 +216,7 @@ def _ts_referenced_pte(st: State, pv: Int) -> tuple[Int, bool]:
     return 1, True
 
 
-@kernel
+@part
 def _ts_referenced_2m(st: State, m: Int) -> Int:
     """Count the superpages over a page that were used, rotating their list."""
     block = m // NPTEPG
@@ -238,7 +238,7 @@ def _ts_referenced_2m(st: State, m: Int) -> Int:
     return count
 
 
-@kernel
+@part
 def _ts_referenced_pde(st: State, m: Int, pv: Int) -> tuple[Int, bool]:
     """Return whether a superpage was used (0 or 1) and whether it had to be demoted to forget that."""
     pmap = st.pmap[st.pv[pv].pv_pmap]

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eptreplay.model import pte
-from eptreplay.model._jit import entry_point, kernel
+from eptreplay.model._jit import entry_point, kernel, part
 from eptreplay.model._prefetch import prefetch
 from eptreplay.model.books import (
     CHUNK_ROWS,
@@ -207,7 +207,7 @@ def _mark_page(quiet: NDArray[np.uint8], books: Books, page: np.uint64, op: np.u
     return (state >> op) & ONE_SETTLED == 0
 
 
-@kernel
+@part
 def _make_late(
     states: State,
     books: Books,
@@ -240,9 +240,11 @@ def _make_late(
         number = row[i] if len(row) != 0 else first_row + i
         if len(tlbs.counters) != 0:
             translate_rows(states, tlbs, gpa, op, vcpu, size, i)
-        disturbed = _make_access(states, books, log, tlbs, page, kind, who, accesses, number)
-        if crossing:
-            disturbed |= _make_access(states, books, log, tlbs, page + NEXT, kind, who, 1, number)
+        disturbed = False
+        for part_of_access in range(1 + crossing):
+            here = page + np.uint64(part_of_access)
+            stands_for = accesses if part_of_access == 0 else 1
+            disturbed |= _make_access(states, books, log, tlbs, here, kind, who, stands_for, number)
         if disturbed:
             return i + 1
     return end
@@ -270,7 +272,7 @@ def _prefetch_access(states: State, books: Books, gpa: np.uint64) -> None:
                 prefetch(st.pt, pmap_pde_to_pte(st, pde, va))
 
 
-@kernel
+@part
 def _make_access(
     states: State,
     books: Books,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eptreplay.model import pte
-from eptreplay.model._jit import entry_point, kernel
+from eptreplay.model._jit import entry_point, kernel, part
 from eptreplay.model._prefetch import prefetch
 from eptreplay.model.books import Books
 from eptreplay.model.invalidate import CAUSE_AGING
@@ -47,7 +47,7 @@ def age(states: State, books: Books) -> None:
             books.cold[flat] = min(books.cold[flat], COLD)
 
 
-@kernel
+@part
 def _age_guest(st: State, books: Books, guest: Int, first: bool) -> None:
     """Age the pages of one guest that are not cold; keep for COOLING those that cannot show another use.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from eptreplay.model import pte
-from eptreplay.model._jit import kernel
+from eptreplay.model._jit import kernel, part
 from eptreplay.model.emulate import HANDLED, pmap_emulate_accessed_dirty
 from eptreplay.model.event_log import LOG_ALLOCATE, LOG_SOFT_FAULT, LOG_SWAP_IN, LOG_ZERO_FILL, log_event
 from eptreplay.model.host_state import GONE
@@ -63,7 +63,7 @@ def access_page(st: State, pmap: Record, va: np.uint64, access: Int) -> Int:
     return outcome
 
 
-@kernel
+@part
 def vm_fault_page(st: State, flat: Int) -> Int:
     """Bring a guest page into memory if it is not, and take it off its queue; return the page, -1 without a frame.
 
@@ -100,7 +100,7 @@ def vm_fault_page(st: State, flat: Int) -> Int:
     return m
 
 
-@kernel
+@part
 def vm_fault(st: State, pmap: Record, va: np.uint64, access: Int, flat: Int) -> bool:
     """Resolve a fault on a guest's memory: give it the page, dirty on a write, with every right its entry gives.
 
@@ -139,7 +139,7 @@ def fault_cause(st: State, pmap: Record, va: np.uint64, flat: Int) -> Int:
     return CAUSE_FIRST_USE
 
 
-@kernel
+@part
 def guest_access(st: State, pmap: Record, va: np.uint64, op: Int, flat: Int) -> None:
     """Make one access of a guest to its own memory, see it through and count what it took.
 

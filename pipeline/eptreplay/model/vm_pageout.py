@@ -13,7 +13,7 @@ vm_page.c vm_page_cache, vm_page_try_to_cache, vm_page_test_dirty, FreeBSD 10.0.
 
 from __future__ import annotations
 
-from eptreplay.model._jit import kernel
+from eptreplay.model._jit import kernel, part
 from eptreplay.model.event_log import LOG_FREE, LOG_LAUNDER, log_event, log_scan
 from eptreplay.model.invalidate import CAUSE_AGING, CAUSE_PAGE_DAEMON
 from eptreplay.model.page_queue import (
@@ -79,7 +79,7 @@ def vm_pageout_idle(st: State) -> None:
     host.guest, host.cause = guest, cause
 
 
-@kernel
+@part
 def vm_pageout_scan(st: State, number: Int) -> None:
     """Make one pass over the inactive queue, as far as frames are missing, and one over the active queue."""
     vm = st.vm[0]
@@ -93,7 +93,7 @@ def vm_pageout_scan(st: State, number: Int) -> None:
     _scan_active(st, number, stuck)
 
 
-@kernel
+@part
 def _references(st: State, m: Int) -> Int:
     """Return how often a page was used since it was last asked, and forget it."""
     count: Int = 0
@@ -106,7 +106,7 @@ def _references(st: State, m: Int) -> Int:
     return count
 
 
-@kernel
+@part
 def _scan_inactive(st: State, number: Int) -> Int:
     """Free or launder inactive pages until the target is met; return how many were found stuck.
 
@@ -219,7 +219,7 @@ def _joins(st: State, flat: Int) -> bool:
     return dirty and st.pageq[m].queue == PQ_INACTIVE and st.pageq[m].hold_count == 0
 
 
-@kernel
+@part
 def vm_pageout_clean(st: State, m: Int) -> None:
     """Write a dirty page to swap, and dirty inactive neighbours with it.
 
@@ -246,7 +246,7 @@ def vm_pageout_clean(st: State, m: Int) -> None:
     vm_pageout_flush(st, first, last)
 
 
-@kernel
+@part
 def vm_pageout_flush(st: State, first: Int, last: Int) -> None:
     """Write the resident guest pages `first` to `last`, flat numbers, to swap in one go."""
     vm, cnt = st.vm[0], account(st)
@@ -264,7 +264,7 @@ def vm_pageout_flush(st: State, first: Int, last: Int) -> None:
             _try_to_cache(st, vm_page_lookup(st, flat))
 
 
-@kernel
+@part
 def _try_to_cache(st: State, m: Int) -> None:
     """Free a page that was just written to swap, since frames are very scarce (vm_page_try_to_cache)."""
     account(st).try_to_cache += 1
