@@ -472,9 +472,12 @@ def warm_up(policies: Sequence[Policy] = tuple(Policy)) -> None:
 
 def is_compiled(policy: Policy) -> bool:
     """Return whether the kernels of a replay with this policy need not be compiled any more on this machine."""
-    sweeps = {Policy.AGE: sweep.age, Policy.HARVEST: harvest}
-    needed = (kernels.replay_rows, sweep.observe_pages, sweeps.get(policy, kernels.replay_rows))
-    return all(compiled_before(kernel) for kernel in needed)
+    needed: list[Callable[..., None]] = [kernels.replay_rows, sweep.observe_pages]
+    if policy is Policy.AGE:
+        needed.append(sweep.age)
+    elif policy is Policy.HARVEST:
+        needed.append(harvest)
+    return all(map(compiled_before, needed))
 
 
 class AnyPmap(NamedTuple):
