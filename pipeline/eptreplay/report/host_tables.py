@@ -175,7 +175,7 @@ COLD_AGE: Final = Table(
 
 WIRING: Final = Table(
     "wiring",
-    "A row is a guest under a profile in whose memory the host had its hands: wired and held pages, and what the "
+    "a guest under a profile in whose memory the host had its hands: wired and held pages, and what the "
     "hypervisor process touched; none if it had not",
     (
         GUEST,
@@ -204,7 +204,7 @@ WIRING: Final = Table(
 
 PASSTHROUGH: Final = Table(
     "passthrough",
-    "A row is a device passed through to a guest, under a profile",
+    "a device passed through to a guest, under a profile",
     (
         GUEST,
         PROFILE,

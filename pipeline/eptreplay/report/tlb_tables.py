@@ -10,7 +10,7 @@ _KINDS: Final = (("r", "reads"), ("w", "writes"), ("x", "fetches"))
 
 TRANSLATIONS: Final = Table(
     "translations",
-    "A row is a guest under a profile, at the end of its trace; the table has no rows unless TLBs were modelled (`--tlb`).",
+    "a guest under a profile, at the end of its trace; the table has no rows unless TLBs were modelled (`--tlb`)",
     (
         GUEST,
         PROFILE,
