@@ -30,7 +30,7 @@ from eptreplay.guest import replay_trace
 from eptreplay.host import HostOptions
 from eptreplay.host_replay import replay_host
 from eptreplay.ingest.layout import FAST_LAYOUT, trace_writer
-from eptreplay.options import MissRatio, Options, Policy, Span, TlbOptions, sweep_rhythms
+from eptreplay.options import MissRatio, Options, Policy, Span, TlbOptions, interval_rhythms, sweep_rhythms
 from eptreplay.profiles import resolve
 from eptreplay.units import Every
 
@@ -116,11 +116,11 @@ def machine() -> dict[str, str]:
 
 def decode(trace: GuestTrace, options: Options) -> None:
     """Decode the columns that a replay with these options needs, and nothing else, with pyarrow on one thread."""
-    timed = timed_row_groups(trace, sweep_rhythms(Span.of(trace), options))
+    span = Span.of(trace)
+    timed = timed_row_groups(trace, [*sweep_rhythms(span, options), *interval_rhythms(span, options)])
     for ordinal, group in enumerate(trace.row_groups):
         wanted = ["gpa", "op", *(name for name in ("size", "count") if name in trace.columns)]
         wanted += ["time"] if ordinal in timed else []
-        wanted += ["vcpu"] if group.vcpu_constant is None else []
         wanted += ["vcpu"] if group.vcpu_constant is None else []
         file = pq.ParquetFile(group.file)
         file.read_row_group(group.index, columns=wanted, use_threads=False)
