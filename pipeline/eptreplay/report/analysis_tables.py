@@ -100,7 +100,7 @@ WRITERS: Final = Table(
             "writer",
             "string",
             "",
-            "guest: a vCPU; host: the hypervisor's process; dma: a device, which no dirty bit records",
+            "guest: a vCPU; what devices wrote is in the table passthrough, what the hypervisor touched in wiring",
         ),
         Column("vcpu", "int64", "", "the vCPU; null for other writers"),
         Column(
