@@ -7,13 +7,19 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
+from tests.command_line import small_trace
 
 from eptreplay import bench, bench_wide
 from eptreplay.bench import Figure
+from eptreplay.guest import replay_trace
 from eptreplay.ingest.dataset import open_trace
+from eptreplay.ingest.decode import decode
 from eptreplay.ingest.synthetic import write_synthetic
 from eptreplay.options import Options
+from eptreplay.profiles import resolve
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -76,6 +82,33 @@ def test_figures_are_told_as_json_and_as_text() -> None:
     assert told["figures"][0]["value"] == 1.5
     assert told["machine"]["eptreplay"]
     assert any("bar 1.25: NOT MET" in line for line in bench.as_text(figures))
+
+
+def test_the_decoding_that_replays_are_compared_with_takes_the_columns_that_they_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trace = open_trace(small_trace(tmp_path / "guest.parquet", vcpu=np.arange(3000, dtype=np.uint8) % 2))
+    options = Options(intervals=256)
+    decoded: list[list[str]] = []
+
+    class Spy(pq.ParquetFile):  # type: ignore[misc]
+        def read_row_group(self, index: int, *, columns: list[str], use_threads: bool) -> object:
+            decoded.append(columns)
+            return super().read_row_group(index, columns=columns, use_threads=use_threads)
+
+    monkeypatch.setattr("eptreplay.bench.pq.ParquetFile", Spy)
+    bench.decode(trace, options)
+    monkeypatch.undo()
+    taken: list[list[str]] = []
+
+    def spy(file: Any, group: Any, names: list[str], batch_rows: int) -> object:  # noqa: ANN401 - as they come
+        taken.append(list(names))
+        return decode(file, group, names, batch_rows)
+
+    monkeypatch.setattr("eptreplay.ingest.reader.decode", spy)
+    replay_trace(trace, [resolve("ept-ad")], options)
+    assert [sorted(names) for names in decoded] == [sorted(names) for names in taken]
+    assert sorted(decoded[0]) == ["gpa", "op", "time", "vcpu"]
 
 
 def test_pairs_run_in_turn_and_the_first_is_not_counted() -> None:

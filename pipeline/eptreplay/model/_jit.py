@@ -45,7 +45,7 @@ CACHE_DIR = _cache_root() / "eptreplay" / "kernels" / _digest()
 def _compile(function: Function, **options: bool | str) -> Function:
     """Compile without the interpreter lock, without reference counting, into this package's cache.
 
-    The state travels as one NamedTuple of arrays.  Counting references to some ten arrays at every call
+    The state travels as one NamedTuple of arrays.  Counting references to all of them at every call
     makes a call about ten times slower; kernels allocate nothing, so there is nothing to count
     (`_nrt=False`, private to numba: tests/model/test_jit.py watches it).
     """
@@ -66,10 +66,10 @@ def kernel(function: Function) -> Function:
 
 
 def part(function: Function) -> Function:
-    """Compile a function as a part of the one kernel that calls it.
+    """Compile a function as a part of each kernel that calls it: for one that few call.
 
     Every kernel is optimised together with all that it calls, so one on a long path to much code costs seconds to
-    compile; a part costs nothing of its own.
+    compile; a part costs nothing of its own, but is compiled again at every call.
     """
     return _compile(function, cache=False, no_cpython_wrapper=True, inline="always")
 
