@@ -147,7 +147,9 @@ def state_figures() -> list[Figure]:
     """Return the bytes of state that a profile has a guest page, and those that all profiles share."""
     ram_pages = np.array([[0, STATE_PAGES]], np.int64)
     replay = Replay([resolve("ept-ad")], [GuestMemory(ram_pages, 1)])
-    own = sum(array.nbytes for name, array in replay.states._asdict().items() if name != "quiet")
+    own = sum(
+        array.nbytes for name, array in replay.states._asdict().items() if name not in ("quiet", "places")
+    )
     own += replay.log.clean.nbytes + replay.log.split.nbytes
     shared = replay.states.quiet.nbytes + sum(array.nbytes for array in replay.books)
     return [

@@ -17,6 +17,7 @@ from eptreplay.model.state import (
     State,
     new_states,
     records,
+    single,
 )
 
 # Rights and kinds of access.
@@ -100,12 +101,6 @@ def regions_of(pmaps: int, regions: int, misaligned: int) -> np.ndarray[tuple[in
     return np.array(begin, np.uint64)
 
 
-def only_world(states: State) -> State:
-    """Return the one state of a stack of one."""
-    arrays: list[Any] = [array if array is states.quiet else array[0] for array in states]
-    return State(*arrays)
-
-
 class Host:
     """A host of some pmaps over some regions of 512 pages each; the last regions may be device memory.
 
@@ -135,7 +130,7 @@ class Host:
             quiet=np.zeros(self.pages if quiet else 0, np.uint8),
             pbase=PBASE,
         )
-        self.st = only_world(states)
+        self.st = single(states)
         self.st.page.oflags[self.pages - devices * NPTEPG :] = PG_FICTITIOUS | VPO_UNMANAGED
         for number, kind in enumerate(self.kinds):
             init_pmap(self.st, number, kind.pm_type, kind.pm_flags, hashes[number])

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 from tests.model.harness import (
@@ -24,7 +22,7 @@ from tests.model.harness import (
 
 from eptreplay.model.checksum import dump_entries, state_sums
 from eptreplay.model.operations import ARGUMENTS, NO_PAGE, Operation
-from eptreplay.model.state import State, records
+from eptreplay.model.state import DTYPES, records, stacked
 
 U64_MASK = (1 << 64) - 1
 
@@ -102,13 +100,13 @@ def test_every_leaf_counts_in_the_checksum_and_tables_do_not(kind: Kind) -> None
 
 def test_stacked_states_are_summed_apart() -> None:
     hosts = [busy_host(kind) for kind in (EPT_EMUL_XO, X86)]
-    pairs = list(zip(*(host.st[:-1] for host in hosts), strict=True))
-    arrays: list[Any] = [np.stack(pair).view(type(pair[0])) for pair in pairs]
-    arrays.append(hosts[0].st.quiet)
-    stacked = State(*arrays)
+    arrays = {}
+    for name in DTYPES:
+        pair = [getattr(host.st, name) for host in hosts]
+        arrays[name] = np.stack(pair).view(type(pair[0]))
     sums = np.zeros(2, np.uint64)
     with np.errstate(over="ignore"):
-        state_sums(stacked, sums)
+        state_sums(stacked(arrays, hosts[0].st.quiet), sums)
     assert sums.tolist() == [definition(host) for host in hosts]
 
 

@@ -18,13 +18,12 @@ from tests.model.harness import (
     Kind,
     R,
     W,
-    only_world,
 )
 from tests.model.invariants import check
 
 from eptreplay.model.operations import Operation, init_pmap
 from eptreplay.model.ptp import PTP_BASE as MODEL_PTP_BASE
-from eptreplay.model.state import new_states
+from eptreplay.model.state import new_states, single
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -140,7 +139,7 @@ def test_a_pool_that_is_too_small_is_said_to_be(
         1, pmaps=1, pages=NPTEPG, mappings=mappings, tables=tables, quiet=Host().st.quiet, pbase=PBASE
     )
     host = Host(EPT_AD, regions=1)
-    host.st = only_world(states)
+    host.st = single(states)
     init_pmap(host.st, 0, EPT_AD.pm_type, EPT_AD.pm_flags, 0)
     host.pages = NPTEPG
     if exhausted:

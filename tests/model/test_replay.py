@@ -63,7 +63,7 @@ def state_of(replay: Replay, *, books: bool = True) -> dict[str, Any]:
     known: dict[str, Any] = {
         name: array.tobytes()
         for name, array in replay.states._asdict().items()
-        if name not in ("quiet", "host")
+        if name not in ("quiet", "host", "places")
     }
     known |= {name: array.tobytes() for name, array in replay.log._asdict().items()}
     known["tally"] = [

@@ -9,7 +9,7 @@ from eptreplay.model import pte
 from eptreplay.model._jit import entry_point, kernel
 from eptreplay.model.page_queue import PQ_ACTIVE, PQ_FREE, PQ_INACTIVE, PQ_NONE, queue_head
 from eptreplay.model.pv import pv_first, pv_next
-from eptreplay.model.state import EXTRA_PAGES, Int, State, world
+from eptreplay.model.state import EXTRA_PAGES, Int, State, world, worlds_in
 from eptreplay.model.vm_object import pmap_guest
 
 NPTEPG = pte.NPTEPG
@@ -38,7 +38,7 @@ LAWS = (
 @entry_point
 def check_worlds(states: State) -> Int:
     """Return HOLDS, or the first law that is broken in any world."""
-    for number in range(len(states.page)):
+    for number in range(worlds_in(states)):
         st = world(states, number)
         broken = _check(st)
         if broken != HOLDS:

@@ -23,7 +23,7 @@ from eptreplay.model._jit import entry_point, kernel, part
 from eptreplay.model.books import OP_WRITE, Books, guest_books, note_harvest
 from eptreplay.model.invalidate import CAUSE_FAULT, CAUSE_HARVEST
 from eptreplay.model.pmap_page import pmap_clear_modify, pmap_is_modified
-from eptreplay.model.state import Int, State, account, world
+from eptreplay.model.state import Int, State, account, world, worlds_in
 from eptreplay.model.vm_fault import guest_access
 from eptreplay.model.vm_page import vm_page_dirty
 
@@ -119,7 +119,7 @@ def harvest(states: State, books: Books, log: DirtyLog) -> None:
 @entry_point
 def harvest_guest(states: State, books: Books, log: DirtyLog, guest: Int) -> None:
     """Harvest one guest in every world."""
-    for number in range(len(states.page)):
+    for number in range(worlds_in(states)):
         _harvest_world(world(states, number), log, number, guest)
     guests = world(states, 0).guests
     quiet = states.quiet[guests[guest].begin : guests[guest].end]

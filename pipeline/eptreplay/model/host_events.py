@@ -25,7 +25,7 @@ from eptreplay.model.page_queue import vm_page_activate, vm_page_deactivate, vm_
 from eptreplay.model.pmap import leaf_of, pmap_enter, pmap_pinit_type
 from eptreplay.model.pmap_page import pmap_is_modified, pmap_remove_all
 from eptreplay.model.pmap_range import pmap_advise, pmap_change_wiring, pmap_protect
-from eptreplay.model.state import NO_MEMORY, PGA_REFERENCED, Int, State, account, world
+from eptreplay.model.state import NO_MEMORY, PGA_REFERENCED, Int, State, account, world, worlds_in
 from eptreplay.model.vm_fault import access_page, vm_fault, vm_fault_page
 from eptreplay.model.vm_object import NOT_RESIDENT, swap_pager_unswapped, vm_page_lookup, vm_page_remove
 from eptreplay.model.vm_page import vm_page_dirty, vm_page_free
@@ -56,7 +56,9 @@ NOT_ALLOWED = 7  # an access that the map entry does not give
 def _is_memory(states: State, flat: Int) -> bool:
     """Return whether a flat guest page is memory that the guest has now."""
     inside = 0 <= flat < len(states.quiet) - 1
-    return bool(inside and (states.quiet[flat] & NO_MEMORY) == 0 and states.object[0, flat].absent == 0)
+    return bool(
+        inside and (states.quiet[flat] & NO_MEMORY) == 0 and world(states, 0).object[flat].absent == 0
+    )
 
 
 @kernel
@@ -82,7 +84,7 @@ def wire(states: State, guest: Int, flat: Int) -> Int:
     """
     if not _is_memory(states, flat):
         return NOT_MEMORY
-    for number in range(len(states.page)):
+    for number in range(worlds_in(states)):
         st = _begin(states, number, guest, CAUSE_WIRING)
         m = vm_page_lookup(st, flat)
         if m == NOT_RESIDENT or st.pageq[m].wire_count == 0:
@@ -102,7 +104,7 @@ def unwire(states: State, guest: Int, flat: Int) -> Int:
     """Let go of a wired page; with the last reason to keep it, it goes to the active queue (vm_map_unwire)."""
     if not _is_memory(states, flat):
         return NOT_MEMORY
-    for number in range(len(states.page)):
+    for number in range(worlds_in(states)):
         st = _begin(states, number, guest, CAUSE_WIRING)
         m = vm_page_lookup(st, flat)
         if m == NOT_RESIDENT or st.pageq[m].wire_count == 0:
@@ -121,9 +123,9 @@ def hold(states: State, guest: Int, flat: Int, prot: Int) -> Int:
     """Bring a page in with the rights asked for, and hold it: it is not freed until it is released (vm_gpa_hold)."""
     if not _is_memory(states, flat):
         return NOT_MEMORY
-    if (states.object[0, flat].taken & prot) != 0:
+    if (world(states, 0).object[flat].taken & prot) != 0:
         return NOT_ALLOWED
-    for number in range(len(states.page)):
+    for number in range(worlds_in(states)):
         st = _begin(states, number, guest, CAUSE_HOST_ACCESS)
         va = _va(st, guest, flat)
         access = VM_PROT_WRITE if (prot & VM_PROT_WRITE) != 0 else VM_PROT_READ
@@ -144,7 +146,7 @@ def release(states: State, guest: Int, flat: Int) -> Int:
     """Release a held page (vm_gpa_release)."""
     if not _is_memory(states, flat):
         return NOT_MEMORY
-    for number in range(len(states.page)):
+    for number in range(worlds_in(states)):
         st = _begin(states, number, guest, CAUSE_HOST_ACCESS)
         m = vm_page_lookup(st, flat)
         if m == NOT_RESIDENT or st.pageq[m].hold_count == 0:
@@ -161,7 +163,7 @@ def host_access(states: State, guest: Int, flat: Int, write: bool) -> Int:
     if not _is_memory(states, flat):
         return NOT_MEMORY
     access = VM_PROT_WRITE if write else VM_PROT_READ
-    for number in range(len(states.page)):
+    for number in range(worlds_in(states)):
         st = _begin(states, number, guest, CAUSE_HOST_ACCESS)
         pm = len(st.guests) + guest
         if st.pmap[pm].pm_pml4 == 0:
@@ -186,11 +188,11 @@ def host_access(states: State, guest: Int, flat: Int, write: bool) -> Int:
 @entry_point
 def dma(states: State, guest: Int, flat: Int, write: bool) -> Int:
     """Let a passthrough device touch a page through the IOMMU: no bit of any table or page tells of it."""
-    if states.guests[0, guest].iommu_pages == 0:
+    if world(states, 0).guests[guest].iommu_pages == 0:
         return NO_DEVICE
     if not _is_memory(states, flat):
         return NOT_MEMORY
-    for number in range(len(states.page)):
+    for number in range(worlds_in(states)):
         st = _begin(states, number, guest, CAUSE_HOST_ACCESS)
         if write:
             account(st).dma_writes += 1
@@ -211,8 +213,8 @@ def attach_device(states: State, guest: Int) -> Int:
             if wire(states, guest, flat) != OK:
                 return NOT_ALLOWED
             pages += 1
-    for number in range(len(states.page)):
-        states.guests[number, guest].iommu_pages = pages
+    for number in range(worlds_in(states)):
+        world(states, number).guests[guest].iommu_pages = pages
     return OK
 
 
@@ -221,7 +223,7 @@ def protect(states: State, guest: Int, flat: Int, prot: Int) -> Int:
     """Let the map entry of a page give these rights and no others (vm_map_protect)."""
     if not _is_memory(states, flat):
         return NOT_MEMORY
-    for number in range(len(states.page)):
+    for number in range(worlds_in(states)):
         st = _begin(states, number, guest, CAUSE_PROTECT)
         lost = VM_PROT_ALL & ~prot & ~st.object[flat].taken
         st.object[flat].taken = VM_PROT_ALL & ~prot
@@ -236,12 +238,12 @@ def unmap(states: State, guest: Int, flat: Int) -> Int:
     """Take a page of memory from the guest, with its contents and its copy in swap (vm_map_delete)."""
     if not _is_memory(states, flat):
         return NOT_MEMORY
-    for number in range(len(states.page)):
+    for number in range(worlds_in(states)):
         st = world(states, number)
         m = vm_page_lookup(st, flat)
         if m != NOT_RESIDENT and (st.pageq[m].wire_count != 0 or st.pageq[m].hold_count != 0):
             return IN_USE
-    for number in range(len(states.page)):
+    for number in range(worlds_in(states)):
         st = _begin(states, number, guest, CAUSE_UNMAP)
         m = vm_page_lookup(st, flat)
         if m != NOT_RESIDENT:
@@ -263,12 +265,12 @@ def unmap(states: State, guest: Int, flat: Int) -> Int:
 def remap(states: State, guest: Int, flat: Int) -> Int:
     """Give back to the guest a page that was unmapped; it is empty."""
     inside = 0 <= flat < len(states.quiet) - 1
-    if not inside or states.guests[0, guest].end <= flat:
+    if not inside or world(states, 0).guests[guest].end <= flat:
         return NOT_MEMORY
-    if states.object[0, flat].absent == 0:
+    if world(states, 0).object[flat].absent == 0:
         return IS_THERE if (states.quiet[flat] & NO_MEMORY) == 0 else NOT_MEMORY
-    for number in range(len(states.page)):
-        states.object[number, flat].absent = 0
+    for number in range(worlds_in(states)):
+        world(states, number).object[flat].absent = 0
     states.quiet[flat] &= ~NO_MEMORY
     return OK
 
@@ -278,7 +280,7 @@ def advise(states: State, guest: Int, flat: Int, advice: Int) -> Int:
     """Take note that the guest does not need a page soon, or its contents at all (vm_map_madvise)."""
     if not _is_memory(states, flat):
         return NOT_MEMORY
-    for number in range(len(states.page)):
+    for number in range(worlds_in(states)):
         st = _begin(states, number, guest, CAUSE_ADVISE)
         va = _va(st, guest, flat)
         pmap_advise(st, st.pmap[guest], va, va + PAGE_SIZE, advice)

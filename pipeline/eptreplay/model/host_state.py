@@ -69,6 +69,8 @@ RESERV = np.dtype(
     align=True,
 )
 
+HOST_CPUS = 256  # host CPUs that vCPUs can run on
+
 # A guest as the host sees it: the stretch of the flat page space that is its memory.
 GUEST = np.dtype(
     [
@@ -79,6 +81,7 @@ GUEST = np.dtype(
         ("iommu_pages", np.int64),  # pages that its IOMMU domain maps, 0: it has no domain
         ("first_vcpu", np.int64),  # flat number of its vCPU 0
         ("vcpus", np.int64),  # virtual CPUs
+        ("eptgen", np.int64, HOST_CPUS),  # the generation that each host CPU saw last (vmx eptgen[])
     ],
     align=True,
 )
@@ -91,8 +94,6 @@ VCPU = np.dtype(
     ],
     align=True,
 )
-HOST_CPUS = 256  # host CPUs that vCPUs can run on
-
 CLUSTER_MOST = 16  # pages written to swap at once, at most (vm_pageout_page_count)
 
 # Counts, limits and books of the host's memory: struct vmmeter, struct vm_domain.  All counts in pages.

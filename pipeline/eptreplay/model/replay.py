@@ -48,6 +48,7 @@ from eptreplay.model.state import (
     Int,
     State,
     world,
+    worlds_in,
 )
 from eptreplay.model.tlb import Tlbs, cached, flush_if_invalidated, serves
 from eptreplay.model.translation import translate_rows
@@ -263,8 +264,8 @@ def _prefetch_access(states: State, books: Books, gpa: np.uint64) -> None:
     if page < np.uint64(len(books.first_row)):
         prefetch(books.first_row, np.int64(page))
         guest = guest_of(world(states, 0), np.int64(page))
-        va = gpa - (np.uint64(states.guests[0, guest].begin) << PAGE_SHIFT)
-        for number in range(len(states.page)):
+        va = gpa - (np.uint64(world(states, 0).guests[guest].begin) << PAGE_SHIFT)
+        for number in range(worlds_in(states)):
             st = world(states, number)
             prefetch(st.object, np.int64(page))
             pde = pmap_pde(st, st.pmap[guest], va)
@@ -310,7 +311,7 @@ def _make_access(
     va = (page - np.uint64(first.guests[guest].begin)) << PAGE_SHIFT
     disturbed = False
     settled = books.tally[0].settles
-    for number in range(len(states.page)):
+    for number in range(worlds_in(states)):
         st = world(states, number)
         st.host[0].disturbed = 0
         st.host[0].refused = 0

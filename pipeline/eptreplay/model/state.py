@@ -1,6 +1,6 @@
 """The state of one simulated host: page tables, physical pages, pv lists, counters.
 
-All of it lives in flat arrays, so that a kernel gets it as one NamedTuple and nothing is allocated while
+All of it lives in flat arrays, which a kernel gets as one NamedTuple, and nothing is allocated while
 a trace runs.  Records are numpy structured types and read like C structs: `m.dirty`, `pmap.pm_eptgen`.
 
 Three kinds of number point from one array into another:
@@ -13,21 +13,21 @@ Three kinds of number point from one array into another:
 
 Everything that is zero is empty, so a fresh state costs no memory until it is touched: `numpy.zeros` maps
 pages lazily.  Several states that replay the same trace under different CPU profiles are stacked along a
-leading axis (`Worlds` in replay.py); a kernel never sees more than one of them.
+leading axis; `world` takes one of them out, and `worlds_in` counts them.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eptreplay.model import pte
-from eptreplay.model._jit import kernel
+from eptreplay.model._jit import config, kernel
+from eptreplay.model._pointer import passed_as_pointer, row, rows, table_of_places
 from eptreplay.model.host_state import (
     GUEST,
-    HOST_CPUS,
     OBJECT_BLOCK,
     OBJECT_PAGE,
     RESERV,
@@ -35,6 +35,9 @@ from eptreplay.model.host_state import (
     VM,
     VM_PAGE_QUEUE,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Records: TypeAlias = "np.recarray[Any, Any]"
 Record: TypeAlias = Any  # one element of Records: numpy types it no further
@@ -226,7 +229,10 @@ EXTRA_RESERVATIONS = 2  # in State.rv: the heads of two lists
 
 
 class State(NamedTuple):
-    """One simulated host.  The arrays are shared, not copied, when the tuple is."""
+    """One simulated host, or several, stacked.  The arrays are shared, not copied, when the tuple is.
+
+    In compiled code it is a pointer to a row of `places` (_pointer.py): that of the first world; `world` takes another.
+    """
 
     pmap: Records  # PMAP [pmaps]: address spaces
     page: Records  # VM_PAGE [pages]: physical data pages
@@ -243,9 +249,6 @@ class State(NamedTuple):
     host: Records  # HOST [1]
     cnt: Records  # COUNTERS [guests]
     vcpu: Records  # VCPU [flat vCPUs]
-    eptgen: NDArray[
-        np.int64
-    ]  # [guests, HOST_CPUS]: the generation that each host CPU saw last (vmx eptgen[])
     guests: Records  # GUEST [guests]
     pageq: Records  # VM_PAGE_QUEUE [pages + 4]: heads of lists and the page daemon's marker follow
     object: Records  # OBJECT_PAGE [flat guest pages]
@@ -256,7 +259,41 @@ class State(NamedTuple):
     ]  # [swap slots]: 1 + the flat guest page whose copy it holds, or the next free slot
     vm: Records  # VM [1]
     log: NDArray[np.int64]  # [words]: what the host did, see event_log.py; empty: nothing is logged
-    quiet: NDArray[np.uint8]  # [guest pages]: accesses that change nothing, see replay.py
+    quiet: NDArray[
+        np.uint8
+    ]  # [guest pages]: accesses that change nothing, see replay.py; all worlds share it
+    places: NDArray[np.int64]  # [worlds, words]: where the arrays of every world are, for compiled code
+
+
+# What the arrays hold.
+DTYPES = {
+    "pmap": PMAP,
+    "page": VM_PAGE,
+    "pv_table": np.dtype(np.int32),
+    "reserv": np.dtype(np.int16),
+    "pv": PV_ENTRY,
+    "pt": np.dtype(np.uint64),
+    "pm_root": np.dtype(np.int32),
+    "ptp": PTP,
+    "host": HOST,
+    "cnt": COUNTERS,
+    "vcpu": VCPU,
+    "guests": GUEST,
+    "pageq": VM_PAGE_QUEUE,
+    "object": OBJECT_PAGE,
+    "blocks": OBJECT_BLOCK,
+    "rv": RESERV,
+    "swap": np.dtype(np.int32),
+    "vm": VM,
+    "log": np.dtype(np.int64),
+    "quiet": np.dtype(np.uint8),
+}
+passed_as_pointer(State, DTYPES)
+
+
+def _zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:  # noqa: ANN401 - records, or an array
+    """Return zeroed memory; records have their fields as attributes."""
+    return records(shape, dtype) if dtype.names else np.zeros(shape, dtype)
 
 
 def records(shape: int | tuple[int, ...], dtype: np.dtype[Any]) -> Records:
@@ -294,41 +331,46 @@ def new_states(
         log_words: room for State.log.
     """
     blocks = -(-pages // pte.NPTEPG)
-    host = records((worlds, 1), HOST)
-    host.pbase = pbase
-    host.pv_used = 1
-    host.ptp_used = 1
-    vm = records((worlds, 1), VM)
-    vm.swap_used = 1
-    return State(
-        pmap=records((worlds, pmaps), PMAP),
-        page=records((worlds, blocks * pte.NPTEPG), VM_PAGE),
-        pv_table=np.zeros((worlds, blocks), np.int32),
-        reserv=np.zeros((worlds, blocks), np.int16),
-        pv=records((worlds, mappings + 1), PV_ENTRY),
-        pt=np.zeros((worlds, (tables + 1) * pte.NPTEPG), np.uint64),
-        pm_root=np.zeros((worlds, (tables + 1) * pte.NPTEPG), np.int32),
-        ptp=records((worlds, tables + 1), PTP),
-        host=host,
-        cnt=records((worlds, guests), COUNTERS),
-        vcpu=records((worlds, vcpus), VCPU),
-        eptgen=np.zeros((worlds, guests, HOST_CPUS), np.int64),
-        guests=records((worlds, guests), GUEST),
-        pageq=records((worlds, blocks * pte.NPTEPG + EXTRA_PAGES), VM_PAGE_QUEUE),
-        object=records((worlds, flat_pages), OBJECT_PAGE),
-        blocks=records((worlds, -(-flat_pages // pte.NPTEPG)), OBJECT_BLOCK),
-        rv=records((worlds, blocks + EXTRA_RESERVATIONS), RESERV),
-        swap=np.zeros((worlds, flat_pages + 1), np.int32),
-        vm=vm,
-        log=np.zeros((worlds, log_words), np.int64),
-        quiet=quiet,
-    )
+    lengths = {
+        "pmap": pmaps,
+        "page": blocks * pte.NPTEPG,
+        "pv_table": blocks,
+        "reserv": blocks,
+        "pv": mappings + 1,
+        "pt": (tables + 1) * pte.NPTEPG,
+        "pm_root": (tables + 1) * pte.NPTEPG,
+        "ptp": tables + 1,
+        "host": 1,
+        "cnt": guests,
+        "vcpu": vcpus,
+        "guests": guests,
+        "pageq": blocks * pte.NPTEPG + EXTRA_PAGES,
+        "object": flat_pages,
+        "blocks": -(-flat_pages // pte.NPTEPG),
+        "rv": blocks + EXTRA_RESERVATIONS,
+        "swap": flat_pages + 1,
+        "vm": 1,
+        "log": log_words,
+    }
+    arrays = {name: _zeros((worlds, length), DTYPES[name]) for name, length in lengths.items()}
+    arrays["host"].pbase = pbase
+    arrays["host"].pv_used = 1
+    arrays["host"].ptp_used = 1
+    arrays["vm"].swap_used = 1
+    return stacked(arrays, quiet)
+
+
+def stacked(arrays: Mapping[str, Any], quiet: NDArray[np.uint8]) -> State:
+    """Return arrays whose first axis are worlds as a State; `quiet` belongs to all of them."""
+    in_order = [arrays[name] for name in DTYPES if name != "quiet"]
+    worlds = [[*(array[number] for array in in_order), quiet] for number in range(len(arrays["host"]))]
+    return State._make([*in_order, quiet, table_of_places(worlds)])
 
 
 def single(states: State) -> State:
-    """Return the first of several stacked states as one a kernel takes, as views of the same memory."""
-    first: list[Any] = [array if array is states.quiet else array[0] for array in states]
-    return State(*first)
+    """Return the first of several stacked states, as Python sees one: views of the same memory."""
+    *arrays, quiet, places = states
+    return State._make([*(array[0] for array in arrays), quiet, places[:1]])
 
 
 @kernel
@@ -337,29 +379,28 @@ def account(st: State) -> Record:
     return st.cnt[st.host[0].guest]
 
 
-@kernel
-def world(states: State, number: int) -> State:
+def _world_of_arrays(states: State, number: Int) -> State:
     """Return one of several stacked states, as views of the same memory."""
-    return State(
-        states.pmap[number],
-        states.page[number],
-        states.pv_table[number],
-        states.reserv[number],
-        states.pv[number],
-        states.pt[number],
-        states.pm_root[number],
-        states.ptp[number],
-        states.host[number],
-        states.cnt[number],
-        states.vcpu[number],
-        states.eptgen[number],
-        states.guests[number],
-        states.pageq[number],
-        states.object[number],
-        states.blocks[number],
-        states.rv[number],
-        states.swap[number],
-        states.vm[number],
-        states.log[number],
-        states.quiet,
-    )
+    *arrays, quiet, places = states
+    return State._make([*(array[number] for array in arrays), quiet, places[number:]])
+
+
+@kernel
+def _world_of_pointer(states: State, number: Int) -> State:
+    """Return the same in compiled code."""
+    return row(states, number)
+
+
+def _worlds_of_arrays(states: State) -> Int:
+    """Return how many states are stacked."""
+    return len(states.host)
+
+
+@kernel
+def _worlds_of_pointer(states: State) -> Int:
+    """Return the same in compiled code."""
+    return rows(states)
+
+
+world = _world_of_arrays if config.DISABLE_JIT else _world_of_pointer
+worlds_in = _worlds_of_arrays if config.DISABLE_JIT else _worlds_of_pointer

@@ -16,7 +16,7 @@ from eptreplay.model.books import Books
 from eptreplay.model.invalidate import CAUSE_AGING
 from eptreplay.model.pmap import leaf_of
 from eptreplay.model.pmap_page import pmap_is_modified, pmap_is_referenced, pmap_ts_referenced
-from eptreplay.model.state import PGA_REFERENCED, Int, State, account, world
+from eptreplay.model.state import PGA_REFERENCED, Int, State, account, world, worlds_in
 from eptreplay.model.vm_pageout import vm_pageout_idle
 
 NPTEPG = pte.NPTEPG
@@ -37,7 +37,7 @@ def age(states: State, books: Books) -> None:
     A page that is mapped by 4 KB at most and was not accessed since the sweep before would answer 0 and stay
     as it is: it is cold, and spared the question.
     """
-    for number in range(len(states.page)):
+    for number in range(worlds_in(states)):
         st = world(states, number)
         st.host[0].cause = CAUSE_AGING
         for guest in range(len(st.guests)):
@@ -78,7 +78,7 @@ def _age_guest(st: State, books: Books, guest: Int, first: bool) -> None:
 @entry_point
 def scan(states: State) -> None:
     """In every world, let the page daemon make an idle scan."""
-    for number in range(len(states.page)):
+    for number in range(worlds_in(states)):
         vm_pageout_idle(world(states, number))
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from eptreplay.model import pte
 from eptreplay.model._jit import entry_point, kernel
-from eptreplay.model.state import Int, Record, State, account, world
+from eptreplay.model.state import Int, Record, State, account, world, worlds_in
 
 PT_X86 = pte.PT_X86
 
@@ -24,30 +24,30 @@ NOT_RUNNING = -1
 @entry_point
 def vcpu_run(states: State, guest: Int, vcpu: Int, hostcpu: Int) -> bool:
     """Let a vCPU (a flat number) run on a host CPU, in every world; return whether that CPU was free for it."""
-    if states.guests[0, guest].tracked == 0:
+    if world(states, 0).guests[guest].tracked == 0:
         _begin_tracking(states, guest)
     known = world(states, 0).guests[guest]
     for other in range(known.first_vcpu, known.first_vcpu + known.vcpus):
-        taken = states.vcpu[0, other].running != 0 and states.vcpu[0, other].hostcpu == hostcpu
+        taken = world(states, 0).vcpu[other].running != 0 and world(states, 0).vcpu[other].hostcpu == hostcpu
         if other != vcpu and taken:
             return False
-    for number in range(len(states.page)):
+    for number in range(worlds_in(states)):
         st = world(states, number)
         _stop(st, guest, vcpu)
         st.vcpu[vcpu].running = 1
         st.vcpu[vcpu].hostcpu = hostcpu
         st.pmap[guest].pm_active += 1
-        _enter(st, guest, st.eptgen[guest, hostcpu])
+        _enter(st, guest, st.guests[guest].eptgen[hostcpu])
     return True
 
 
 @entry_point
 def vcpu_stop(states: State, guest: Int, vcpu: Int) -> bool:
     """Take a vCPU (a flat number) off its host CPU, in every world; return whether it ran."""
-    if states.guests[0, guest].tracked == 0:
+    if world(states, 0).guests[guest].tracked == 0:
         _begin_tracking(states, guest)
-    ran = states.vcpu[0, vcpu].running != 0
-    for number in range(len(states.page)):
+    ran = world(states, 0).vcpu[vcpu].running != 0
+    for number in range(worlds_in(states)):
         _stop(world(states, number), guest, vcpu)
     return ran
 
@@ -55,7 +55,7 @@ def vcpu_stop(states: State, guest: Int, vcpu: Int) -> bool:
 @kernel
 def _begin_tracking(states: State, guest: Int) -> None:
     """From now on no vCPU of a guest runs unless it is told to."""
-    for number in range(len(states.page)):
+    for number in range(worlds_in(states)):
         st = world(states, number)
         st.guests[guest].tracked = 1
         st.pmap[guest].pm_active = 0
@@ -67,7 +67,7 @@ def _stop(st: State, guest: Int, vcpu: Int) -> None:
     if st.vcpu[vcpu].running != 0:
         st.vcpu[vcpu].running = 0
         st.pmap[guest].pm_active -= 1
-        st.eptgen[guest, st.vcpu[vcpu].hostcpu] = st.pmap[guest].pm_eptgen
+        st.guests[guest].eptgen[st.vcpu[vcpu].hostcpu] = st.pmap[guest].pm_eptgen
 
 
 @kernel

@@ -16,7 +16,7 @@ from eptreplay.model import pte
 from eptreplay.model._jit import entry_point
 from eptreplay.model.page_queue import vm_pagequeues_init
 from eptreplay.model.pmap import pmap_pinit_type
-from eptreplay.model.state import NO_MEMORY, Int, State, new_states, world
+from eptreplay.model.state import NO_MEMORY, Int, State, new_states, world, worlds_in
 from eptreplay.model.vm_limits import HostMemory
 from eptreplay.model.vm_reserv import vm_phys_init
 
@@ -168,7 +168,7 @@ def init_worlds(
 @entry_point
 def out_of_memory(states: State) -> Int:
     """Return 1 + the first world whose page daemon could free nothing, 0 if there is none."""
-    for number in range(len(states.vm)):
-        if states.vm[number, 0].out_of_memory != 0:
+    for number in range(worlds_in(states)):
+        if world(states, number).vm[0].out_of_memory != 0:
             return number + 1
     return 0
