@@ -156,3 +156,9 @@ def test_the_model_runs_without_a_compiler(tmp_path: Path) -> None:
         check=True,
     )
     assert found.stdout.strip() == "True"
+
+
+def test_worlds_are_counted_by_worlds_in_alone() -> None:
+    """In compiled code `len(states.page)` would be the pages of the first world."""
+    for file in Path(_jit.__file__).parent.glob("*.py"):
+        assert "len(states." not in file.read_text(encoding="utf-8").replace("len(states.quiet)", ""), file

@@ -62,7 +62,25 @@ def _compile(function: Function, **options: bool | str) -> Function:
 
 def kernel(function: Function) -> Function:
     """Compile a function that other kernels call; Python cannot, which saves a third of the compile time."""
-    return _compile(function, cache=False, no_cpython_wrapper=True)
+    return _compiled_once(_compile(function, cache=False, no_cpython_wrapper=True))
+
+
+def _compiled_once(compiled: Function) -> Function:
+    """Let a function be compiled for 64-bit integers where it is called with shorter ones, or with constants.
+
+    Numba would compile it, and all that calls it, for each of them again.  Unsigned ones stay what they are.
+    """
+    dispatcher: Any = compiled
+    if not config.DISABLE_JIT:
+        template = dispatcher.get_call_template
+        dispatcher.get_call_template = lambda args, kws: template([_widened(kind) for kind in args], kws)
+    return compiled
+
+
+def _widened(kind: Any) -> Any:  # noqa: ANN401 - a numba type
+    """Return the type that an argument of a kernel gets."""
+    kind = numba.types.unliteral(kind)
+    return numba.types.int64 if kind in numba.types.signed_domain else kind
 
 
 def part(function: Function) -> Function:
