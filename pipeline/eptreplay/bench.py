@@ -2,7 +2,8 @@
 
 Two things are compared by running them in turn, A B A B ..., and taking the median of the ratios of pairs:
 then neither a slow machine nor one whose speed drifts changes the answer much.  Times are CPU time of the
-whole process (all threads), unless a figure says otherwise.
+whole process on one core, with nothing decoded ahead, unless a figure says otherwise: two cores would
+add what it costs to hand memory from one to the other, which depends on the machine.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass, field
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +37,7 @@ from eptreplay.profiles import resolve
 from eptreplay.units import Every
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from eptreplay.ingest.dataset import GuestTrace
 
@@ -133,6 +135,20 @@ def cpu_seconds(work: Callable[[], object]) -> float:
     return time.process_time() - before
 
 
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Keep this process on one core, where the system can."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
 def ratio(
     name: str,
     rows: int,
@@ -144,7 +160,8 @@ def ratio(
     at_least: bool = False,
 ) -> Figure:
     """Return the CPU time of `a` as a multiple of that of `b`: the median over pairs run in turn, after one not counted."""
-    pairs = [(cpu_seconds(a), cpu_seconds(b)) for _ in range(runs + 1)][1:]
+    with one_core():
+        pairs = [(cpu_seconds(a), cpu_seconds(b)) for _ in range(runs + 1)][1:]
     ratios = [x / y for x, y in pairs]
     parts = {
         "a_ns_per_row": statistics.median(x for x, _ in pairs) / rows * 1e9,
@@ -176,15 +193,16 @@ def replay_figures(label: str, trace: GuestTrace, runs: int) -> list[Figure]:
     one = [resolve("ept-ad")]
     emulated = [resolve("ept-emul")]
     eight = [resolve(name) for name in EIGHT_PROFILES]
-    default = Options(page_accesses=False)
-    counted = Options(page_accesses=True)
-    aging = Options(policy=Policy.AGE, every=Every(1_000_000, timed=False), page_accesses=False)
-    harvest = Options(policy=Policy.HARVEST, every=Every(1_000_000, timed=False))
-    often = Options(policy=Policy.AGE, every=Every(-(-trace.rows // 256), timed=False), page_accesses=False)
+    default = Options(decode_ahead=False)
+    counted = replace(default, page_accesses=True)
+    aging = replace(default, policy=Policy.AGE, every=Every(1_000_000, timed=False))
+    harvest = replace(aging, policy=Policy.HARVEST)
+    often = replace(aging, every=Every(-(-trace.rows // 256), timed=False))
+    translated = replace(default, tlb=TlbOptions())
 
     second = Every(1_000_000_000, timed=True)
-    scanned = Options(host=HostOptions(scan_interval=second))
-    aged = Options(policy=Policy.AGE, every=second)
+    scanned = replace(default, host=HostOptions(scan_interval=second))
+    aged = replace(aging, every=second)
 
     def against_decode(name: str, profiles: Sequence[Any], options: Options, bar: float | None) -> Figure:
         return ratio(
@@ -202,10 +220,10 @@ def replay_figures(label: str, trace: GuestTrace, runs: int) -> list[Figure]:
         against_decode("one profile, aging every million rows", one, aging, 1.25),
         against_decode("one profile with emulated A/D, aging every million rows", emulated, aging, None),
         against_decode("one profile, 256 aging sweeps", one, often, 2.0),
-        against_decode("one profile with TLBs", [resolve("haswell")], Options(tlb=TlbOptions()), 2.0),
+        against_decode("one profile with TLBs", [resolve("haswell")], translated, 2.0),
         against_decode("one profile, harvests every million rows", one, harvest, None),
-        against_decode("one profile, --mrc shards", one, Options(mrc=MissRatio.SHARDS), None),
-        against_decode("one profile, --mrc exact", one, Options(mrc=MissRatio.EXACT), None),
+        against_decode("one profile, --mrc shards", one, replace(default, mrc=MissRatio.SHARDS), None),
+        against_decode("one profile, --mrc exact", one, replace(default, mrc=MissRatio.EXACT), None),
         against_decode("eight profiles in one pass", eight, default, 1.5),
         ratio(
             f"{label}: a host with ample memory and a scan a second / aging every second",

@@ -18,6 +18,7 @@ from eptreplay.bench import (
     decode,
     first_rows,
     memory_figures,
+    one_core,
     ratio,
     replay_figures,
     start_figures,
@@ -59,7 +60,7 @@ def database_figures(label: str, trace: GuestTrace, runs: int) -> list[Figure]:
         f"{label}: three queries by DuckDB / the whole replay",
         trace.rows,
         lambda: _query(trace),
-        lambda: replay_trace(trace, profile, Options()),
+        lambda: replay_trace(trace, profile, Options(decode_ahead=False)),
         bar=5.0,
         runs=max(1, runs // 2),
         at_least=True,
@@ -87,7 +88,11 @@ def thread_figures(trace: GuestTrace, runs: int) -> list[Figure]:
     def wall(threads: int) -> float:
         before = time.perf_counter()
         with ThreadPoolExecutor(threads) as executor:
-            list(executor.map(lambda _: replay_trace(trace, profile, Options()), range(GUESTS)))
+            list(
+                executor.map(
+                    lambda _: replay_trace(trace, profile, Options(decode_ahead=False)), range(GUESTS)
+                )
+            )
         return time.perf_counter() - before
 
     ratios = [wall(2) / wall(1) for _ in range(max(2, runs // 2))]
@@ -112,15 +117,16 @@ def large_figures(folder: Path, runs: int) -> list[Figure]:
     path = folder / "uniform-64GiB.parquet"
     write_synthetic(path, rows=LARGE_ROWS, memory_bytes=LARGE_BYTES, distribution="uniform")
     trace = open_trace(path)
-    options = Options(intervals=1, tlb=TlbOptions())
+    options = Options(intervals=1, tlb=TlbOptions(), decode_ahead=False)
     replay = Replay([resolve("haswell")], [GuestMemory(guest_ram_pages(trace), trace.vcpus)], tlb=options.tlb)
 
     def once_over() -> None:
         for _ in drive(trace, replay, (), options, vcpu=True):
             pass
 
-    decoding = cpu_seconds(lambda: decode(trace, options))
-    first = cpu_seconds(once_over) / decoding
+    with one_core():
+        decoding = cpu_seconds(lambda: decode(trace, options))
+        first = cpu_seconds(once_over) / decoding
     again = ratio(
         "uniform, 64 GiB, all pages touched before: one profile with TLBs / decode",
         trace.rows,

@@ -209,7 +209,10 @@ def replay(
     ] = False,
     on_bad_rows: OnBadRows = "fail",
     jobs: Annotated[
-        int, typer.Option("--jobs", "-j", min=0, help="Guests replayed side by side; 0: one a CPU.")
+        int,
+        typer.Option(
+            "--jobs", "-j", min=0, help="Threads, for guests side by side and decoding ahead; 0: one a CPU."
+        ),
     ] = 0,
     open_page: Open = False,
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
@@ -139,6 +139,8 @@ def replay(request: ReplayRequest) -> int:
     )
     check_output(request.out, overwrite=request.overwrite)
     traces, failed = _open(request.traces)
+    threads = request.jobs or os.cpu_count() or 1
+    options = replace(options, decode_ahead=threads > len(traces))
     _compile_once(options.policy)
     with ProgressBar(sum(trace.rows for trace in traces), "rows", "replaying") as bar:
         result = batch.run(
@@ -147,7 +149,7 @@ def replay(request: ReplayRequest) -> int:
             options,
             request.out,
             overwrite=request.overwrite,
-            jobs=request.jobs or os.cpu_count() or 1,
+            jobs=max(1, min(threads, len(traces))),
             watch=bar.advance,
             failed_before=failed,
         )

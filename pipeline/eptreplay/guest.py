@@ -386,6 +386,7 @@ def drive(
         trace,
         time_row_groups=timed_row_groups(trace, rhythms),
         vcpu=vcpu,
+        prefetch=options.decode_ahead,
         on_bad_rows=options.on_bad_rows,
         bad_rows=bad_rows,
     )

@@ -60,6 +60,7 @@ class Options:
         on_bad_rows: `fail` or `skip`.
         tlb: how TLBs are modelled; None: not at all.
         slow_path: whether the models make every access, also those known to change nothing; the answers are the same.
+        decode_ahead: whether the next rows of a trace are decoded in a thread while those before are replayed.
         host: the host that all guests share; None: each has one of its own, with memory enough.
     """
 
@@ -72,6 +73,7 @@ class Options:
     on_bad_rows: OnBadRows = "fail"
     tlb: TlbOptions | None = None
     slow_path: bool = False
+    decode_ahead: bool = True
     host: HostOptions | None = None
 
 

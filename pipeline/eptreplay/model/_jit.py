@@ -19,6 +19,7 @@ from numba.core import config as _config
 
 config: Any = _config  # its settings are made at run time
 njit: Any = numba.njit  # its types leave out the options used here
+types: Any = numba.types  # they have no types
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -79,8 +80,8 @@ def _compiled_once(compiled: Function) -> Function:
 
 def _widened(kind: Any) -> Any:  # noqa: ANN401 - a numba type
     """Return the type that an argument of a kernel gets."""
-    kind = numba.types.unliteral(kind)
-    return numba.types.int64 if kind in numba.types.signed_domain else kind
+    kind = types.unliteral(kind)
+    return types.int64 if kind in types.signed_domain else kind
 
 
 def part(function: Function) -> Function:
