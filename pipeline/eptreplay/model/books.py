@@ -28,7 +28,6 @@ PAGE_SHIFT = pte.PAGE_SHIFT
 PAGE_SIZE = pte.PAGE_SIZE
 
 NEXT = np.uint64(1)
-TWO = np.uint64(2)
 ONE = np.uint8(1)
 
 # Codes of the column `op`.
@@ -308,10 +307,9 @@ def known_page(page: np.uint64, beyond: np.uint64) -> np.uint64:
 
 
 @kernel
-def end_page(gpa: np.uint64, size: np.uint64) -> np.uint64:
-    """Return the page after the last that an access touches: of at most two pages."""
-    crossing = (gpa & PAGE_MASK) + size > PAGE_SIZE
-    return (gpa >> PAGE_SHIFT) + (TWO if crossing else NEXT)
+def crosses(gpa: np.uint64, size: NDArray[np.uint8 | np.uint16], row: Int) -> bool:
+    """Return whether the access of a row goes on in the next page; no row does where there are no sizes."""
+    return len(size) != 0 and bool((gpa & PAGE_MASK) + np.uint64(size[row]) > PAGE_SIZE)
 
 
 @kernel
@@ -336,7 +334,7 @@ def may_cross(gpa: NDArray[np.uint64], size: NDArray[np.uint8 | np.uint16]) -> b
     """Return whether any row crosses a page; `gpa` and `size` in bytes, shape [rows]."""
     crossing: Int = 0
     for i in range(len(gpa)):
-        crossing += np.int64((gpa[i] & PAGE_MASK) + np.uint64(size[i]) > PAGE_SIZE)
+        crossing += np.int64(crosses(gpa[i], size, i))
     return crossing != 0
 
 
@@ -353,8 +351,7 @@ def count_merged_accesses(
     """Add rows of several guests, and the accesses they stand for, to `rows` [guests] and to the guests' tallies."""
     for i in range(len(op)):
         accesses = np.int64(count[i]) if len(count) != 0 else 1
-        if len(size) != 0:
-            accesses += np.int64((gpa[i] & PAGE_MASK) + np.uint64(size[i]) > PAGE_SIZE)
+        accesses += np.int64(crosses(gpa[i], size, i))
         rows[guest[i]] += 1
         add_accesses(tallies[guest[i]], np.int64(op[i]), accesses)
 
@@ -384,7 +381,7 @@ def count_accesses(
             fetches += np.int64(count[i]) * np.int64(op[i] == OP_FETCH)
     # The part on the next page is an access of its own.
     for i in range(len(size)):
-        crossing = np.int64((gpa[i] & PAGE_MASK) + np.uint64(size[i]) > PAGE_SIZE)
+        crossing = np.int64(crosses(gpa[i], size, i))
         total += crossing
         writes += crossing * np.int64(op[i] == OP_WRITE)
         fetches += crossing * np.int64(op[i] == OP_FETCH)
@@ -415,5 +412,5 @@ def count_page_accesses(
         page = gpa[i] >> PAGE_SHIFT
         if page < pages:
             page_accesses[page, op[i]] += np.int64(count[i]) if len(count) != 0 else 1
-        if len(size) != 0 and page + NEXT < pages and (gpa[i] & PAGE_MASK) + np.uint64(size[i]) > PAGE_SIZE:
+        if page + NEXT < pages and crosses(gpa[i], size, i):
             page_accesses[page + NEXT, op[i]] += 1

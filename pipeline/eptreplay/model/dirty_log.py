@@ -91,7 +91,7 @@ def logged_access(
         dirty = cnt.dirty_bits_4k + cnt.dirty_bits_2m != dirty_bits
         if dirty or cnt.accessed_bits != accessed_bits:
             _pml_log(st, log.pml[number], vcpu, dirty)
-    if log.clean[number, flat] != 0:
+    if cnt.harvests != 0 and log.clean[number, flat] != 0:
         cnt.refaults += np.int64(cnt.traps != traps)
         log.clean[number, flat] = np.uint8(op != OP_WRITE)
     if cnt.promotions != promotions and log.split[number, flat // NPTEPG] != 0:

@@ -34,7 +34,7 @@ from eptreplay.model.books import (
     OP_WRITE,
     Books,
     add_accesses,
-    end_page,
+    crosses,
     known_page,
     vcpu_of,
 )
@@ -66,10 +66,11 @@ NOWHERE = np.uint64(1 << 47)  # the bit that puts such an address beyond every r
 GUEST_PAGE_SHIFT = GUEST_SHIFT - PAGE_SHIFT
 NOWHERE_PAGE = NOWHERE >> PAGE_SHIFT
 NEXT = np.uint64(1)
-TWO = np.uint64(2)
 AHEAD = 8  # late accesses whose memory is on its way
 ONE = np.uint8(1)
 ONE_SETTLED = np.uint8(1 << SETTLED_SHIFT)
+# The bits of State.quiet that a page has when there is nothing to do for a read, a write, a fetch.
+DONE = np.array([0b0000_1001, 0b1001_0010, 0b0010_0100], np.uint8)
 UNSETTLED = np.uint8(0)
 GUEST = 0  # the only guest, where TLBs are modelled
 KEEPS_OFF_LIST = TOUCHED | NO_MEMORY
@@ -137,7 +138,7 @@ def _look(
     beyond = np.uint64(len(quiet) - 1)
     found = np.uint64(0)
     for i in range(np.uint64(begin), np.uint64(end)):
-        done = _done(op[i])
+        done = DONE[op[i]]
         rows[found] = i
         found += np.uint64(quiet[known_page(gpa[i] >> PAGE_SHIFT, beyond)] & done != done)
     return np.int64(found)
@@ -157,18 +158,11 @@ def _look_across(
     beyond = np.uint64(len(quiet) - 1)
     found = np.uint64(0)
     for i in range(np.uint64(begin), np.uint64(end)):
-        done = _done(op[i])
-        page = gpa[i] >> PAGE_SHIFT
+        done = DONE[op[i]]
         rows[found] = i
-        crossing = end_page(gpa[i], np.uint64(size[i])) != page + NEXT
-        found += np.uint64((quiet[known_page(page, beyond)] & done != done) | crossing)
+        unfinished = quiet[known_page(gpa[i] >> PAGE_SHIFT, beyond)] & done != done
+        found += np.uint64(unfinished | crosses(gpa[i], size, i))
     return np.int64(found)
-
-
-@kernel
-def _done(op: np.uint8) -> np.uint8:
-    """Return the bits of State.quiet that a page has when there is nothing to do for an access."""
-    return ((ONE | ONE_SETTLED) << op) | ((op & np.uint8(OP_WRITE)) * UNHARVESTED)
 
 
 @kernel
@@ -188,7 +182,7 @@ def _mark(
         page = gpa[i] >> PAGE_SHIFT
         vcpu_of_row = vcpu_of(vcpu, i)
         unsettled = _mark_page(quiet, books, page, op[i], vcpu_of_row)
-        if len(size) != 0 and end_page(gpa[i], np.uint64(size[i])) != page + NEXT:
+        if crosses(gpa[i], size, i):
             unsettled |= _mark_page(quiet, books, page + NEXT, op[i], vcpu_of_row)
         books.rows[late] = i
         late += np.int64(unsettled)
@@ -232,7 +226,7 @@ def _make_late(
                 _prefetch_access(states, books, gpa[ahead])
         i = np.int64(books.rows[k])
         page = gpa[i] >> PAGE_SHIFT
-        crossing = len(size) != 0 and end_page(gpa[i], np.uint64(size[i])) != page + NEXT
+        crossing = crosses(gpa[i], size, i)
         if not crossing and _is_settled(states.quiet, page, op[i]):
             continue  # by a late access shortly before
         accesses = np.int64(count[i]) if len(count) != 0 else 1

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from eptreplay.model import pte
 from eptreplay.model._jit import entry_point, kernel
+from eptreplay.model.books import crosses
 from eptreplay.model.state import NO_MEMORY, Int, Record, Records, records
 
 PAGE_MASK = pte.PAGE_MASK
@@ -122,7 +123,7 @@ def note_reuses(
         if page != last and _hash(page) < threshold:
             _note_access(reuse, quiet, page)
             last, threshold = _expected(reuse)
-        if len(size) != 0 and (gpa[i] & PAGE_MASK) + np.uint64(size[i]) > PAGE_SIZE:
+        if crosses(gpa[i], size, i):
             page += ONE
             if page != last and _hash(page) < threshold:
                 _note_access(reuse, quiet, page)

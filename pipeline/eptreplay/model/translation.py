@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from eptreplay.model import pte
 from eptreplay.model._jit import kernel
-from eptreplay.model.books import end_page, known_page, vcpu_of
+from eptreplay.model.books import crosses, known_page, vcpu_of
 from eptreplay.model.state import NO_MEMORY, Int, State, world
 from eptreplay.model.tlb import (
     LARGE,
@@ -79,9 +79,7 @@ def _look_up(
         page = gpa[i] >> PAGE_SHIFT
         who = vcpu_of(vcpu, np.int64(i))
         entries = tlbs.entry[number, who]
-        last = page + ONE
-        if len(size) != 0:
-            last = end_page(gpa[i], np.uint64(size[i]))
+        last = page + ONE + np.uint64(crosses(gpa[i], size, i))
         while page < last:
             key = entry_key(GUEST, page, SMALL) | (ONE << np.uint64(kind))
             first = units[route[kind, SMALL, 0]]
@@ -119,9 +117,7 @@ def _look_up_large(
         kind = np.int64(op[i])
         page = gpa[i] >> PAGE_SHIFT
         who = vcpu_of(vcpu, np.int64(i))
-        last = page + ONE
-        if len(size) != 0:
-            last = end_page(gpa[i], np.uint64(size[i]))
+        last = page + ONE + np.uint64(crosses(gpa[i], size, i))
         while page < last:
             if st.quiet[known_page(page, beyond)] & NO_MEMORY == 0:
                 held = cached(tlbs, number, who, GUEST, page, kind)
