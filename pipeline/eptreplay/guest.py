@@ -152,7 +152,8 @@ class Replay:
     Args:
         profiles: the CPUs.
         guests: memory and vCPUs of every guest.
-        hosts: the memory of the host under every profile; empty: a frame for every guest page.
+        hosts: the memory of the host under every profile; empty: a frame for every guest page, and no page
+            daemon.
         count_pages: whether to count the accesses of every page exactly.
         slow_path: whether the models make every access, also those known to change nothing.
         tlb: how TLBs are modelled, of a host with one guest; None: not at all.
@@ -193,7 +194,7 @@ class Replay:
             np.array([profile.pmap_type for profile in self.profiles], np.int64),
             np.array([profile.pmap_flags for profile in self.profiles], np.int64),
             self.guests,
-            self.hosts or [HostMemory()] * len(self.profiles),
+            self.hosts or [HostMemory(page_daemon=False)] * len(self.profiles),
             GUEST_PBASE,
             self.log_words,
         )

@@ -10,6 +10,7 @@ from eptreplay.model.page_queue import PQ_ACTIVE, PQ_INACTIVE, queue_head
 from eptreplay.model.pmap import leaf_of
 from eptreplay.model.pmap_page import pmap_is_modified, pmap_is_referenced
 from eptreplay.model.state import PGA_REFERENCED, Int, Records, State, world
+from eptreplay.model.vm_object import guest_of
 
 PAGE_SHIFT = pte.PAGE_SHIFT
 SUPERPAGE_LEVEL = 2
@@ -48,8 +49,8 @@ def list_candidates(states: State, number: int, guest: Int, found: Records) -> N
         m = st.pageq[head].q_next
         while m != head:
             position += 1
-            if st.pageq[m].guest == guest:
-                found[st.pageq[m].pindex - begin].position = position
+            if guest_of(st, st.page[m].pindex) == guest:
+                found[st.page[m].pindex - begin].position = position
             m = st.pageq[m].q_next
 
 

@@ -80,7 +80,7 @@ def _count_unqueued(st: State) -> Int:
         if m >= 0:
             resident += 1
             page = st.pageq[m]
-            if st.page[m].allocated == 0 or page.pindex != flat:
+            if st.page[m].allocated == 0 or st.page[m].pindex != flat:
                 return -1
             if page.queue == PQ_NONE and page.wire_count == 0:
                 if page.hold_count == 0:
@@ -113,7 +113,7 @@ def _swap_holds(st: State) -> bool:
     """Return whether every slot ever taken is either free or holds the copy of exactly one page."""
     copies: Int = 0
     for flat in range(len(st.object)):
-        slot = st.object[flat].swap
+        slot = st.swblk[flat]
         if slot != 0:
             copies += 1
             if st.swap[slot] != flat + 1:
@@ -152,7 +152,7 @@ def _is_home(st: State, pv: Int, m: Int, offset: Int) -> bool:
     """Return whether a mapping of page `m`, that many pages behind where it begins, is where the page belongs."""
     guest = pmap_guest(st, st.pv[pv].pv_pmap)
     flat = st.guests[guest].begin + (st.pv[pv].pv_va >> PAGE_SHIFT) + offset
-    return st.page[m].allocated != 0 and st.pageq[m].guest == guest and st.pageq[m].pindex == flat
+    return st.page[m].allocated != 0 and st.page[m].pindex == flat
 
 
 @kernel

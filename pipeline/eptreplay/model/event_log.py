@@ -57,14 +57,14 @@ def log_queue(st: State, queue: Int) -> None:
     _word(st, st.vm[0].v_active_count if queue == PQ_ACTIVE else st.vm[0].v_inactive_count)
     m = st.pageq[head].q_next
     while m != head:
-        flat = st.pageq[m].pindex
+        flat = st.page[m].pindex
         _word(st, flat)
         _word(st, st.pageq[m].act_count)
         _word(st, st.page[m].dirty)
         _word(st, st.pageq[m].seen_once)
         _word(st, 1 if (st.page[m].aflags & PGA_REFERENCED) != 0 else 0)
         _word(st, 1 if (st.page[m].aflags & PGA_WRITEABLE) != 0 else 0)
-        _word(st, 1 if st.object[flat].swap != 0 else 0)
+        _word(st, 1 if st.swblk[flat] != 0 else 0)
         m = st.pageq[m].q_next
 
 

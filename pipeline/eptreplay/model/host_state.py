@@ -7,20 +7,18 @@ from __future__ import annotations
 
 import numpy as np
 
-# The rest of struct vm_page: which guest page a frame holds, and its place in the page daemon's queues.
-# Kept apart, since most of the model never looks at it.
+# The rest of struct vm_page: its place in the page daemon's queues, and what keeps it in memory.  Kept apart,
+# since most of the model never looks at it; without a page daemon it is not even written.
 VM_PAGE_QUEUE = np.dtype(
     [
         ("q_next", np.int32),  # plinks.q: the page behind it in its queue, see page_queue.py
         ("q_prev", np.int32),  # the page before it
-        ("pindex", np.int32),  # the guest page it holds, in flat numbers (State.object)
         (
             "last_reference",
             np.int32,
         ),  # the idle scan (number, from 1) after which it was last known to be used
         ("wire_count", np.int32),  # reasons why it must stay in memory and on no queue
-        ("hold_count", np.int32),  # reasons why it must not be freed (vm_page_hold)
-        ("guest", np.uint16),  # the guest it belongs to
+        ("hold_count", np.uint16),  # reasons why it must not be freed (vm_page_hold)
         ("queue", np.uint8),  # PQ_NONE, PQ_INACTIVE or PQ_ACTIVE
         ("act_count", np.uint8),  # how much used it was lately, 0 to ACT_MAX and a bit
         ("seen_once", np.uint8),  # PG_WINATCFLS: dirty, and passed over once on the inactive queue
@@ -29,11 +27,10 @@ VM_PAGE_QUEUE = np.dtype(
     align=True,
 )
 
-# A page of guest memory, in memory or not: an entry of the guest's vm_object and of its swap blocks.
+# A page of guest memory, in memory or not: an entry of the guest's vm_object.
 OBJECT_PAGE = np.dtype(
     [
         ("frame", np.int32),  # 1 + the page that holds it; 0: never used; GONE: was in memory
-        ("swap", np.int32),  # the slot of the swap device that holds a copy of it, 0: none
         ("taken", np.uint8),  # VM_PROT_* rights that its map entry does not give
         ("absent", np.uint8),  # 1: no map entry: its memory was taken from the guest
         ("dma_written", np.uint8),  # 1: a device wrote it
@@ -103,6 +100,7 @@ VM = np.dtype(
             "identity",
             np.int64,
         ),  # 1: every guest page has a frame for good; 0: reservations choose (vm_reserv.py)
+        ("page_daemon", np.int64),  # 1: there is one; 0: pages are on no queue, and stay in memory
         ("v_page_count", np.int64),  # frames of the host
         ("v_free_count", np.int64),  # frames that hold nothing
         ("v_wire_count", np.int64),  # frames that hold wired pages, page-table pages among them if they count

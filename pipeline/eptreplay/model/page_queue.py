@@ -95,9 +95,35 @@ def vm_page_enqueue(st: State, queue: Int, m: Int) -> None:
 @kernel
 def vm_page_activate(st: State, m: Int) -> None:
     """Put a page that was just used at the tail of the active queue; a wired one stays on no queue."""
+    if st.vm[0].page_daemon == 0:
+        return
     st.pageq[m].act_count = max(st.pageq[m].act_count, ACT_INIT)
     if st.pageq[m].wire_count == 0:
         vm_page_enqueue(st, PQ_ACTIVE, m)
+
+
+@kernel
+def note_reference(st: State, m: Int) -> None:
+    """Note that a page is used now, for those who ask later how long it was not."""
+    if st.vm[0].page_daemon != 0:
+        st.pageq[m].last_reference = st.vm[0].scans_idle
+
+
+@kernel
+def vm_page_xbusy(st: State, m: Int) -> None:
+    """Mark a page that a fault has just taken: new to every queue, and not to be written to swap now."""
+    if st.vm[0].page_daemon != 0:
+        page = st.pageq[m]
+        page.act_count = 0
+        page.seen_once = 0
+        page.busy = 1
+
+
+@kernel
+def vm_page_xunbusy(st: State, m: Int) -> None:
+    """Mark the end of that."""
+    if st.vm[0].page_daemon != 0:
+        st.pageq[m].busy = 0
 
 
 @kernel

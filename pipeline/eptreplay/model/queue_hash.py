@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from eptreplay.model._jit import entry_point, kernel
 from eptreplay.model.page_queue import PQ_ACTIVE, PQ_INACTIVE, queue_head
 from eptreplay.model.state import Int, State, world
+from eptreplay.model.vm_object import guest_of
 
 FNV_OFFSET = np.uint64(0xCBF29CE484222325)
 FNV_PRIME = np.uint64(0x100000001B3)
@@ -27,10 +28,12 @@ def queue_hash(st: State, queue: Int) -> np.uint64:
     m = st.pageq[head].q_next
     while m != head:
         page = st.pageq[m]
-        word = np.uint64(page.pindex - st.guests[page.guest].begin)
+        flat = st.page[m].pindex
+        guest = guest_of(st, flat)
+        word = np.uint64(flat - st.guests[guest].begin)
         word |= np.uint64(page.act_count) << ACT_COUNT_SHIFT
         word |= np.uint64(st.page[m].dirty) << DIRTY_SHIFT
-        word |= np.uint64(page.guest) << GUEST_SHIFT
+        word |= np.uint64(guest) << GUEST_SHIFT
         total = (total ^ word) * FNV_PRIME
         m = page.q_next
     return total

@@ -82,6 +82,7 @@ PMAP = np.dtype(
 VM_PAGE = np.dtype(
     [
         ("pv_last", np.int32),  # tail of the list of 4 KB mappings, a pv
+        ("pindex", np.int32),  # the guest page it holds, in flat numbers (State.object)
         ("dirty", np.uint8),  # the machine-independent dirty field: 0 clean, 1 dirty
         ("aflags", np.uint8),  # PGA_* flags, owned by the pmap
         ("oflags", np.uint8),  # PG_FICTITIOUS and VPO_UNMANAGED
@@ -254,6 +255,7 @@ class State(NamedTuple):
     object: Records  # OBJECT_PAGE [flat guest pages]
     blocks: Records  # OBJECT_BLOCK [flat guest pages / 512]
     rv: Records  # RESERV [pages / 512 + 2]: two heads of lists follow
+    swblk: NDArray[np.int32]  # [flat guest pages]: the slot of the swap device that holds a copy, 0: none
     swap: NDArray[
         np.int32
     ]  # [swap slots]: 1 + the flat guest page whose copy it holds, or the next free slot
@@ -283,6 +285,7 @@ DTYPES = {
     "object": OBJECT_PAGE,
     "blocks": OBJECT_BLOCK,
     "rv": RESERV,
+    "swblk": np.dtype(np.int32),
     "swap": np.dtype(np.int32),
     "vm": VM,
     "log": np.dtype(np.int64),
@@ -348,6 +351,7 @@ def new_states(
         "object": flat_pages,
         "blocks": -(-flat_pages // pte.NPTEPG),
         "rv": blocks + EXTRA_RESERVATIONS,
+        "swblk": flat_pages,
         "swap": flat_pages + 1,
         "vm": 1,
         "log": log_words,

@@ -12,7 +12,13 @@ from eptreplay.model._jit import kernel, part
 from eptreplay.model.emulate import HANDLED, pmap_emulate_accessed_dirty
 from eptreplay.model.event_log import LOG_ALLOCATE, LOG_SOFT_FAULT, LOG_SWAP_IN, LOG_ZERO_FILL, log_event
 from eptreplay.model.host_state import GONE
-from eptreplay.model.page_queue import vm_page_activate, vm_page_dequeue
+from eptreplay.model.page_queue import (
+    note_reference,
+    vm_page_activate,
+    vm_page_dequeue,
+    vm_page_xbusy,
+    vm_page_xunbusy,
+)
 from eptreplay.model.pmap import leaf_of, pmap_enter
 from eptreplay.model.state import Int, Record, State, account
 from eptreplay.model.vm_object import (
@@ -85,18 +91,19 @@ def vm_fault_page(st: State, flat: Int) -> Int:
         return m
     vm_page_alloc(st, m)
     vm_page_insert(st, m, flat)
-    st.pageq[m].busy = 1
+    vm_page_xbusy(st, m)
+    note_reference(st, m)
     vm.v_free_count -= 1
     log_event(st, LOG_ALLOCATE, flat, vm.v_free_count)
     if vm.v_free_count < vm.vm_pageout_wakeup_thresh:
         vm_pageout(st)
-    if st.object[flat].swap != 0:
+    if st.swblk[flat] != 0:
         account(st).swap_ins += 1
         log_event(st, LOG_SWAP_IN, flat, 0)
     else:
         account(st).zero_fills += 1
         log_event(st, LOG_ZERO_FILL, flat, 0)
-    st.pageq[m].busy = 0
+    vm_page_xunbusy(st, m)
     return m
 
 
@@ -119,7 +126,7 @@ def vm_fault(st: State, pmap: Record, va: np.uint64, access: Int, flat: Int) -> 
         swap_pager_unswapped(st, flat)
     pmap_enter(st, pmap, va, access, m, VM_PROT_ALL & ~taken, st.pageq[m].wire_count != 0)
     vm_page_activate(st, m)
-    st.pageq[m].last_reference = st.vm[0].scans_idle
+    note_reference(st, m)
     return True
 
 
@@ -135,7 +142,7 @@ def fault_cause(st: State, pmap: Record, va: np.uint64, flat: Int) -> Int:
     if page.frame > 0:
         return CAUSE_UNMAPPED
     if page.frame == GONE:
-        return CAUSE_SWAPPED_OUT if page.swap != 0 else CAUSE_FREED_CLEAN
+        return CAUSE_SWAPPED_OUT if st.swblk[flat] != 0 else CAUSE_FREED_CLEAN
     return CAUSE_FIRST_USE
 
 

@@ -60,11 +60,12 @@ class HostMemory(NamedTuple):
     """The physical memory of a host.
 
     Args:
-        frames: 4 KB frames for guests; None: one for every guest page, and no page daemon.
+        frames: 4 KB frames for guests; None: one for every guest page.
         identity: whether every guest page has a frame of its own for good; else reservations choose.
         unusable: whole 2 MB blocks that cannot be reserved.
         update_period: idle scans in which every active page is visited once.
         page_tables_count: whether page-table pages take frames.
+        page_daemon: whether there is one, which looks at pages even without pressure.
     """
 
     frames: int | None = None
@@ -72,6 +73,7 @@ class HostMemory(NamedTuple):
     unusable: int = 0
     update_period: int = 1
     page_tables_count: bool = False
+    page_daemon: bool = True
 
     def set_up(self, vm: Any, most_frames: int) -> None:  # noqa: ANN401 - a numpy record has no static type
         """Write the limits and choices to a world's VM record; `most_frames` is what all guests can use."""
@@ -81,5 +83,6 @@ class HostMemory(NamedTuple):
                 vm[name] = value
         vm["v_page_count"] = vm["v_free_count"] = frames
         vm["identity"] = self.identity
+        vm["page_daemon"] = self.page_daemon
         vm["vm_pageout_update_period"] = self.update_period
         vm["page_tables_count"] = self.page_tables_count

@@ -44,28 +44,23 @@ def pmap_guest(st: State, pm_id: Int) -> Int:
 
 @kernel
 def vm_page_insert(st: State, m: Int, flat: Int) -> None:
-    """Let page `m` hold a flat guest page; every other field of it begins at 0."""
+    """Let page `m` hold a flat guest page; it is on no queue yet."""
     st.object[flat].frame = m + 1
-    page = st.pageq[m]
-    page.pindex = flat
-    page.guest = guest_of(st, flat)
-    page.act_count = 0
-    page.seen_once = 0
-    page.last_reference = st.vm[0].scans_idle
-    st.cnt[page.guest].v_resident += 1
+    st.page[m].pindex = flat
+    st.cnt[guest_of(st, flat)].v_resident += 1
 
 
 @kernel
 def vm_page_remove(st: State, m: Int) -> None:
     """Let page `m` hold nothing any more."""
-    st.object[st.pageq[m].pindex].frame = GONE
-    st.cnt[st.pageq[m].guest].v_resident -= 1
+    st.object[st.page[m].pindex].frame = GONE
+    st.cnt[guest_of(st, st.page[m].pindex)].v_resident -= 1
 
 
 @kernel
 def swap_out(st: State, flat: Int) -> None:
     """Give a flat guest page a copy in swap, in its old slot if it has one."""
-    if st.object[flat].swap != 0:
+    if st.swblk[flat] != 0:
         return
     vm = st.vm[0]
     slot = vm.swap_free
@@ -75,17 +70,17 @@ def swap_out(st: State, flat: Int) -> None:
         slot = vm.swap_used
         vm.swap_used += 1
     st.swap[slot] = flat + 1
-    st.object[flat].swap = slot
+    st.swblk[flat] = slot
     account(st).swap_copies += 1
 
 
 @kernel
 def swap_pager_unswapped(st: State, flat: Int) -> None:
     """Give up the copy in swap of a flat guest page, if it has one: the page is about to differ from it."""
-    slot = st.object[flat].swap
+    slot = st.swblk[flat]
     if slot == 0:
         return
-    st.object[flat].swap = 0
+    st.swblk[flat] = 0
     st.swap[slot] = st.vm[0].swap_free
     st.vm[0].swap_free = slot
     account(st).swap_copies -= 1

@@ -25,6 +25,7 @@ from eptreplay.model.page_queue import (
     PQ_NONE,
     insert_after,
     marker,
+    note_reference,
     queue_head,
     remove,
     vm_page_activate,
@@ -39,7 +40,7 @@ from eptreplay.model.pmap_page import (
     pmap_ts_referenced,
 )
 from eptreplay.model.state import PGA_REFERENCED, Int, State, account
-from eptreplay.model.vm_object import NOT_RESIDENT, swap_out, vm_page_lookup, vm_page_remove
+from eptreplay.model.vm_object import NOT_RESIDENT, guest_of, swap_out, vm_page_lookup, vm_page_remove
 from eptreplay.model.vm_page import vm_page_dirty, vm_page_free
 from eptreplay.model.vm_reserv import vm_phys_free
 
@@ -102,7 +103,7 @@ def _references(st: State, m: Int) -> Int:
         count = 1
     count += pmap_ts_referenced(st, m)
     if count != 0:
-        st.pageq[m].last_reference = st.vm[0].scans_idle
+        note_reference(st, m)
     return count
 
 
@@ -125,7 +126,7 @@ def _scan_inactive(st: State, number: Int) -> Int:
         budget -= 1
         vm.v_pdpages += 1
         insert_after(st, m, mark)
-        st.host[0].guest = st.pageq[m].guest
+        st.host[0].guest = guest_of(st, st.page[m].pindex)
         references = _references(st, m)
         if references > 0:
             vm_page_activate(st, m)
@@ -164,7 +165,7 @@ def _scan_active(st: State, number: Int, stuck: Int) -> None:
         following = st.pageq[m].q_next
         budget -= 1
         vm.v_pdpages += 1
-        st.host[0].guest = st.pageq[m].guest
+        st.host[0].guest = guest_of(st, st.page[m].pindex)
         page = st.pageq[m]
         references = _references(st, m)
         if references > 0:
@@ -192,8 +193,8 @@ def _test_dirty(st: State, m: Int) -> bool:
 def vm_page_cache(st: State, m: Int) -> None:
     """Free an unmapped clean page; a copy in swap stays.  The cache keeps nothing: the frame is free at once."""
     vm = st.vm[0]
-    flat = st.pageq[m].pindex
-    copied = st.object[flat].swap != 0
+    flat = st.page[m].pindex
+    copied = st.swblk[flat] != 0
     if copied:
         account(st).cached += 1
     else:
@@ -227,8 +228,8 @@ def vm_pageout_clean(st: State, m: Int) -> None:
     if room is left.
     """
     most = st.vm[0].vm_pageout_page_count
-    guest = st.guests[st.pageq[m].guest]
-    first = st.pageq[m].pindex
+    guest = st.guests[guest_of(st, st.page[m].pindex)]
+    first = st.page[m].pindex
     last = first
     backwards = True
     while True:
