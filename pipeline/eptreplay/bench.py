@@ -52,14 +52,16 @@ EIGHT_PROFILES = (
     "nehalem",
 )
 REPEATS_FOR_MEMORY = 10
+KIB = 1 << 10
+MIB = 1 << 20
 
 REPLAY = (
     "import resource, sys; from eptreplay import guest; from eptreplay.ingest.dataset import open_trace;"
     "from eptreplay.profiles import resolve;"
-    "guest.replay_trace(open_trace(sys.argv[1]), [resolve('ept-ad')], guest.Options());"
+    "guest.replay_trace(open_trace(sys.argv[1]), [resolve(name) for name in sys.argv[2:]], guest.Options());"
     "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
 )
-"""A program that replays the trace it is given and prints its peak resident memory, KiB."""
+"""A program that replays a trace under profiles and prints its peak resident memory, KiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +261,7 @@ def start_figures(trace: Path, runs: int) -> list[Figure]:
     helps = [wall(["-m", "eptreplay", "--help"]) for _ in range(runs)]
     with tempfile.TemporaryDirectory() as folder:
         cold = wall(compiling, EPTREPLAY_CACHE_DIR=folder)
-        warm = [wall(["-c", REPLAY, str(trace)], EPTREPLAY_CACHE_DIR=folder) for _ in range(runs)]
+        warm = [wall(["-c", REPLAY, str(trace), "ept-ad"], EPTREPLAY_CACHE_DIR=folder) for _ in range(runs)]
     return [
         Figure("--help, wall", statistics.median(helps), "s", 0.15, min(helps), max(helps)),
         Figure(
@@ -278,9 +280,9 @@ def memory_figures(trace: Path, folder: Path) -> list[Figure]:
     """Return what a replay's peak memory grows by when the trace is ten times as long."""
     longer = folder / "longer.parquet"
     repeat_trace(trace, longer, REPEATS_FOR_MEMORY)
-    once, often = _peak(trace), _peak(longer)
+    once, often = peak_memory(trace), peak_memory(longer)
     return [
-        Figure("peak memory of a replay", once / 1024, "MiB"),
+        Figure("peak memory of a replay", once / MIB, "MiB"),
         Figure(
             f"peak memory, {REPEATS_FOR_MEMORY} times the rows / once",
             often / once,
@@ -292,12 +294,12 @@ def memory_figures(trace: Path, folder: Path) -> list[Figure]:
     ]
 
 
-def _peak(trace: Path) -> float:
-    """Return the peak resident memory of a process that replays a trace, KiB."""
+def peak_memory(trace: Path, profiles: Sequence[str] = ("ept-ad",)) -> float:
+    """Return the peak resident memory of a process that replays a trace, bytes."""
     found = subprocess.run(
-        [sys.executable, "-c", REPLAY, str(trace)], check=True, capture_output=True, text=True
+        [sys.executable, "-c", REPLAY, str(trace), *profiles], check=True, capture_output=True, text=True
     )
-    return float(found.stdout)
+    return float(found.stdout) * KIB
 
 
 def first_rows(trace: Path, target: Path, rows: int) -> None:

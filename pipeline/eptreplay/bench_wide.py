@@ -19,6 +19,7 @@ from eptreplay.bench import (
     first_rows,
     memory_figures,
     one_core,
+    peak_memory,
     ratio,
     replay_figures,
     start_figures,
@@ -38,7 +39,8 @@ if TYPE_CHECKING:
 GUESTS = 4
 LARGE_BYTES = 64 << 30
 LARGE_ROWS = 10_000_000
-STATE_PAGES = 1 << 18
+STATE_PAGES = 1 << 20
+PAGE_BYTES = 4096
 
 ROWS_AS_PAGES = "with rows as (select (time - $begin) // $step as interval, gpa // 4096 as page, op from read_parquet($file))"
 QUERIES = (
@@ -149,17 +151,18 @@ def large_figures(folder: Path, runs: int) -> list[Figure]:
     ]
 
 
-def state_figures() -> list[Figure]:
-    """Return the bytes of state that a profile has a guest page, and those that all profiles share."""
-    ram_pages = np.array([[0, STATE_PAGES]], np.int64)
-    replay = Replay([resolve("ept-ad")], [GuestMemory(ram_pages, 1)])
-    own = sum(
-        array.nbytes for name, array in replay.states._asdict().items() if name not in ("quiet", "places")
-    )
-    own += replay.log.clean.nbytes + replay.log.split.nbytes
+def state_figures(folder: Path) -> list[Figure]:
+    """Return the bytes of memory that a page takes in a profile, and those that all profiles share."""
+    replay = Replay([resolve("ept-ad")], [GuestMemory(np.array([[0, STATE_PAGES]], np.int64), 1)])
     shared = replay.states.quiet.nbytes + sum(array.nbytes for array in replay.books)
+    path = folder / "every-page.parquet"
+    write_synthetic(path, rows=8 * STATE_PAGES, memory_bytes=STATE_PAGES * PAGE_BYTES, distribution="uniform")
+    trace = open_trace(path)
+    used = len(replay_trace(trace, [resolve("ept-ad")], Options(intervals=1)).page)
+    one, three = (peak_memory(path, ("ept-ad",) * profiles) for profiles in (1, 3))
+    path.unlink()
     return [
-        Figure("state a guest page and profile", own / STATE_PAGES, "B", 48.0),
+        Figure("memory a guest page in use takes in one more profile", (three - one) / 2 / used, "B", 48.0),
         Figure("state a guest page that all profiles share", shared / STATE_PAGES, "B"),
     ]
 
@@ -184,5 +187,5 @@ def run(traces: Sequence[Path], runs: int) -> list[Figure]:
         figures += start_figures(short, runs)
         figures += memory_figures(traces[0], folder)
         figures += large_figures(folder, runs)
-    figures += thread_figures(open_trace(traces[0]), runs)
-    return figures + state_figures()
+        figures += state_figures(folder)
+    return figures + thread_figures(open_trace(traces[0]), runs)
