@@ -429,8 +429,8 @@ def guest_result(trace: GuestTrace, replay: Replay, snapshots: list[Snapshot], g
     books = replay.books_of(guest)
     page = np.flatnonzero(books.first_row)
     begin, end = (int(replay.states.guests[0, guest][name]) for name in ("begin", "end"))
-    seen = np.zeros((len(replay.profiles), len(replay.books.first_row)), np.uint8)
-    sweep.observe_pages(replay.states, seen)
+    seen = np.zeros((len(replay.profiles), len(page)), np.uint8)
+    sweep.observe_pages(replay.states, guest, page, seen)
     return GuestResult(
         trace=trace,
         pml=[profile.pml for profile in replay.profiles],
@@ -445,7 +445,7 @@ def guest_result(trace: GuestTrace, replay: Replay, snapshots: list[Snapshot], g
         mrc=replay.mrc,
         reuse=replay.reuse,
         page_accesses=replay.page_accesses[begin:end][page] if replay.count_pages else None,
-        seen=seen[:, begin:end][:, page],
+        seen=seen,
         state_sums=replay.state_sums(),
         tlb=None if replay.tlb is None else replay.tlb_counters(),
         guest_large=replay.tlb is not None and replay.tlb.guest_large,
@@ -469,7 +469,7 @@ def warm_up(policies: Sequence[Policy] = tuple(Policy)) -> None:
     replay.snapshot(None)
     replay.state_sums()
     replay.tlb_counters()
-    sweep.observe_pages(replay.states, np.zeros((1, 1), np.uint8))
+    sweep.observe_pages(replay.states, 0, np.zeros(1, np.int64), np.zeros((1, 1), np.uint8))
 
 
 def is_compiled(policy: Policy) -> bool:

@@ -91,14 +91,14 @@ SEEN_DIRTY = 16  # an entry, or the page's own field, says that it was written
 
 
 @entry_point
-def observe_pages(states: State, seen: NDArray[np.uint8]) -> None:
-    """Write what the host sees of every flat guest page in every world to `seen`, shape [worlds, pages], SEEN_* bits."""
+def observe_pages(states: State, guest: Int, pages: NDArray[np.int64], seen: NDArray[np.uint8]) -> None:
+    """Write what the host sees of pages of a guest (from its own 0) in every world to `seen`, [worlds, pages], SEEN_* bits."""
     for number in range(len(seen)):
         st = world(states, number)
-        for guest in range(len(st.guests)):
-            for flat in range(st.guests[guest].begin, st.guests[guest].end):
-                if st.object[flat].frame > 0:
-                    seen[number, flat] = _observe_page(st, guest, flat)
+        for i in range(len(pages)):
+            flat = st.guests[guest].begin + pages[i]
+            if st.object[flat].frame > 0:
+                seen[number, i] = _observe_page(st, guest, flat)
 
 
 @kernel
