@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from eptreplay.profiles import cost_parameters, sources
+from eptreplay.report.cost_terms import TERMS
 from eptreplay.report.tables import documentation
 
 ROOT = Path(__file__).parents[1]
@@ -23,6 +25,18 @@ def test_the_architecture_page_names_every_file_of_the_package() -> None:
     named = set(re.findall(r"`([\w/.]+\.(?:py|toml))`", page))
     files = {path.name for path in PACKAGE.rglob("*.py")} | {"profiles.toml"}
     assert files - named == set()
+
+
+def test_the_page_on_costs_has_every_term_parameter_and_source_as_it_is_used() -> None:
+    page = (ROOT / "docs/costs.md").read_text(encoding="utf-8")
+    for name, term in TERMS.items():
+        parts = " + ".join(f"`{part}`" for part in term.parameters)
+        assert f"| `{name}` | {term.meaning} | {parts} | {term.spent} |" in page
+    for of in cost_parameters().values():
+        values = f"{of.value:,.10g} | {of.low:,.10g} to {of.high:,.10g} | {of.unit} | {of.status}"
+        assert f"| `{of.name}` | {values} | {of.meaning} | {of.note} |" in page
+        for source in of.sources:
+            assert f"| {source} | {sources()[source].where} | {sources()[source].note} |" in page
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

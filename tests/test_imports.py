@@ -105,7 +105,7 @@ ALLOWED: dict[str, set[str]] = {
     "cuts": {"ingest"},
     "ingest": {"errors"},
     "model": set(),
-    "report": {"units", "errors"},
+    "report": {"profiles", "units", "errors"},
     "profiles": {"errors"},
     "units": {"errors"},
     "errors": set(),

@@ -22,6 +22,7 @@ from eptreplay.profiles import (
     Status,
     TlbGeometry,
     available,
+    cost_parameters,
     describe,
     describe_ept_vpid_cap,
     from_ept_vpid_cap,
@@ -562,3 +563,17 @@ def test_the_overview_has_a_row_for_every_profile_and_the_docs_show_it() -> None
     text = (Path(__file__).parents[1] / "docs" / "profiles.md").read_text(encoding="utf-8")
     for name, *cells in rows:
         assert f"| `{name}` | {' | '.join(cells)} |" in text
+
+
+# ---- What events cost ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", cost_parameters())
+def test_every_cost_has_a_range_around_its_value_a_status_and_grounds(name: str) -> None:
+    parameter = cost_parameters()[name]
+    assert 0 < parameter.low <= parameter.value <= parameter.high
+    assert name.endswith({"cycles": "_cycles", "us": "_us", "MHz": "_mhz"}[parameter.unit])
+    assert parameter.meaning
+    assert parameter.note
+    assert set(parameter.sources) <= set(sources())
+    assert bool(parameter.sources) == (parameter.status is not Status.ASSUMED)

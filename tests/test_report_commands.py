@@ -45,7 +45,7 @@ def test_a_report_is_rendered_again_to_the_same_bytes(runs: Path) -> None:
     assert pages(runs / "aged") == before
 
 
-def test_assumptions_change_pages_and_not_tables(runs: Path) -> None:
+def test_assumptions_change_pages_and_of_the_tables_only_that_of_costs(runs: Path) -> None:
     before = pages(runs / "aged")
     assert (
         eptreplay("report", runs / "aged", "--assume", "ipi_cycles=99999", "--assume", "clock_mhz=3200").code
@@ -54,7 +54,11 @@ def test_assumptions_change_pages_and_not_tables(runs: Path) -> None:
     after = pages(runs / "aged")
     assert b"99,999" in after["index.html"]
     changed = {name for name in before if after[name] != before[name]}
-    assert {name.split("/")[0] for name in changed} == {"index.html", "guests"}
+    assert {name.split("/")[0] for name in changed} == {"index.html", "guests", "csv", "tables"}
+    assert {name for name in changed if name.startswith("tables")} == {
+        "tables/costs.csv",
+        "tables/costs.parquet",
+    }
     assert eptreplay("report", runs / "aged").code == 0
     assert pages(runs / "aged") == before
 

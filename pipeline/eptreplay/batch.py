@@ -22,7 +22,7 @@ from eptreplay.ingest.rows import BadRows
 from eptreplay.output import new_output
 from eptreplay.report.files import TABLES_FOLDER, TableWriter, slug, write_columns_file, write_run_file
 from eptreplay.report.html import render
-from eptreplay.report.tables import TABLES
+from eptreplay.report.tables import REPLAYED
 from eptreplay.results import tables
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def _replay_all(
 ) -> tuple[list[str], list[Failure], dict[str, dict[str, int]]]:
     """Replay every guest and write its rows, in the order of the guests."""
     names = [profile.name for profile in profiles]
-    writers = {table.name: TableWriter(work / TABLES_FOLDER, table) for table in TABLES}
+    writers = {table.name: TableWriter(work / TABLES_FOLDER, table) for table in REPLAYED}
     guests: list[str] = []
     failures: list[Failure] = []
     bad_rows: dict[str, dict[str, int]] = {}

@@ -48,7 +48,8 @@ Assumed = Annotated[
     typer.Option(
         "--assume",
         metavar="NAME=VALUE",
-        help="What an event costs, as in ipi_cycles=3000; may be given several times. The pages list all names.",
+        help="What an event costs, as in ipi_cycles=3000, or with its range, as in ipi_cycles=1000..3000 or "
+        "ipi_cycles=1000..1500..3000; may be given several times. The pages list all names.",
     ),
 ]
 Open = Annotated[bool, typer.Option("--open", help="Open the page in a browser.")]

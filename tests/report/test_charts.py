@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -15,6 +17,7 @@ from eptreplay.report.charts import (
     group_mean,
     group_sum,
     look,
+    range_chart,
     time_chart,
 )
 from eptreplay.report.scales import Tick
@@ -109,3 +112,33 @@ def test_looks_of_many_profiles_are_distinct() -> None:
     assert look(0) == "s0 d0"
     assert look(9) == "s1 d2"
     assert len({look(style) for style in range(64)}) == 64
+
+
+def ranges(*series: Series, labels: int = 1) -> Chart:
+    names = [f"label {at}" for at in range(labels)]
+    return range_chart("id", "Title", "unit", "about", "a.csv", series, names, "x")
+
+
+def test_a_bar_with_its_range_is_drawn_from_the_foot_and_crossed_by_a_line() -> None:
+    (drawn,) = ranges(line("a", [99, 9, 999])).lines
+    top, low, high = (
+        round(1000 * (1 - math.log10(1 + at) / math.log10(1 + 999 * 1.6))) for at in (99, 9, 999)
+    )
+    assert drawn.path == f"M0.14 1000V{top}H0.86V1000M0.5 {low}V{high}M0.34 {low}H0.66M0.34 {high}H0.66"
+    assert drawn.values == [99]
+
+
+def test_bars_of_several_profiles_stand_side_by_side_and_nothing_has_no_bar() -> None:
+    first, second = ranges(
+        line("a", [10, 0, 5, 0, 20, 0]), line("b", [10, 7, 5, 6, 20, 8], 1), labels=2
+    ).lines
+    assert first.path.count("V1000") == 1
+    assert second.path.count("V1000") == 2
+    ends = [float(one.path[1:].split(" ")[0]) for one in (first, second)]
+    assert ends[0] < 0.5 < ends[1]
+
+
+def test_bars_that_are_alike_are_one_but_not_if_their_ranges_differ() -> None:
+    alike = ranges(line("a", [10, 5, 20]), line("b", [10, 5, 20], 1)).lines
+    assert [one.names for one in alike] == [["a", "b"]]
+    assert len(ranges(line("a", [10, 5, 20]), line("b", [10, 4, 20], 1)).lines) == 2

@@ -89,6 +89,7 @@ TABLES: dict[str, list[dict[str, Any]]] = {
             **dict.fromkeys(
                 ("cached", "freed_clean", "deactivated", "reactivated", "zero_fills", "soft_faults"), 0
             ),
+            **dict.fromkeys(("pageouts", "read_ns", "write_ns"), 0),
         }
         for name in PROFILES
     ],

@@ -7,6 +7,7 @@ read. It prints nothing and loads the data on first use: importing it must cost 
 
 from __future__ import annotations
 
+from eptreplay.profiles.costs import CostParameter, cost_parameters
 from eptreplay.profiles.data import sources, status_meanings
 from eptreplay.profiles.describe import OVERVIEW_HEADER, describe, overview_rows
 from eptreplay.profiles.facts import (
@@ -27,6 +28,7 @@ from eptreplay.profiles.rules import refusals
 __all__ = [
     "OVERVIEW_HEADER",
     "Capability",
+    "CostParameter",
     "EptVpidCap",
     "Fact",
     "PmapFlags",
@@ -36,6 +38,7 @@ __all__ = [
     "Status",
     "TlbGeometry",
     "available",
+    "cost_parameters",
     "describe",
     "describe_ept_vpid_cap",
     "from_ept_vpid_cap",

@@ -42,6 +42,7 @@ class Status(StrEnum):
     RECALLED = "recalled"
     CONFLICT = "conflict"
     UNKNOWN = "unknown"
+    ASSUMED = "assumed"
     OVERRIDE = "override"
     GIVEN = "given"
 

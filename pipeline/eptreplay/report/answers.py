@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 
-from eptreplay.report.costs import costs_of
+from eptreplay.report.cost_terms import estimates
+from eptreplay.report.costs import Range
 from eptreplay.report.numbers import change, count, memory, percent, seconds
 
 if TYPE_CHECKING:
@@ -40,24 +41,39 @@ class Standing(NamedTuple):
     """Number of the profile that this one is measured by."""
     compared: bool = False
     """Whether two runs are compared."""
+    range: Range | None = None
+    """The estimated seconds with their range."""
+
+    def told(self) -> str:
+        """Return the estimate with its range: a share of run time, or CPU time where that is not known."""
+        known = self.range or Range(self.seconds, self.seconds, self.seconds)
+        if self.share is None:
+            return known.told(seconds)
+        shares = known.times(self.share / self.seconds) if self.seconds else known
+        return shares.told(lambda value: percent(value, 1))
+
+    def estimated(self) -> str:
+        """Return the same as a part of a sentence."""
+        return f"an estimated {self.told()} of {'CPU' if self.share is None else 'its run'} time"
 
 
 def standings(guest: Guest, profiles: Sequence[Mapping[str, Any]], assumed: Assumptions) -> list[Standing]:
     """Return how every profile did, in the order of the run."""
     found = []
-    for profile, costs in zip(profiles, costs_of(profiles, assumed), strict=True):
+    for profile, estimate in zip(profiles, estimates(guest, profiles, assumed), strict=True):
         row = guest.summary[profile["name"]]
-        cost = costs.seconds(row)
-        whole = (guest.seconds_under(profile["name"]) or 0) * row["vcpus"]
+        cost = estimate.seconds()
+        share = estimate.share(cost)
         found.append(
             Standing(
                 profile["name"],
                 exits(row),
                 row["ipis"] + row["x86_ipis"],
-                cost,
-                cost / whole if whole else None,
+                cost.value,
+                None if share is None else share.value,
                 profile.get("base", 0),
                 "base" in profile,
+                cost,
             )
         )
     return found
@@ -103,16 +119,11 @@ def cost_answer(guest: Guest, found: Sequence[Standing]) -> Answer:
     question = "What did this guest cost?"
     if accesses == 0:
         return Answer(question, "nothing", "The trace has no access to memory.", "exits-ipis")
-    share = (
-        f"an estimated {percent(first.share, 1)} of its run time"
-        if first.share is not None
-        else f"an estimated {seconds(first.seconds)} of CPU time"
-    )
     sentence = (
         f"Under {first.profile} it left for the hypervisor {count(first.exits, 'time')} "
-        f"({_rate(1e6 * first.exits / accesses)} per million accesses) and cost {count(first.ipis, 'IPI')}: {share}."
+        f"({_rate(1e6 * first.exits / accesses)} per million accesses) and cost {count(first.ipis, 'IPI')}: {first.estimated()}."
     )
-    return Answer(question, count(first.exits, "exit"), sentence, "exits-ipis")
+    return Answer(question, count(first.exits, "exit"), sentence, "cost")
 
 
 def _rate(value: float) -> str:

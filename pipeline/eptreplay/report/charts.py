@@ -284,14 +284,7 @@ def _lines(
     series: Sequence[Series], scale: Scale, at: NDArray[np.float64], *, steps: bool = True
 ) -> list[Line]:
     """Return the lines that are drawn: one for all series of the same values."""
-    alike: list[list[Series]] = []
-    for one in series:
-        same = (group for group in alike if np.array_equal(group[0].values, one.values, equal_nan=True))
-        group = next(same, None)
-        if group is None:
-            alike.append([one])
-        else:
-            group.append(one)
+    alike = _alike(series)
     return [
         Line(
             [one.name for one in group],
@@ -303,6 +296,19 @@ def _lines(
         )
         for number, group in enumerate(alike)
     ]
+
+
+def _alike(series: Sequence[Series]) -> list[list[Series]]:
+    """Return the series in groups of the same values."""
+    found: list[list[Series]] = []
+    for one in series:
+        same = (group for group in found if np.array_equal(group[0].values, one.values, equal_nan=True))
+        group = next(same, None)
+        if group is None:
+            found.append([one])
+        else:
+            group.append(one)
+    return found
 
 
 def _style(series: Series) -> int:
@@ -347,4 +353,67 @@ def _path(places: NDArray[np.float64], at: NDArray[np.float64], *, steps: bool) 
         last = number + 1 == len(places) or places[number + 1] != places[number + 1]
         if steps and last:
             parts.append(f"H{across[number + 1]}")
+    return "".join(parts)
+
+
+BAR_SHARE = 0.8
+"""Share of a step that its bars take together."""
+
+
+def range_chart(
+    ident: str,
+    title: str,
+    unit: str,
+    about: str,
+    csv: str,
+    series: Sequence[Series],
+    labels: Sequence[str],
+    x_unit: str,
+) -> Chart:
+    """Return a logarithmic chart with a bar a series at each of the labels, and a line from the least to the most it may be.
+
+    The values of a series are those of the bars, then the low ends, then the high ends: three times as many as labels.
+    """
+    scale = from_zero(_highest(series), log=True)
+    steps = max(1, len(labels))
+    alike = _alike(series)
+    return Chart(
+        ident,
+        title,
+        unit,
+        about,
+        csv,
+        [
+            Line(
+                [one.name for one in group],
+                [one.profile for one in group],
+                _style(group[0]),
+                0,
+                _bars(scale.place(group[0].values).reshape(3, -1), number, len(alike)),
+                [_exact(value) for value in group[0].values[: len(labels)].tolist()],
+            )
+            for number, group in enumerate(alike)
+        ],
+        scale,
+        [Tick(round(100 * (at + 0.5) / steps, 3), label) for at, label in enumerate(labels)],
+        x_unit,
+        steps,
+        "ranges",
+        scale.log,
+        x=list(labels),
+    )
+
+
+def _bars(places: NDArray[np.float64], number: int, count: int) -> str:
+    """Return the SVG path of the bars of one series out of `count`; `places` has bars, low ends and high ends."""
+    across = BAR_SHARE / count
+    parts = []
+    levels = np.round(HEIGHT * (1 - np.clip(places, 0, 1))).astype(int).T.tolist()
+    for step, (top, low, high) in enumerate(levels):
+        if top == HEIGHT:
+            continue
+        at = step + (1 - BAR_SHARE) / 2 + (number + np.array([0.05, 0.3, 0.5, 0.7, 0.95])) * across
+        left, cap, middle, uncap, right = (f"{x:.4g}" for x in at.tolist())
+        parts.append(f"M{left} {HEIGHT}V{top}H{right}V{HEIGHT}")
+        parts.append(f"M{middle} {low}V{high}M{cap} {low}H{uncap}M{cap} {high}H{uncap}")
     return "".join(parts)

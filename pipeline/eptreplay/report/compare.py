@@ -16,7 +16,7 @@ from eptreplay.report.files import (
     write_columns_file,
     write_run_file,
 )
-from eptreplay.report.tables import TABLES
+from eptreplay.report.tables import REPLAYED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +49,7 @@ def merge(first: Path, second: Path, out: Path) -> None:
         raise UsageError(f"{first} and {second} have no guest in common; compare runs of the same guests")
     profiles = _profiles(runs, labels)
     differ = []
-    for table in TABLES:
+    for table in REPLAYED:
         frames = [read_table(folder, table) for folder in (first, second)]
         if "profile" not in table.names() and not frames[0].equals(frames[1]):
             differ.append(table.name)

@@ -1,111 +1,151 @@
 """From counts to time: what an event is assumed to cost, said wherever the result is.
 
-Nothing here is measured. Profiles' own facts are used where all of them have one, with how well it is known; else the
-parameters below, which `report --assume NAME=VALUE` changes.
+Nothing here is measured. The parameters are those of profiles/costs.toml; `--assume` changes them. A CPU's own figure for
+an exit is used where all profiles of a run have one.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from eptreplay.errors import UsageError
+from eptreplay.profiles import CostParameter, Status, cost_parameters, sources
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 EXIT_FACT = "vmexit_roundtrip_cycles"
+EXIT = "exit_cycles"
+CLOCK = "clock_mhz"
+
+_NUMBER = r"\d+(?:\.\d+)?(?:[eE]\d+)?"
+_ASSUMED = re.compile(rf"({_NUMBER})(?:\.\.({_NUMBER}))?(?:\.\.({_NUMBER}))?")
+
+
+class Range(NamedTuple):
+    """An estimate: its value, and the least and the most that it may be."""
+
+    value: float
+    low: float
+    high: float
+
+    def times(self, factor: float) -> Range:
+        """Return the estimate of so many such things."""
+        return Range(self.value * factor, self.low * factor, self.high * factor)
+
+    def plus(self, other: Range) -> Range:
+        """Return the estimate of both: bounds add up, as one parameter stands behind many terms."""
+        return Range(self.value + other.value, self.low + other.low, self.high + other.high)
+
+    def told(self, text: Callable[[float], str]) -> str:
+        """Return it as people read it: `2 ms (1 ms to 4 ms)`."""
+        return f"{text(self.value)}{self.aside(text)}"
+
+    def aside(self, text: Callable[[float], str]) -> str:
+        """Return the range in parentheses, to stand behind a value; empty where there is none."""
+        low, high = text(self.low), text(self.high)
+        return "" if low == high else f" ({low} to {high})"
+
+
+ZERO = Range(0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Assumptions:
-    """Parameters of the estimate, in cycles unless the name says otherwise."""
+    """The parameters of an estimate, by name; `given` are those that the user gave."""
 
-    exit_cycles: float = 1500
-    emulation_cycles: float = 1000
-    vm_fault_cycles: float = 4000
-    ipi_cycles: float = 2000
-    clock_mhz: float = 2500
+    parameters: Mapping[str, CostParameter] = field(default_factory=cost_parameters)
+    given: frozenset[str] = frozenset()
 
-    def items(self) -> list[tuple[str, float, str]]:
-        """Return name, value and meaning of every parameter."""
-        return [(f.name, getattr(self, f.name), MEANINGS[f.name]) for f in fields(self)]
+    def cost(self, *names: str) -> Range:
+        """Return what an event costs for which all of these parameters are due."""
+        found = ZERO
+        for name in names:
+            parameter = self.parameters[name]
+            found = found.plus(Range(parameter.value, parameter.low, parameter.high))
+        return found
 
-
-MEANINGS = {
-    "exit_cycles": "cycles from leaving the guest to being back in it, without what the host does meanwhile; "
-    "used unless every profile of the run has a figure of its own",
-    "emulation_cycles": "cycles the host spends on setting an emulated accessed or dirty bit",
-    "vm_fault_cycles": "cycles the host spends in vm_fault and pmap_enter",
-    "ipi_cycles": "cycles that one CPU loses to one IPI: the exit it forces, the INVEPT, and the way back",
-    "clock_mhz": "clock of the host in MHz, which turns cycles into time",
-}
+    def with_value(self, name: str, text: str, value: Range) -> Assumptions:
+        """Return the same with another value, whose origin a text tells."""
+        changed = replace(
+            self.parameters[name], **value._asdict(), status=Status.OVERRIDE, sources=(), note=text
+        )
+        return Assumptions({**self.parameters, name: changed}, self.given | {name})
 
 
 def parse_assumptions(texts: Sequence[str]) -> Assumptions:
-    """Read `NAME=VALUE` texts over the defaults.
+    """Read `NAME=VALUE`, `NAME=LOW..HIGH` and `NAME=LOW..VALUE..HIGH` over the defaults.
+
+    A value alone is taken to be known exactly; the value of a range without one is its middle.
 
     Raises:
-        UsageError: a name is unknown or a value is no positive number.
+        UsageError: a name is unknown, a value is no positive number, or a range is not in ascending order.
     """
-    found: dict[str, float] = {}
+    found = Assumptions()
     for text in texts:
         name, _, value = text.partition("=")
-        if name not in MEANINGS or not re.fullmatch(r"\d+(\.\d+)?", value) or float(value) == 0:
+        read = _ASSUMED.fullmatch(value)
+        numbers = [float(number) for number in read.groups() if number] if read else []
+        good = all(0 < number < math.inf for number in numbers)
+        if name not in found.parameters or not numbers or not good or numbers != sorted(numbers):
             raise UsageError(
-                f"'{text}' is no assumption; give NAME=VALUE with NAME one of {', '.join(MEANINGS)}"
+                f"'{text}' is no assumption; give NAME=VALUE, NAME=LOW..HIGH or NAME=LOW..VALUE..HIGH with numbers above 0 "
+                f"and NAME one of {', '.join(found.parameters)}"
             )
-        found[name] = float(value)
-    return replace(Assumptions(), **found)
+        low, high = numbers[0], numbers[-1]
+        middle = numbers[1] if len(numbers) == 3 else (low + high) / 2
+        found = found.with_value(name, f"--assume {text}", Range(middle, low, high))
+    return found
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """Cycles an event costs under one profile, and where the exit's figure is from."""
-
-    exit_cycles: float
-    origin: str
-    assumed: Assumptions
-
-    def cycles(self, row: Mapping[str, Any]) -> float:
-        """Return the cycles that the exits and IPIs in a row of counters are estimated to cost."""
-        emulated = row["ad_emulated_r"] + row["ad_emulated_w"]
-        resolved = row["vm_faults_r"] + row["vm_faults_w"] + row["vm_faults_x"]
-        ipis = row["ipis"] + row["x86_ipis"]
-        return float(
-            (emulated + resolved) * self.exit_cycles
-            + emulated * self.assumed.emulation_cycles
-            + resolved * self.assumed.vm_fault_cycles
-            + ipis * self.assumed.ipi_cycles
-        )
-
-    def seconds(self, row: Mapping[str, Any]) -> float:
-        """Return the same as time."""
-        return self.cycles(row) / (self.assumed.clock_mhz * 1e6)
-
-
-def costs_of(profiles: Sequence[Mapping[str, Any]], assumed: Assumptions) -> list[Cost]:
+def by_profile(profiles: Sequence[Mapping[str, Any]], assumed: Assumptions) -> list[Assumptions]:
     """Return what events cost under each profile, as run.json describes them.
 
-    A CPU's own figure for an exit is used where every profile of the run has one: a figure on one side and an
-    assumption on the other would compare what is known of two CPUs, not the CPUs.
+    A CPU's own figure for an exit is used where every profile of the run has one, unless the user gave one: a figure on
+    one side and an assumption on the other would compare what is known of two CPUs, not the CPUs. The range stays and
+    is widened to hold the figure, since that comes from one machine.
     """
     facts = [profile.get("costs", {}).get(EXIT_FACT) for profile in profiles]
-    if all(facts):
-        return [
-            Cost(float(fact["value"]), f"{fact['value']:,} cycles an exit ({fact['status']})", assumed)
-            for fact in facts
-            if fact
-        ]
-    origin = f"{assumed.exit_cycles:,.0f} cycles an exit (assumed)"
+    if EXIT in assumed.given or not all(facts):
+        return [assumed] * len(profiles)
+    return [_with_own_exit(assumed, fact) for fact in facts if fact]
+
+
+def _with_own_exit(assumed: Assumptions, fact: Mapping[str, Any]) -> Assumptions:
+    general = assumed.cost(EXIT)
+    own = float(fact["value"])
+    value = Range(own, min(own, general.low), max(own, general.high))
+    text = f"the CPU's own figure ({fact['status']})"
+    return Assumptions(assumed.with_value(EXIT, text, value).parameters, assumed.given)
+
+
+def exit_origin(profile: Mapping[str, Any], assumed: Assumptions) -> str:
+    """Return what an exit is taken to cost under a profile, and why a figure of the CPU's own is not used."""
+    parameter = assumed.parameters[EXIT]
+    text = f"{parameter.value:,.0f} cycles an exit ({parameter.note if parameter.status is Status.OVERRIDE else parameter.status})"
+    fact = profile.get("costs", {}).get(EXIT_FACT)
+    if fact is None or parameter.status is Status.OVERRIDE:
+        return text
+    return f"{text}; {fact['value']:,} are {fact['status']}, but not for every profile here"
+
+
+def described(assumed: Assumptions) -> list[tuple[str, float, float, float, str, str, str, str, str]]:
+    """Return name, value, low and high end, unit, status, meaning, grounds and sources of every parameter."""
+    known = sources()
     return [
-        Cost(
-            assumed.exit_cycles,
-            f"{origin}; {fact['value']:,} are {fact['status']}, but not for every profile here"
-            if fact
-            else origin,
-            assumed,
+        (
+            of.name,
+            of.value,
+            of.low,
+            of.high,
+            of.unit,
+            str(of.status),
+            of.meaning,
+            of.note,
+            "; ".join(f"{name}: {known[name].where}" for name in of.sources),
         )
-        for fact in facts
+        for of in assumed.parameters.values()
     ]

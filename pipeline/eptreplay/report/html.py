@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 
 from eptreplay.report.charts import look
-from eptreplay.report.costs import Assumptions, costs_of
+from eptreplay.report.cost_tables import COSTS
+from eptreplay.report.cost_terms import cost_rows, estimates
+from eptreplay.report.costs import Assumptions, by_profile, described, exit_origin
+from eptreplay.report.files import TABLES_FOLDER, TableWriter
 from eptreplay.report.guestpage import guest_page
 from eptreplay.report.indexpage import index_page
 from eptreplay.report.run import open_run
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from eptreplay.report.run import Run
+
 GUESTS_FOLDER = "guests"
 CSV_FOLDER = "csv"
 ASSETS_FOLDER = "assets"
@@ -27,7 +32,7 @@ ASSETS = ("report.css", "report.js")
 
 
 def render(folder: Path, assumed: Assumptions | None = None) -> None:
-    """Write `index.html` and a page a guest into the folder of a run.
+    """Write `index.html`, a page a guest and the table of costs into the folder of a run.
 
     Args:
         folder: of the run.
@@ -51,12 +56,13 @@ def render(folder: Path, assumed: Assumptions | None = None) -> None:
         "profiles": run.profiles,
         "how": how(run.about),
         "basis": basis(run.profiles),
-        "assumed": assumed.items(),
+        "assumed": described(assumed),
         "origins": [
-            (profile["name"], cost.origin)
-            for profile, cost in zip(run.profiles, costs_of(run.profiles, assumed), strict=True)
+            (profile["name"], exit_origin(profile, each))
+            for profile, each in zip(run.profiles, by_profile(run.profiles, assumed), strict=True)
         ],
     }
+    _write_costs(run, assumed)
     lines = []
     for guest in run.guests():
         page = guest_page(folder, guest, run.profiles, assumed)
@@ -69,6 +75,15 @@ def render(folder: Path, assumed: Assumptions | None = None) -> None:
         context, index=index_page(run, lines), title="eptreplay", root="", data=island({})
     )
     (folder / "index.html").write_text(text, encoding="utf-8")
+
+
+def _write_costs(run: Run, assumed: Assumptions) -> None:
+    """Write the table of costs, as they are by these assumptions."""
+    writer = TableWriter(run.folder / TABLES_FOLDER, COSTS)
+    for guest in run.guests():
+        rows = cost_rows(guest.name, estimates(guest, run.profiles, assumed))
+        writer.write({name: [row[name] for row in rows] for name in COSTS.names()})
+    writer.close()
 
 
 def basis(profiles: Sequence[Mapping[str, Any]]) -> str:

@@ -76,14 +76,9 @@ def _cost(lines: Sequence[Line], together: Sequence[Standing]) -> Answer:
     first = together[0]
     line = lines[0]
     worst = max(line.found, key=lambda at: at.seconds)
-    share = (
-        f"an estimated {percent(worst.share, 1)} of its run time"
-        if worst.share is not None
-        else f"an estimated {seconds(worst.seconds)} of CPU time"
-    )
     sentence = (
         f"Under {first.profile} they left for the hypervisor {count(first.exits, 'time')} and cost "
-        f"{count(first.ipis, 'IPI')}. The costliest is {line.guest.name} under {worst.profile}: {share}."
+        f"{count(first.ipis, 'IPI')}. The costliest is {line.guest.name} under {worst.profile}: {worst.estimated()}."
     )
     return Answer("What did these guests cost?", count(first.exits, "exit"), sentence, "guests")
 

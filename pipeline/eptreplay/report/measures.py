@@ -114,7 +114,7 @@ def _estimate(found: Sequence[Standing]) -> dict[str, Any]:
     return {
         "name": "estimated cost",
         "unit": "of run time" if timed else "of CPU time",
-        "meaning": "cycles that exits and IPIs are assumed to cost, over all vCPUs' trace time; see the assumptions",
+        "meaning": "all terms of the section What it cost, over the trace's time for every vCPU",
         "cells": cells(
             values,
             [percent(value, 1) if timed else seconds(value) for value in values],

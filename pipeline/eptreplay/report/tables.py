@@ -20,6 +20,7 @@ from eptreplay.report.analysis_tables import (
     WRITERS,
 )
 from eptreplay.report.columns import GUEST, INTERVAL, PROFILE, Column, Table
+from eptreplay.report.cost_tables import COSTS
 from eptreplay.report.host_tables import HOST_TABLES
 from eptreplay.report.tlb_tables import TRANSLATIONS
 
@@ -233,8 +234,12 @@ TABLES: Final = (
     IDLE_AGE,
     MISS_RATIO,
     *HOST_TABLES,
+    COSTS,
 )
 """All tables, in the order they are documented."""
+
+REPLAYED: Final = TABLES[:-1]
+"""Tables that a replay writes; that of costs is made from them when pages are rendered."""
 
 BY_NAME: Final = {table.name: table for table in TABLES}
 

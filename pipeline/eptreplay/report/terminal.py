@@ -15,7 +15,7 @@ from eptreplay.errors import UsageError
 from eptreplay.report.answers import answers, standings
 from eptreplay.report.heatmaps import log_levels
 from eptreplay.report.indexpage import Line, fleet_answers, headline
-from eptreplay.report.numbers import GIB, percent, seconds
+from eptreplay.report.numbers import GIB
 from eptreplay.report.run import open_run
 from eptreplay.report.sections.heat import counts_by_stretch
 from eptreplay.units import binary_size
@@ -99,7 +99,7 @@ def _matrix(lines: Sequence[Line]) -> Table:
             table.add_row(
                 Text(printable(line.guest.name) if number == 0 else ""),
                 Text(printable(at.profile)),
-                percent(at.share, 1) if at.share is not None else seconds(at.seconds),
+                at.told(),
                 f"{at.exits:,}",
                 f"{at.ipis:,}",
             )

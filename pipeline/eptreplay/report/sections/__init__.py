@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from eptreplay.report.sections.costs import costs
 from eptreplay.report.sections.dirty import dirty
 from eptreplay.report.sections.exits import exits
 from eptreplay.report.sections.heat import heatmaps
@@ -13,6 +14,7 @@ from eptreplay.report.sections.migration import migration
 from eptreplay.report.sections.others import first_rows
 from eptreplay.report.sections.parts import Section
 from eptreplay.report.sections.superpages import superpages
+from eptreplay.report.sections.translations import translations
 from eptreplay.report.tables import TABLES
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ SECTIONS: Final = (
     Section("heat", "Where the accesses went", ("heatmap",), heatmaps),
     Section("exits-ipis", "Exits and IPIs", ("intervals",), exits, ("faults", "fault_intervals")),
     Section("causes-ipis", "Invalidations and IPIs by cause", ("ipis",), causes, ("invalidations",)),
+    Section("cost", "What it cost", ("summary",), costs, ("costs",)),
+    Section("translations", "Translations", ("translations",), translations),
     Section("superpages-all", "Superpages", ("intervals",), superpages),
     Section("dirty", "Dirty tracking", ("dirty",), dirty, ("writers", "dirty_rate")),
     Section("migration", "Migration", ("migrations",), migration, ("migration_rounds",)),
