@@ -28,6 +28,7 @@ from eptreplay.model.books import (
 )
 from eptreplay.model.checksum import state_sums
 from eptreplay.model.dirty_log import harvest, new_dirty_log
+from eptreplay.model.marks import write_marks
 from eptreplay.model.reuse import new_reuse, note_reuses
 from eptreplay.model.state import COUNTERS, PMAP
 from eptreplay.model.tlb import TLB_COUNTERS, Tlbs, flush_all_if_invalidated, new_tlbs, no_tlbs
@@ -201,7 +202,12 @@ class Replay:
         ram_pages = flat_ram_pages(self.guests)
         pages = int(ram_pages[-1, 1])
         self.books = new_books(
-            self.states.guests[0], ram_pages, self.intervals, HEATMAP_STRETCHES, slow_path=self.slow_path
+            self.states.guests[0],
+            ram_pages,
+            self.intervals,
+            HEATMAP_STRETCHES,
+            slow_path=self.slow_path,
+            marks=not self.hosts and self.tlb is None,
         )
         pml = np.array([profile.pml for profile in self.profiles])
         self.log = new_dirty_log(pml, pages, sum(guest.vcpus for guest in self.guests))
@@ -250,6 +256,7 @@ class Replay:
         if event.is_row:
             self.rows += 1
             self.rows_of[event.guest] += 1
+        self.write_marks()
         reason = carry_out(self, event)
         if reason and self.tell_bad_event is not None:
             self.tell_bad_event(event, int(self.rows_of[event.guest]) - 1, reason)
@@ -303,7 +310,12 @@ class Replay:
         if policy is Policy.AGE:
             sweep.age(self.states, self.books)
         elif policy is Policy.HARVEST:
+            self.write_marks()
             harvest(self.states, self.books, self.log)
+
+    def write_marks(self) -> None:
+        """Write what stands for accessed bits to the entries, before anything but rows and sweeps looks at them."""
+        write_marks(self.states, self.books)
 
     def close_interval(self) -> None:
         """Enter the open interval in the books and begin the next."""
@@ -321,6 +333,7 @@ class Replay:
 
     def state_sums(self) -> list[int]:
         """Return the checksum of every profile's tables."""
+        self.write_marks()
         sums = np.zeros(len(self.profiles), np.uint64)
         state_sums(self.states, sums)
         return [int(value) for value in sums]
@@ -430,6 +443,7 @@ def guest_result(trace: GuestTrace, replay: Replay, snapshots: list[Snapshot], g
     page = np.flatnonzero(books.first_row)
     begin, end = (int(replay.states.guests[0, guest][name]) for name in ("begin", "end"))
     seen = np.zeros((len(replay.profiles), len(page)), np.uint8)
+    replay.write_marks()
     sweep.observe_pages(replay.states, guest, page, seen)
     return GuestResult(
         trace=trace,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -13,14 +13,20 @@ from hypothesis import strategies as st
 
 from eptreplay.guest import Replay
 from eptreplay.ingest.reader import Batch
+from eptreplay.model.marks import MARKED
+from eptreplay.model.state import SETTLED
 from eptreplay.model.worlds import GuestMemory
 from eptreplay.options import Policy, TlbOptions
 from eptreplay.profiles import resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 PAGE = 4096
 PAGES = 1400
 RAM = np.array([[0, 600], [650, PAGES]], np.int64)
 PROFILES = ("ept-ad", "ept-emul", "ept-emul-xo", "ept-ad-nosp", "x86")
+HARDWARE = ("ept-ad", "ept-ad-nosp", "x86", "broadwell")  # the last logs page modifications
 CUTS = 4
 
 
@@ -43,9 +49,17 @@ def random_rows(seed: int, rows: int, *, dense: bool, crossing: bool, counted: b
     return columns
 
 
-def run(columns: dict[str, Any], policy: Policy, pieces: int, *, cuts: int = CUTS, **options: Any) -> Replay:  # noqa: ANN401 - Replay's own
+def run(
+    columns: dict[str, Any],
+    policy: Policy,
+    pieces: int,
+    *,
+    cuts: int = CUTS,
+    profiles: Sequence[str] = PROFILES,
+    **options: Any,  # noqa: ANN401 - Replay's own
+) -> Replay:
     """Replay rows in pieces, with sweeps and ends of intervals between some of them."""
-    replay = Replay([resolve(name) for name in PROFILES], [GuestMemory(RAM, 2)], intervals=cuts, **options)
+    replay = Replay([resolve(name) for name in profiles], [GuestMemory(RAM, 2)], intervals=cuts, **options)
     rows = len(columns["gpa"])
     batch = Batch(row_group=0, first_row=0, rows=rows, time=None, **columns)
     bounds = np.linspace(0, rows, pieces + 1).astype(int)
@@ -60,6 +74,7 @@ def run(columns: dict[str, Any], policy: Policy, pieces: int, *, cuts: int = CUT
 
 def state_of(replay: Replay, *, books: bool = True) -> dict[str, Any]:
     """Return everything that a replay knows, but for the marks that its shortcuts rest on."""
+    replay.write_marks()
     known: dict[str, Any] = {
         name: array.tobytes()
         for name, array in replay.states._asdict().items()
@@ -86,6 +101,49 @@ def test_the_models_give_the_same_answers_when_they_make_every_access(
 ) -> None:
     columns = random_rows(seed, 6000, dense=dense, crossing=crossing, counted=counted)
     assert state_of(run(columns, policy, 8)) == state_of(run(columns, policy, 8, slow_path=True))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    dense=st.booleans(),
+    crossing=st.booleans(),
+    policies=st.lists(st.sampled_from([*Policy, None]), min_size=1, max_size=4),
+    every=st.sampled_from([97, 400, 1000]),
+)
+def test_marks_stand_for_accessed_bits_that_the_models_would_set(
+    seed: int, dense: bool, crossing: bool, policies: list[Policy | None], every: int
+) -> None:
+    """Sweeps of both kinds and looks at the tables come between; None is a look."""
+    columns = random_rows(seed, 6000, dense=dense, crossing=crossing, counted=False)
+    batch = Batch(row_group=0, first_row=0, rows=6000, time=None, **columns)
+    sums: list[list[list[int]]] = []
+    replays = [
+        Replay([resolve(name) for name in HARDWARE], [GuestMemory(RAM, 2)], slow_path=slow)
+        for slow in (False, True)
+    ]
+    for replay in replays:
+        sums.append([])
+        for number, begin in enumerate(range(0, 6000, every)):
+            replay.replay(batch, begin, min(begin + every, 6000))
+            replay.sweep(Policy.AGE)
+            policy = policies[number % len(policies)]
+            if policy is None:
+                sums[-1].append(replay.state_sums())
+            else:
+                replay.sweep(policy)
+    assert sums[0] == sums[1]
+    assert state_of(replays[0]) == state_of(replays[1])
+
+
+def test_marks_are_used_where_every_processor_sets_accessed_bits() -> None:
+    columns = random_rows(1, 6000, dense=True, crossing=False, counted=False)
+    marked = {name: run(columns, Policy.AGE, 40, profiles=[name]).books for name in PROFILES}
+    uses = {
+        name: bool((books.cold & MARKED).any() or (books.cold & SETTLED).any())
+        for name, books in marked.items()
+    }
+    assert uses == {name: not name.startswith("ept-emul") for name in PROFILES}
 
 
 @pytest.mark.parametrize("policy", list(Policy))

@@ -78,6 +78,8 @@ TALLY = np.dtype(
         ("regions", np.int32),  # distinct 2 MB regions written in it
         ("region_pages", np.int32),  # pages of those regions
         ("settles", np.uint8),  # SETTLED bits that may be set; 0: every access is made by the models
+        ("light", np.uint8),  # SETTLED bits of accesses that may be made by marks (marks.py); 0: none
+        ("marks", np.uint8),  # 1: there may be marks
     ],
     align=True,
 )
@@ -104,7 +106,7 @@ class Books(NamedTuple):
     opened: NDArray[
         np.int32
     ]  # [guest pages + 1]: pages touched in the open interval by any guest, as many as guest 0's tally says
-    cold: NDArray[np.uint8]  # [guest pages]: COLD: not accessed since the last aging sweep (sweep.py)
+    cold: NDArray[np.uint8]  # [guest pages]: what is known of a page since the last aging sweep (marks.py)
     rows: NDArray[np.int32]  # [CHUNK_ROWS]: rows of a chunk that there is something to do for
     heat: NDArray[np.int32]  # [stretches, 4]: distinct pages of each stretch of addresses that the interval
     # read, wrote, fetched from, and touched in whatever way
@@ -124,6 +126,7 @@ def new_books(
     stretches: int,
     *,
     slow_path: bool = False,
+    marks: bool = False,
 ) -> Books:
     """Return the books of traces of which nothing has been replayed, all guests together.
 
@@ -133,6 +136,7 @@ def new_books(
         intervals: the most intervals there will be.
         stretches: the most stretches of addresses of a guest that heat is kept of; each is a power of two of pages.
         slow_path: whether the models make every access, also those known to change nothing.
+        marks: whether marks may stand for accessed bits: nothing but accesses and sweeps looks at entries unannounced.
     """
     count = len(guests)
     sizes = [int(guest.end - guest.begin) for guest in guests]
@@ -145,6 +149,7 @@ def new_books(
             region[number].pages += min(end, (number + 1) * NPTEPG) - max(begin, number * NPTEPG)
     tally = records(count, TALLY)
     tally.settles = 0 if slow_path else SETTLED
+    tally.light = SETTLED if marks and not slow_path else 0
     rows = max((size >> shift) + 1 for size, shift in zip(sizes, shifts, strict=True))
     return Books(
         first_row=np.zeros(pages, np.int64),

@@ -90,7 +90,7 @@ def logged_access(
     if log.pml[number, vcpu] != NO_PML:
         dirty = cnt.dirty_bits_4k + cnt.dirty_bits_2m != dirty_bits
         if dirty or cnt.accessed_bits != accessed_bits:
-            _pml_log(st, log.pml[number], vcpu, dirty)
+            pml_log(st, log.pml[number], vcpu, dirty)
     if cnt.harvests != 0 and log.clean[number, flat] != 0:
         cnt.refaults += np.int64(cnt.traps != traps)
         log.clean[number, flat] = np.uint8(op != OP_WRITE)
@@ -100,7 +100,7 @@ def logged_access(
 
 
 @kernel
-def _pml_log(st: State, used: NDArray[np.int32], vcpu: Int, dirty: bool) -> None:
+def pml_log(st: State, used: NDArray[np.int32], vcpu: Int, dirty: bool) -> None:
     """Set a bit of an entry: a full log is emptied by an exit first, and a dirty bit is logged."""
     if used[vcpu] == PML_ENTRIES:
         account(st).pml_exits += 1

@@ -37,35 +37,43 @@ KIND_ALL = 2
 
 
 @kernel
-def _shoot_down(st: State, pmap: Record, kind: Int) -> None:
-    """Make every CPU that runs in the address space forget its translations."""
+def _shoot_down(st: State, pmap: Record, kind: Int, times: Int) -> None:
+    """Make every CPU that runs in the address space forget its translations, so many times."""
     cause = st.host[0].cause
     cnt = account(st)
     if pmap.pm_process != 0:
-        cnt.host_ipis += pmap.pm_active  # of the hypervisor process: not the guest's translations
+        cnt.host_ipis += pmap.pm_active * times  # of the hypervisor process: not the guest's translations
         return
-    cnt.invalidations[cause, kind] += 1
-    cnt.ipis_saved[cause] += pmap.pm_vcpus - pmap.pm_active
+    cnt.invalidations[cause, kind] += times
+    cnt.ipis_saved[cause] += (pmap.pm_vcpus - pmap.pm_active) * times
+    ipis = pmap.pm_active * times
     pmap.pm_cause = cause
     if pmap.pm_type == PT_EPT:
-        pmap.pm_eptgen += 1
-        cnt.ipis += pmap.pm_active
-        cnt.ipis_by_cause[cause] += pmap.pm_active
-        cnt.invepts[cause] += pmap.pm_active  # each comes out, goes in again and finds a new generation
+        pmap.pm_eptgen += times
+        cnt.ipis += ipis
+        cnt.ipis_by_cause[cause] += ipis
+        cnt.invepts[cause] += ipis  # each comes out, goes in again and finds a new generation
     else:
-        cnt.x86_ipis += pmap.pm_active
-        cnt.x86_ipis_by_cause[cause] += pmap.pm_active
+        cnt.x86_ipis += ipis
+        cnt.x86_ipis_by_cause[cause] += ipis
 
 
 @kernel
 def pmap_invalidate_page(st: State, pmap: Record) -> None:
     """Invalidate the translation of one page, 4 KB or 2 MB, in all CPUs."""
-    account(st).inv_page += 1
-    _shoot_down(st, pmap, KIND_PAGE)
+    pmap_invalidate_pages(st, pmap, 1)
+
+
+@kernel
+def pmap_invalidate_pages(st: State, pmap: Record, pages: Int) -> None:
+    """Do so for several pages, one after the other."""
+    if pages != 0:
+        account(st).inv_page += pages
+        _shoot_down(st, pmap, KIND_PAGE, pages)
 
 
 @kernel
 def pmap_invalidate_all(st: State, pmap: Record) -> None:
     """Invalidate every translation of an address space in all CPUs."""
     account(st).inv_all += 1
-    _shoot_down(st, pmap, KIND_ALL)
+    _shoot_down(st, pmap, KIND_ALL, 1)

@@ -39,6 +39,7 @@ from eptreplay.model.books import (
     vcpu_of,
 )
 from eptreplay.model.dirty_log import DirtyLog, logged_access
+from eptreplay.model.marks import WARM, mark_accessed, write_marks_for
 from eptreplay.model.ptp import NULL, pmap_pde, pmap_pde_to_pte
 from eptreplay.model.state import (
     NO_MEMORY,
@@ -222,7 +223,7 @@ def _make_late(
     for k in range(late):
         if k + AHEAD < late:
             ahead = np.int64(books.rows[k + AHEAD])
-            if not _is_settled(states.quiet, gpa[ahead] >> PAGE_SHIFT, op[ahead]):
+            if _needs_tables(states.quiet, books, gpa[ahead] >> PAGE_SHIFT, op[ahead]):
                 _prefetch_access(states, books, gpa[ahead])
         i = np.int64(books.rows[k])
         page = gpa[i] >> PAGE_SHIFT
@@ -249,6 +250,14 @@ def _make_late(
 def _is_settled(quiet: NDArray[np.uint8], page: np.uint64, op: np.uint8) -> bool:
     """Return whether an access to a page is settled."""
     return (quiet[known_page(page, np.uint64(len(quiet) - 1))] >> op) & ONE_SETTLED != 0
+
+
+@kernel
+def _needs_tables(quiet: NDArray[np.uint8], books: Books, page: np.uint64, op: np.uint8) -> bool:
+    """Return whether an access to a page may have to look at page tables."""
+    known = np.int64(known_page(page, np.uint64(len(quiet) - 1)))
+    known_to_be_light = known < len(books.cold) and (books.cold[known] >> op) & ONE_SETTLED != 0
+    return not known_to_be_light and (quiet[known] >> op) & ONE_SETTLED == 0
 
 
 @kernel
@@ -299,10 +308,14 @@ def _make_access(
         return False
     if (state >> op) & ONE_SETTLED != 0:
         return False
+    if mark_accessed(states, books, log, guest, known, np.uint8(op), vcpu):
+        return False
     if books.first_row[known] == 0:
         books.first_row[known] = row + 1
-    books.cold[known] = 0
     va = (page - np.uint64(first.guests[guest].begin)) << PAGE_SHIFT
+    if books.tally[0].marks != 0:
+        write_marks_for(states, books, guest, known, va, 1 << op)
+    books.cold[known] = WARM
     disturbed = False
     settled = books.tally[0].settles
     for number in range(worlds_in(states)):

@@ -13,66 +13,92 @@ from eptreplay.model import pte
 from eptreplay.model._jit import entry_point, kernel, part
 from eptreplay.model._prefetch import prefetch
 from eptreplay.model.books import Books
-from eptreplay.model.invalidate import CAUSE_AGING
+from eptreplay.model.invalidate import CAUSE_AGING, pmap_invalidate_pages
+from eptreplay.model.marks import COLD, COOLING, MARKED, WARM
 from eptreplay.model.pmap import leaf_of
 from eptreplay.model.pmap_page import pmap_is_modified, pmap_is_referenced, pmap_ts_referenced
-from eptreplay.model.state import PGA_REFERENCED, Int, State, account, world, worlds_in
+from eptreplay.model.state import PGA_REFERENCED, SETTLED, Int, State, account, world, worlds_in
 from eptreplay.model.vm_pageout import vm_pageout_idle
 
+EMPTY = pte.EMPTY
 NPTEPG = pte.NPTEPG
 PAGE_SHIFT = pte.PAGE_SHIFT
 SUPERPAGE_LEVEL = 2
 AHEAD = 16  # frames whose pv entries are on their way
-
-# Values of Books.cold.
-WARM = np.uint8(0)
-COLD = np.uint8(1)
-COOLING = np.uint8(2)  # during a sweep: cold after it, unless another world says otherwise
 
 
 @entry_point
 def age(states: State, books: Books) -> None:
     """In every world, ask every page in memory, in order, how often it was used, and forget it (pmap_ts_referenced).
 
-    A page that is mapped by 4 KB at most and was not accessed since the sweep before would answer 0 and stay
-    as it is: it is cold, and spared the question.
+    Of pages that are cold or marked the answer is known (marks.py): they are spared the question.
     """
+    light = books.tally[0].light
     for number in range(worlds_in(states)):
-        st = world(states, number)
-        st.host[0].cause = CAUSE_AGING
-        for guest in range(len(st.guests)):
-            _age_guest(st, books, guest, number == 0)
-    if books.tally[0].settles != 0:
-        for flat in range(len(books.cold)):
-            books.cold[flat] = min(books.cold[flat], COLD)
+        for guest in range(len(world(states, number).guests)):
+            light &= SETTLED if world(states, number).pmap[guest].PG_HW_A != EMPTY else np.uint8(0)
+    for guest in range(len(world(states, 0).guests)):
+        marked = _age_marked(states, books, guest)
+        for number in range(worlds_in(states)):
+            st = world(states, number)
+            st.host[0].cause = CAUSE_AGING
+            st.host[0].guest = guest
+            account(st).ts_referenced += marked
+            pmap_invalidate_pages(st, st.pmap[guest], marked)
+            _age_guest(st, books, guest, number == 0, light)
+    for flat in range(len(books.cold)):
+        cold = books.cold[flat]
+        books.cold[flat] = COLD | (cold & SETTLED) if cold & (COLD | COOLING) != 0 else WARM
+    books.tally[0].marks = np.uint8(light != 0)
+
+
+@kernel
+def _age_marked(states: State, books: Books, guest: Int) -> Int:
+    """Take the marks from the pages of a guest, which are cold now, and return how many were marked."""
+    marked: Int = 0
+    known = world(states, 0).guests[guest]
+    for flat in range(known.begin, known.end):
+        cold = books.cold[flat]
+        if cold & MARKED != 0:
+            marked += 1
+            books.cold[flat] = COLD | (cold & SETTLED)
+            states.quiet[flat] &= ~SETTLED
+    return marked
 
 
 @part
-def _age_guest(st: State, books: Books, guest: Int, first: bool) -> None:
+def _age_guest(st: State, books: Books, guest: Int, first: bool, light: np.uint8) -> None:
     """Age the pages of one guest that are not cold; keep for COOLING those that cannot show another use.
 
     A superpage has one accessed bit for all its pages, which also lives on when the sweep demotes it; that of a wired
     page is not cleared.
     """
-    st.host[0].guest = guest
     wired = st.pmap[guest].wired_count != 0
     found: Int = 0
     for flat in range(st.guests[guest].begin, st.guests[guest].end):
-        if books.cold[flat] != COLD:
+        if books.cold[flat] & COLD == 0:
             frame = st.object[flat].frame
+            kinds = st.quiet[flat] & light
             shows = wired or books.tally[0].settles == 0
             if frame > 0:
                 m = np.int64(frame) - 1
                 ahead = m + AHEAD if m + AHEAD < len(st.page) else m
                 prefetch(st.pv, np.int64(st.page[ahead].pv_last))
-                shows |= st.pv_table[m // NPTEPG] != 0
+                shows |= st.pv_table[m // NPTEPG] != 0 or _mapped_twice(st, m)
                 found += pmap_ts_referenced(st, m)
             if shows:
                 books.cold[flat] = WARM
             elif first:
-                books.cold[flat] = COOLING
+                books.cold[flat] = COOLING | kinds
     account(st).ts_referenced += found
     account(st).sweeps += 1
+
+
+@kernel
+def _mapped_twice(st: State, m: Int) -> bool:
+    """Return whether more than one 4 KB entry maps a page."""
+    last = st.page[m].pv_last
+    return last != 0 and st.pv[last].pv_next != last
 
 
 @entry_point

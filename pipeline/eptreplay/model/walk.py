@@ -75,6 +75,13 @@ def walk(st: State, pmap: Record, va: np.uint64, access: Int) -> bool:
 
 
 @kernel
+def walk_allows(st: State, pmap: Record, va: np.uint64, access: Int) -> bool:
+    """Return whether a walk for an access (see walk) would be allowed at every level."""
+    level, _ = _leaf_slot(st, pmap, va, access)
+    return level != 0
+
+
+@kernel
 def walk_changes_nothing(st: State, pmap: Record, va: np.uint64, access: Int) -> bool:
     """Return whether a walk for an access (see walk) would be allowed at every level and set no bit."""
     level, slot = _leaf_slot(st, pmap, va, access)

@@ -1,0 +1,109 @@
+"""Accessed bits that stand in a byte a page, until somebody asks for them.
+
+An aging sweep clears the accessed bit of every page that was used; the next use sets it again.  Both are all there is
+to it for a page that one 4 KB entry maps, on a processor that sets the bit itself, and both would go through the
+page tables of every world.  `Books.cold` says so, in a byte a page:
+
+* COLD: no accessed bit of the page is set, and it was not accessed since the sweep;
+* MARKED: it was accessed since, and its accessed bits are to be set in every world: the byte stands for them;
+* COOLING: COLD once the sweep that is under way ends;
+* SETTLED bits, as in State.quiet: kinds of access that would do no more than set accessed bits.
+
+So an access of such a kind to a cold page marks it, and the next sweep finds the mark, counts what it would have done
+to the entries, and takes the mark away.  Whoever looks at entries otherwise has the marks written first: an access that
+may do more, to the page; one that may promote, which looks at a whole block; and all that is not the access
+loop or an aging sweep, everywhere (write_marks).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from eptreplay.model import pte
+from eptreplay.model._jit import entry_point, kernel, part
+from eptreplay.model.books import Books
+from eptreplay.model.dirty_log import NO_PML, DirtyLog, pml_log
+from eptreplay.model.entry import set_bits
+from eptreplay.model.pmap import leaf_of
+from eptreplay.model.ptp import NULL, pmap_pde, table_of
+from eptreplay.model.state import SETTLED, SETTLED_SHIFT, Int, Record, State, world, worlds_in
+from eptreplay.model.vm_object import guest_of
+from eptreplay.model.walk import walk_allows
+
+EMPTY = pte.EMPTY
+NPTEPG = pte.NPTEPG
+PAGE_SHIFT = pte.PAGE_SHIFT
+PG_PS = pte.PG_PS
+
+WARM = np.uint8(0)
+COLD = np.uint8(0b0000_0001)
+MARKED = np.uint8(0b0000_0010)
+COOLING = np.uint8(0b0000_0100)
+ONE_SETTLED = np.uint8(1 << SETTLED_SHIFT)
+
+
+@kernel
+def mark_accessed(
+    states: State, books: Books, log: DirtyLog, guest: Int, flat: Int, op: np.uint8, vcpu: Int
+) -> bool:
+    """Make an access by marking the page, if no more than accessed bits would be set; return whether it was made."""
+    kinds = books.cold[flat] & SETTLED
+    if kinds & (ONE_SETTLED << op) == 0:
+        return False
+    books.cold[flat] = MARKED | kinds
+    states.quiet[flat] |= kinds
+    for number in range(worlds_in(states)):
+        st = world(states, number)
+        st.cnt[guest].accessed_bits += 1
+        if log.pml[number, vcpu] != NO_PML:
+            pml_log(st, log.pml[number], vcpu, False)
+    return True
+
+
+@part
+def write_marks_for(states: State, books: Books, guest: Int, flat: Int, va: np.uint64, access: Int) -> None:
+    """Write the marks that an access may come across: that of its page, and those of its block if it may promote."""
+    _write_mark(states, books, guest, flat)
+    for number in range(worlds_in(states)):
+        st = world(states, number)
+        pmap = st.pmap[guest]
+        if not walk_allows(st, pmap, va, access) and _nearly_full(st, pmap, va):
+            block = flat // NPTEPG * NPTEPG
+            for page in range(block, min(block + NPTEPG, len(books.cold))):
+                _write_mark(states, books, guest, page)
+            return
+
+
+@kernel
+def _nearly_full(st: State, pmap: Record, va: np.uint64) -> bool:
+    """Return whether no more than one entry is missing in the page table for an address."""
+    pde = pmap_pde(st, pmap, va)
+    if pde == NULL or (st.pt[pde] & pmap.PG_V) == EMPTY or (st.pt[pde] & PG_PS) != EMPTY:
+        return False
+    return bool(st.ptp[table_of(st.pt[pde])].wire_count >= NPTEPG - 1)
+
+
+@kernel
+def _write_mark(states: State, books: Books, guest: Int, flat: Int) -> None:
+    """Set the accessed bits that a page's mark stands for; it can be marked no more before the next sweep."""
+    cold = books.cold[flat]
+    if cold & MARKED == 0:
+        books.cold[flat] = cold & ~SETTLED
+        return
+    for number in range(worlds_in(states)):
+        st = world(states, number)
+        pmap = st.pmap[guest]
+        _, slot = leaf_of(st, pmap, np.uint64(flat - st.guests[guest].begin) << PAGE_SHIFT)
+        set_bits(st, slot, pmap.PG_HW_A)
+    books.cold[flat] = WARM
+
+
+@entry_point
+def write_marks(states: State, books: Books) -> None:
+    """Write all marks, so that entries can be looked at, and changed, by whoever knows nothing of marks."""
+    if books.tally[0].marks == 0:
+        return
+    for flat in range(len(books.cold)):
+        if books.cold[flat] & (MARKED | SETTLED) != 0:
+            _write_mark(states, books, guest_of(world(states, 0), flat), flat)
+    books.tally[0].marks = 0
