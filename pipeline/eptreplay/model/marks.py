@@ -18,6 +18,7 @@ loop or an aging sweep, everywhere (write_marks).
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from eptreplay.model import pte
 from eptreplay.model._jit import entry_point, kernel, part
@@ -39,6 +40,8 @@ WARM = np.uint8(0)
 COLD = np.uint8(0b0000_0001)
 MARKED = np.uint8(0b0000_0010)
 COOLING = np.uint8(0b0000_0100)
+MARK_SHIFT = np.uint8(1)
+COOLING_SHIFT = np.uint8(2)
 ONE_SETTLED = np.uint8(1 << SETTLED_SHIFT)
 
 
@@ -96,6 +99,29 @@ def _write_mark(states: State, books: Books, guest: Int, flat: Int) -> None:
         _, slot = leaf_of(st, pmap, np.uint64(flat - st.guests[guest].begin) << PAGE_SHIFT)
         set_bits(st, slot, pmap.PG_HW_A)
     books.cold[flat] = WARM
+
+
+@kernel
+def take_marks(cold: NDArray[np.uint8], quiet: NDArray[np.uint8]) -> Int:
+    """Take the marks from pages, which are cold now and settled no more; return how many were marked.
+
+    Without a branch, like `cool`: whether a page is marked cannot be foreseen.
+    """
+    marked: Int = 0
+    for page in range(len(cold)):
+        mark = (cold[page] >> MARK_SHIFT) & COLD
+        marked += np.int64(mark)
+        cold[page] = np.uint8((cold[page] & ~MARKED) | mark)
+        quiet[page] &= ~np.uint8(mark * SETTLED)
+    return marked
+
+
+@kernel
+def cool(cold: NDArray[np.uint8]) -> None:
+    """End a sweep: pages that were cooling are cold, with their kinds, and all that are not are warm."""
+    for page in range(len(cold)):
+        is_cold = np.uint8((cold[page] | (cold[page] >> COOLING_SHIFT)) & COLD)
+        cold[page] = is_cold | (cold[page] & np.uint8(is_cold * SETTLED))
 
 
 @entry_point

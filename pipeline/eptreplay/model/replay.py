@@ -7,7 +7,7 @@ states of all profiles):
 * bits 0 to 2 (TOUCHED, for reads, writes and fetches): the open interval has seen such an access.  They are
   cleared when it closes (books.py);
 * bits 3 to 5 (SETTLED, likewise): such an access changes nothing in any model.  They are set when all
-  models have taken one, and cleared when any model takes something away from the page's entry (entry.py);
+  models have taken one (a write settles reads, too), and cleared when any model takes something away from the page's entry (entry.py);
 * bit 6 (NO_MEMORY): the page is not memory.  The byte after the last page has it too and stands for all
   addresses beyond;
 * bit 7 (UNHARVESTED): the page was written since the last harvest.
@@ -72,6 +72,8 @@ ONE = np.uint8(1)
 ONE_SETTLED = np.uint8(1 << SETTLED_SHIFT)
 # The bits of State.quiet that a page has when there is nothing to do for a read, a write, a fetch.
 DONE = np.array([0b0000_1001, 0b1001_0010, 0b0010_0100], np.uint8)
+# The kinds of access that change nothing after one of a kind: a page that was written may be read, in either format.
+SETTLED_BY = np.array([0b0000_1000, 0b0001_1000, 0b0010_0000], np.uint8)
 UNSETTLED = np.uint8(0)
 GUEST = 0  # the only guest, where TLBs are modelled
 KEEPS_OFF_LIST = TOUCHED | NO_MEMORY
@@ -331,7 +333,7 @@ def _make_access(
         if st.host[0].refused != 0:
             settled = UNSETTLED
         disturbed |= st.host[0].disturbed != 0
-    states.quiet[known] |= (ONE_SETTLED << np.uint8(op)) & settled
+    states.quiet[known] |= SETTLED_BY[op] & settled
     return disturbed
 
 

@@ -14,7 +14,7 @@ from eptreplay.model._jit import entry_point, kernel, part
 from eptreplay.model._prefetch import prefetch
 from eptreplay.model.books import Books
 from eptreplay.model.invalidate import CAUSE_AGING, pmap_invalidate_pages
-from eptreplay.model.marks import COLD, COOLING, MARKED, WARM
+from eptreplay.model.marks import COLD, COOLING, WARM, cool, take_marks
 from eptreplay.model.pmap import leaf_of
 from eptreplay.model.pmap_page import pmap_is_modified, pmap_is_referenced, pmap_ts_referenced
 from eptreplay.model.state import PGA_REFERENCED, SETTLED, Int, State, account, world, worlds_in
@@ -38,7 +38,8 @@ def age(states: State, books: Books) -> None:
         for guest in range(len(world(states, number).guests)):
             light &= SETTLED if world(states, number).pmap[guest].PG_HW_A != EMPTY else np.uint8(0)
     for guest in range(len(world(states, 0).guests)):
-        marked = _age_marked(states, books, guest)
+        known = world(states, 0).guests[guest]
+        marked = take_marks(books.cold[known.begin : known.end], states.quiet[known.begin : known.end])
         for number in range(worlds_in(states)):
             st = world(states, number)
             st.host[0].cause = CAUSE_AGING
@@ -46,24 +47,8 @@ def age(states: State, books: Books) -> None:
             account(st).ts_referenced += marked
             pmap_invalidate_pages(st, st.pmap[guest], marked)
             _age_guest(st, books, guest, number == 0, light)
-    for flat in range(len(books.cold)):
-        cold = books.cold[flat]
-        books.cold[flat] = COLD | (cold & SETTLED) if cold & (COLD | COOLING) != 0 else WARM
+    cool(books.cold)
     books.tally[0].marks = np.uint8(light != 0)
-
-
-@kernel
-def _age_marked(states: State, books: Books, guest: Int) -> Int:
-    """Take the marks from the pages of a guest, which are cold now, and return how many were marked."""
-    marked: Int = 0
-    known = world(states, 0).guests[guest]
-    for flat in range(known.begin, known.end):
-        cold = books.cold[flat]
-        if cold & MARKED != 0:
-            marked += 1
-            books.cold[flat] = COLD | (cold & SETTLED)
-            states.quiet[flat] &= ~SETTLED
-    return marked
 
 
 @part
