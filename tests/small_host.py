@@ -10,6 +10,7 @@ from eptreplay.guest import NO_COUNTS, NO_SIZES, Replay
 from eptreplay.merge import NO_VCPUS, Merged, replay_merged
 from eptreplay.model.candidates import CANDIDATE, list_candidates
 from eptreplay.model.conservation import HOLDS, LAWS, check_worlds
+from eptreplay.model.replay import GUEST_SHIFT, NOWHERE
 from eptreplay.model.state import records
 from eptreplay.model.sweep import scan
 from eptreplay.model.vm_limits import HostMemory
@@ -19,6 +20,8 @@ from eptreplay.profiles import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
 
 READ, WRITE, FETCH = 0, 1, 2
 PAGE_BYTES = 4096
@@ -33,16 +36,27 @@ class SmallHost:
         frames: int | None = None,
         guests: Sequence[int] = (64,),
         vcpus: int = 1,
+        bars: Sequence[tuple[int, int]] = (),
         **host: Any,  # noqa: ANN401 - fields of HostMemory
     ) -> None:
         memory = HostMemory(frames=frames, **host)
-        self.guests = [GuestMemory(np.array([[0, pages]], np.int64), vcpus) for pages in guests]
+        self.guests = [
+            GuestMemory(np.array([[0, pages]], np.int64), vcpus, np.array(bars, np.int64).reshape(-1, 2))
+            for pages in guests
+        ]
         self.bases = guest_bases(self.guests)
         self.replay = Replay([resolve(name) for name in profiles], self.guests, [memory] * len(profiles))
 
     def access(self, op: int, pages: Iterable[int], guest: int = 0, vcpu: int = 0) -> None:
         """Let a guest access pages, one after the other."""
-        flat = np.array(list(pages), np.uint64) + np.uint64(self.bases[guest])
+        self._access(op, np.array(list(pages), np.uint64) + np.uint64(self.bases[guest]), guest, vcpu)
+
+    def access_outside(self, op: int, pages: Iterable[int], guest: int = 0, vcpu: int = 0) -> None:
+        """Let a guest access pages beyond its memory, one after the other."""
+        nowhere = (np.uint64(guest) << GUEST_SHIFT | NOWHERE) >> np.uint64(12)
+        self._access(op, np.array(list(pages), np.uint64) | nowhere, guest, vcpu)
+
+    def _access(self, op: int, flat: NDArray[np.uint64], guest: int, vcpu: int) -> None:
         rows = len(flat)
         first_vcpu = sum(known.vcpus for known in self.guests[:guest])
         columns: list[Any] = [

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.small_host import READ, WRITE, SmallHost
 
+from eptreplay.model import event, vm_map
 from eptreplay.model import host_events as hands
 from eptreplay.model.vm_limits import limits
 
@@ -27,7 +28,7 @@ def full_host(frames: int = 70, profile: str = "ept-ad") -> tuple[SmallHost, int
 def test_a_held_page_is_not_paged_out_and_goes_once_it_is_released() -> None:
     host, room = full_host()
     states = host.replay.states
-    assert hands.hold(states, 0, 0, R) == hands.OK
+    assert hands.hold(states, 0, 0, R) == event.OK
     for _ in range(12):
         host.scan()
     host.access(WRITE, range(room, PAGES))
@@ -35,7 +36,7 @@ def test_a_held_page_is_not_paged_out_and_goes_once_it_is_released() -> None:
     assert host.pages()[0]["held"]
     assert not host.pages()[1]["resident"]
     assert host.broken_law() == ""
-    assert hands.release(states, 0, 0) == hands.OK
+    assert hands.release(states, 0, 0) == event.OK
     for _ in range(3):
         host.access(WRITE, range(1, PAGES))
     assert not host.pages()[0]["resident"]
@@ -43,23 +44,23 @@ def test_a_held_page_is_not_paged_out_and_goes_once_it_is_released() -> None:
 
 def test_a_release_without_a_hold_does_nothing_and_says_so() -> None:
     host, _ = full_host()
-    assert hands.release(host.replay.states, 0, 3) == hands.NO_HOLD
-    assert hands.hold(host.replay.states, 0, 3, R) == hands.OK
-    assert hands.release(host.replay.states, 0, 3) == hands.OK
-    assert hands.release(host.replay.states, 0, 3) == hands.NO_HOLD
+    assert hands.release(host.replay.states, 0, 3) == event.NO_HOLD
+    assert hands.hold(host.replay.states, 0, 3, R) == event.OK
+    assert hands.release(host.replay.states, 0, 3) == event.OK
+    assert hands.release(host.replay.states, 0, 3) == event.NO_HOLD
     assert (host.count("holds"), host.count("releases"), host.count("held")) == (1, 1, 0)
 
 
 def test_a_hold_for_writing_dirties_the_page_and_brings_it_in() -> None:
     host = SmallHost("ept-ad", guests=(PAGES,))
-    assert hands.hold(host.replay.states, 0, 9, W) == hands.OK
+    assert hands.hold(host.replay.states, 0, 9, W) == event.OK
     known = host.pages()[9]
     assert (known["resident"], known["dirty"], known["mapped"]) == (1, 1, 1)
 
 
 def test_a_wired_page_is_on_no_queue_and_never_leaves() -> None:
     host, room = full_host()
-    assert hands.wire(host.replay.states, 0, 0) == hands.OK
+    assert hands.wire(host.replay.states, 0, 0) == event.OK
     assert (host.vm("v_wire_count"), host.vm("v_active_count")) == (1, room - 1)
     for _ in range(12):
         host.scan()
@@ -67,8 +68,8 @@ def test_a_wired_page_is_on_no_queue_and_never_leaves() -> None:
     known = host.pages()[0]
     assert (known["resident"], known["wired"], known["queue"]) == (1, 1, 0)
     assert host.broken_law() == ""
-    assert hands.unwire(host.replay.states, 0, 0) == hands.OK
-    assert hands.unwire(host.replay.states, 0, 0) == hands.NOT_WIRED
+    assert hands.unwire(host.replay.states, 0, 0) == event.OK
+    assert hands.unwire(host.replay.states, 0, 0) == event.NOT_WIRED
     assert host.pages()[0]["queue"] == 2
     assert host.broken_law() == ""
 
@@ -78,7 +79,7 @@ def test_a_passthrough_guest_is_wired_whole_and_keeps_its_superpages(profile: st
     host = SmallHost(profile, guests=(512, 64))
     host.access(WRITE, range(512))
     assert host.count("promotions") == 1
-    assert hands.attach_device(host.replay.states, 0) == hands.OK
+    assert hands.attach_device(host.replay.states, 0) == event.OK
     known = host.pages()
     assert known["wired"].all()
     assert known["superpage"].all()
@@ -87,18 +88,18 @@ def test_a_passthrough_guest_is_wired_whole_and_keeps_its_superpages(profile: st
     host.scan()
     assert host.pages()["resident"].all()
     # The other guest has no device and no domain.
-    assert hands.dma(host.replay.states, 1, host.bases[1], False) == hands.NO_DEVICE
+    assert hands.dma(host.replay.states, 1, host.bases[1], False) == event.NO_DEVICE
     assert host.count("v_wired", guest=1) == 0
 
 
 def test_what_a_device_writes_no_dirty_bit_tells() -> None:
     host = SmallHost("ept-ad", guests=(PAGES,))
     host.access(READ, range(8))
-    assert hands.attach_device(host.replay.states, 0) == hands.OK
+    assert hands.attach_device(host.replay.states, 0) == event.OK
     before = host.pages()["dirty"].sum()
     for page in (3, 3, 4):
-        assert hands.dma(host.replay.states, 0, page, True) == hands.OK
-    assert hands.dma(host.replay.states, 0, 5, False) == hands.OK
+        assert hands.dma(host.replay.states, 0, page, True) == event.OK
+    assert hands.dma(host.replay.states, 0, 5, False) == event.OK
     assert host.pages()["dirty"].sum() == before
     assert [host.count(name) for name in ("dma_reads", "dma_writes", "dma_pages")] == [1, 3, 2]
 
@@ -107,10 +108,10 @@ def test_the_hypervisors_own_mapping_counts_for_the_page() -> None:
     host = SmallHost("ept-ad", guests=(PAGES,))
     host.access(READ, [3])
     assert not host.pages()[3]["dirty"]
-    assert hands.host_access(host.replay.states, 0, 3, True) == hands.OK
+    assert hands.host_access(host.replay.states, 0, 3, True) == event.OK
     assert (host.count("host_accesses"), host.count("host_faults")) == (1, 1)
     assert host.pages()[3]["dirty"]
-    assert hands.host_access(host.replay.states, 0, 3, True) == hands.OK
+    assert hands.host_access(host.replay.states, 0, 3, True) == event.OK
     assert (host.count("host_accesses"), host.count("host_faults")) == (2, 1)
     traps, ipis = host.count("traps"), host.count("ipis")
     host.scan()
@@ -124,13 +125,13 @@ def test_memory_that_is_unmapped_is_gone_and_comes_back_empty() -> None:
     host = SmallHost("ept-ad", frames=200, guests=(PAGES,))
     host.access(WRITE, range(8))
     free = host.vm("v_free_count")
-    assert hands.unmap(host.replay.states, 0, 2) == hands.OK
+    assert vm_map.vm_map_delete(host.replay.states, 0, 2) == event.OK
     assert host.vm("v_free_count") == free + 1
     host.access(READ, [2])
     assert int(host.replay.books.tally[0]["unbacked"]) == 1
-    assert hands.unmap(host.replay.states, 0, 2) == hands.NOT_MEMORY
-    assert hands.remap(host.replay.states, 0, 2) == hands.OK
-    assert hands.remap(host.replay.states, 0, 2) == hands.IS_THERE
+    assert vm_map.vm_map_delete(host.replay.states, 0, 2) == event.NOT_MEMORY
+    assert vm_map.vm_map_insert(host.replay.states, 0, 2) == event.OK
+    assert vm_map.vm_map_insert(host.replay.states, 0, 2) == event.IS_THERE
     fills = host.count("zero_fills")
     host.access(READ, [2])
     assert host.count("zero_fills") == fills + 1
@@ -139,19 +140,19 @@ def test_memory_that_is_unmapped_is_gone_and_comes_back_empty() -> None:
 
 def test_a_page_in_use_by_the_host_is_not_unmapped() -> None:
     host = SmallHost("ept-ad", guests=(PAGES,))
-    assert hands.hold(host.replay.states, 0, 2, R) == hands.OK
-    assert hands.unmap(host.replay.states, 0, 2) == hands.IN_USE
+    assert hands.hold(host.replay.states, 0, 2, R) == event.OK
+    assert vm_map.vm_map_delete(host.replay.states, 0, 2) == event.IN_USE
 
 
 def test_a_right_that_is_taken_denies_every_access_until_it_is_given_back() -> None:
     host = SmallHost("ept-ad", guests=(PAGES,))
     host.access(WRITE, [1])
-    assert hands.protect(host.replay.states, 0, 1, R | X) == hands.OK
+    assert vm_map.vm_map_protect(host.replay.states, 0, 1, R | X) == event.OK
     host.access(READ, [1])
     assert host.count("denied") == 0
     host.access(WRITE, [1, 1, 1])
     assert host.count("denied") == 3
-    assert hands.protect(host.replay.states, 0, 1, R | W | X) == hands.OK
+    assert vm_map.vm_map_protect(host.replay.states, 0, 1, R | W | X) == event.OK
     host.access(WRITE, [1, 1])
     assert host.count("denied") == 3
 
@@ -159,8 +160,8 @@ def test_a_right_that_is_taken_denies_every_access_until_it_is_given_back() -> N
 def test_free_memory_is_clean_and_next_in_line() -> None:
     host = SmallHost("ept-ad", guests=(PAGES,), frames=200)
     host.access(WRITE, range(4))
-    assert hands.advise(host.replay.states, 0, 1, hands.MADV_FREE) == hands.OK
-    assert hands.advise(host.replay.states, 0, 2, hands.MADV_DONTNEED) == hands.OK
+    assert vm_map.vm_map_madvise(host.replay.states, 0, 1, vm_map.MADV_FREE) == event.OK
+    assert vm_map.vm_map_madvise(host.replay.states, 0, 2, vm_map.MADV_DONTNEED) == event.OK
     known = host.pages()
     assert known["queue"][:4].tolist() == [2, 1, 1, 2]
     assert known["dirty"][:4].tolist() == [1, 0, 1, 1]
@@ -204,9 +205,11 @@ def test_no_page_is_lost_or_shared_whatever_the_host_does(events: list[tuple[str
         elif name in {"read", "write"}:
             host.access(WRITE if name == "write" else READ, range(page, min(page + number + 1, 40)), guest)
         elif name == "protect":
-            hands.protect(states, guest, flat, number)
+            vm_map.vm_map_protect(states, guest, flat, number)
         elif name == "advise":
-            hands.advise(states, guest, flat, hands.MADV_FREE if number % 2 else hands.MADV_DONTNEED)
+            vm_map.vm_map_madvise(
+                states, guest, flat, vm_map.MADV_FREE if number % 2 else vm_map.MADV_DONTNEED
+            )
         elif name == "hold":
             hands.hold(states, guest, flat, R if number % 2 else W)
         elif name == "host":
@@ -216,8 +219,8 @@ def test_no_page_is_lost_or_shared_whatever_the_host_does(events: list[tuple[str
                 "wire": hands.wire,
                 "unwire": hands.unwire,
                 "release": hands.release,
-                "unmap": hands.unmap,
-                "map": hands.remap,
+                "unmap": vm_map.vm_map_delete,
+                "map": vm_map.vm_map_insert,
             }
             act[name](states, guest, flat)
         if host.out_of_memory():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.small_host import READ, WRITE, SmallHost
 
-from eptreplay.model import host_events
+from eptreplay.model import event, host_events, vm_map
 from eptreplay.model.invalidate import CAUSE_AGING, CAUSE_FAULT, CAUSE_UNMAP, CAUSE_WIRING
 
 
@@ -17,7 +17,7 @@ def two_vcpus(profile: str = "ept-ad") -> SmallHost:
 
 
 def unmap(host: SmallHost, page: int, guest: int = 0) -> None:
-    assert host_events.unmap(host.replay.states, guest, host.bases[guest] + page) == host_events.OK
+    assert vm_map.vm_map_delete(host.replay.states, guest, host.bases[guest] + page) == event.OK
 
 
 def invepts(host: SmallHost) -> int:
@@ -105,5 +105,5 @@ def test_a_host_cpu_runs_one_vcpu_of_a_guest_at_a_time() -> None:
 
 def test_wiring_wakes_nobody() -> None:
     host = two_vcpus()
-    assert host_events.wire(host.replay.states, 0, 2) == host_events.OK
+    assert host_events.wire(host.replay.states, 0, 2) == event.OK
     assert host.by_cause("invalidations", CAUSE_WIRING) == 0

@@ -8,10 +8,13 @@ import numpy as np
 
 from eptreplay.errors import TraceError, UsageError
 from eptreplay.ingest.schema import EVENT_MIN, HOST_CPUS, Event
+from eptreplay.model import event as answers
 from eptreplay.model import host_events as hands
 from eptreplay.model.dirty_log import harvest_guest
 from eptreplay.model.sweep import scan
+from eptreplay.model.vm_map import vm_map_delete, vm_map_insert, vm_map_madvise, vm_map_protect
 from eptreplay.model.vmm import vcpu_run, vcpu_stop
+from eptreplay.model.worlds import flat_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,13 +31,13 @@ PAGE_BYTES = 1 << PAGE_SHIFT
 LOW_BITS = PAGE_BYTES - 1
 
 REASONS = {
-    hands.NO_HOLD: "release_without_hold",
-    hands.NOT_WIRED: "unwire_without_wire",
-    hands.NOT_MEMORY: "event_outside_memory",
-    hands.IN_USE: "unmap_in_use",
-    hands.IS_THERE: "map_of_mapped",
-    hands.NO_DEVICE: "dma_without_device",
-    hands.NOT_ALLOWED: "event_not_allowed",
+    answers.NO_HOLD: "release_without_hold",
+    answers.NOT_WIRED: "unwire_without_wire",
+    answers.NOT_MEMORY: "event_outside_memory",
+    answers.IN_USE: "unmap_in_use",
+    answers.IS_THERE: "map_of_mapped",
+    answers.NO_DEVICE: "dma_without_device",
+    answers.NOT_ALLOWED: "event_not_allowed",
 }
 """Why an event makes no sense, by the model's answer."""
 
@@ -103,13 +106,11 @@ def _on_pages(replay: Replay, event: HostEvent) -> str:
     first = event.gpa >> PAGE_SHIFT
     pages = max(1, (event.arg & ~LOW_BITS) >> PAGE_SHIFT) if event.kind in _RANGES else 1
     bits = event.arg & LOW_BITS if event.kind in _RANGES else event.arg
-    begin = int(replay.states.guests[0, event.guest]["begin"])
-    if first + pages > replay.guests[event.guest].pages:
-        return REASONS[hands.NOT_MEMORY]
     act = _ACTS[event.kind]
-    for flat in range(begin + first, begin + first + pages):
-        answer = int(act(replay, event.guest, flat, bits))
-        if answer != hands.OK:
+    for page in range(first, first + pages):
+        flat = flat_page(replay.guests, event.guest, page)
+        answer = answers.NOT_MEMORY if flat < 0 else int(act(replay, event.guest, flat, bits))
+        if answer != answers.OK:
             return REASONS[answer]
     return ""
 
@@ -124,12 +125,12 @@ _ACTS: dict[Event, Callable[[Replay, int, int, int], Int]] = {
     Event.HOST_WRITE: lambda replay, guest, flat, _: hands.host_access(replay.states, guest, flat, True),
     Event.DMA_READ: lambda replay, guest, flat, _: hands.dma(replay.states, guest, flat, False),
     Event.DMA_WRITE: lambda replay, guest, flat, _: hands.dma(replay.states, guest, flat, True),
-    Event.MAP: lambda replay, guest, flat, _: hands.remap(replay.states, guest, flat),
-    Event.UNMAP: lambda replay, guest, flat, _: hands.unmap(replay.states, guest, flat),
-    Event.PROTECT: lambda replay, guest, flat, bits: hands.protect(replay.states, guest, flat, bits),
+    Event.MAP: lambda replay, guest, flat, _: vm_map_insert(replay.states, guest, flat),
+    Event.UNMAP: lambda replay, guest, flat, _: vm_map_delete(replay.states, guest, flat),
+    Event.PROTECT: lambda replay, guest, flat, bits: vm_map_protect(replay.states, guest, flat, bits),
     Event.WIRE: lambda replay, guest, flat, _: hands.wire(replay.states, guest, flat),
     Event.UNWIRE: lambda replay, guest, flat, _: hands.unwire(replay.states, guest, flat),
-    Event.ADVISE: lambda replay, guest, flat, bits: hands.advise(replay.states, guest, flat, bits),
+    Event.ADVISE: lambda replay, guest, flat, bits: vm_map_madvise(replay.states, guest, flat, bits),
 }
 
 
@@ -174,7 +175,7 @@ def attach_devices(replay: Replay, traces: Sequence[GuestTrace]) -> None:
         UsageError: the host has too little memory for that.
     """
     for guest, trace in enumerate(traces):
-        if trace.devices and hands.attach_device(replay.states, guest) != hands.OK:
+        if trace.devices and hands.attach_device(replay.states, guest) != answers.OK:
             raise UsageError(
                 f"guest '{trace.name}' has passthrough devices, so all of its {trace.ram_pages:,} pages have to stay in"
                 " memory; the host has too little for that: give more with --host-memory"

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from eptreplay.model.reuse import Reuse
     from eptreplay.profiles import Fact, TlbGeometry
 
+PAGE_BYTES = 4096
 GUEST_PBASE = 0x1_0000_0000
 """Physical address of frame 0, bytes."""
 
@@ -112,6 +113,8 @@ class GuestResult:
         state_sums: shape [profiles]: checksums of the final tables, of all guests of the host.
         tlb: TLB_COUNTERS [profiles]; None if TLBs were not modelled.
         guest_large: whether the guest's pages were then taken to have 2 MB.
+        bar_accesses: shape [profiles, BARs, 3]: reads, writes, fetches of the BARs of its devices.
+        bar_faults: shape [profiles, BARs]: faults that mapped a page of them.
         host: what the host did that it shared with others; None: it had one of its own, with memory enough.
     """
 
@@ -130,6 +133,8 @@ class GuestResult:
     page_accesses: NDArray[np.int64] | None
     seen: NDArray[np.uint8]
     state_sums: list[int]
+    bar_accesses: NDArray[np.int64]
+    bar_faults: NDArray[np.int64]
     tlb: NDArray[Any] | None = None
     guest_large: bool = False
     host: HostFindings | None = None
@@ -355,7 +360,7 @@ def replay_trace(
     """
     replay = Replay(
         profiles,
-        [GuestMemory(guest_ram_pages(trace), trace.vcpus)],
+        [guest_memory(trace)],
         count_pages=options.page_accesses,
         slow_path=options.slow_path,
         tlb=options.tlb,
@@ -437,6 +442,20 @@ def guest_ram_pages(trace: GuestTrace) -> NDArray[np.int64]:
     return np.array(ranges, np.int64)
 
 
+def guest_memory(trace: GuestTrace) -> GuestMemory:
+    """Return the guest as its host knows it.
+
+    Raises:
+        TraceError: it has no memory.
+    """
+    bars = [
+        (bar.gpa // PAGE_BYTES, (bar.gpa + bar.bytes) // PAGE_BYTES)
+        for device in trace.devices
+        for bar in device.bars
+    ]
+    return GuestMemory(guest_ram_pages(trace), trace.vcpus, np.array(bars, np.int64).reshape(-1, 2))
+
+
 def guest_result(trace: GuestTrace, replay: Replay, snapshots: list[Snapshot], guest: int = 0) -> GuestResult:
     """Collect what a finished replay found of one of its guests."""
     books = replay.books_of(guest)
@@ -461,6 +480,8 @@ def guest_result(trace: GuestTrace, replay: Replay, snapshots: list[Snapshot], g
         page_accesses=replay.page_accesses[begin:end][page] if replay.count_pages else None,
         seen=seen,
         state_sums=replay.state_sums(),
+        bar_accesses=replay.states.guests["bar_accesses"][:, guest].copy(),
+        bar_faults=replay.states.guests["bar_faults"][:, guest].copy(),
         tlb=None if replay.tlb is None else replay.tlb_counters(),
         guest_large=replay.tlb is not None and replay.tlb.guest_large,
     )

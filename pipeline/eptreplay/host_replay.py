@@ -12,7 +12,7 @@ from eptreplay.activity import transitions, with_transitions
 from eptreplay.cuts import Action, Cutter, Rhythm
 from eptreplay.errors import ConservationError, TraceError, UsageError
 from eptreplay.events import HostEvent, attach_devices, carry_out, teller
-from eptreplay.guest import Replay, drive, guest_ram_pages, guest_result
+from eptreplay.guest import Replay, drive, guest_memory, guest_result
 from eptreplay.host import Align, HostOptions, VcpuModel, host_memory, least_need
 from eptreplay.ingest.reader import read_batches
 from eptreplay.ingest.rows import BadRows
@@ -100,7 +100,7 @@ def replay_host(
         UsageError: the host's memory is too little for the guests, or units of time do not fit.
     """
     host_options = options.host or HostOptions()
-    guests = [GuestMemory(guest_ram_pages(trace), trace.vcpus) for trace in traces]
+    guests = [guest_memory(trace) for trace in traces]
     wired = sum(trace.ram_pages for trace in traces if trace.devices)
     memory = host_memory(host_options, guests, wired)
     _refuse_alone_only(traces, options)

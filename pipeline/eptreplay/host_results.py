@@ -124,6 +124,11 @@ def _passthrough(result: GuestResult, profiles: Sequence[str]) -> Columns:
     cnt = result.snapshots[-1].cnt
     devices = result.trace.devices
     every = len(devices)
+    bars = np.array([len(device.bars) for device in devices], np.int64)
+    ends = bars.cumsum()
+    counts = np.concatenate([result.bar_accesses, result.bar_faults[..., None]], axis=-1)
+    before = np.insert(counts.cumsum(axis=1), 0, 0, axis=1)
+    by_device = (before[:, ends] - before[:, ends - bars]).reshape(-1, 4)
     return {
         "guest": [result.trace.name] * (every * len(profiles)),
         "profile": [name for name in profiles for _ in devices],
@@ -133,6 +138,10 @@ def _passthrough(result: GuestResult, profiles: Sequence[str]) -> Columns:
         "dma_reads": np.repeat(cnt["dma_reads"], every),
         "dma_writes": np.repeat(cnt["dma_writes"], every),
         "invisible_pages": np.repeat(cnt["dma_pages"], every),
+        "bar_reads": by_device[:, 0],
+        "bar_writes": by_device[:, 1],
+        "bar_fetches": by_device[:, 2],
+        "bar_faults": by_device[:, 3],
     }
 
 

@@ -5,12 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from eptreplay.errors import TraceError
-from eptreplay.ingest.schema import GPA_BITS, HOST_CPUS, PAGE_SIZE
+from eptreplay.ingest.schema import HOST_CPUS, PAGE_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from eptreplay.ingest.schema import Segment
+
+ADDRESS_SPACE = 1 << 47
+"""Where the address spaces that bhyve makes for guests end (VM_MAXUSER_ADDRESS), bytes."""
+BARS_MOST = 64
+"""BARs of all devices of a guest (model/host_state.py BARS_MOST)."""
+BAR_BYTES_MOST = 1 << 40
 
 NANOSECONDS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
 
@@ -45,6 +51,7 @@ def check_devices(raw: object, file: str, segments: Sequence[Segment] | None) ->
             raise TraceError(file, f"'passthrough', device {number} is {item!r:.60}", expected=shape)
         devices.append(Device(name, tuple(_bar(bar, name, file) for bar in bars)))
     check_bars(devices, segments or (), file)
+    _check_room(devices, file)
     return tuple(devices)
 
 
@@ -53,13 +60,29 @@ def _bar(raw: object, device: str, file: str) -> Bar:
     gpa, length = (raw.get("gpa"), raw.get("bytes")) if isinstance(raw, dict) else (None, None)
     if isinstance(gpa, int) and isinstance(length, int):
         pages = gpa % PAGE_SIZE == 0 and length % PAGE_SIZE == 0
-        if pages and gpa >= 0 and length > 0 and gpa + length <= 1 << GPA_BITS:
+        if pages and gpa >= 0 and length > 0 and gpa + length <= ADDRESS_SPACE:
             return Bar(gpa, length)
     raise TraceError(
         file,
         f"a BAR of device '{device}' is {raw!r:.60}",
-        expected="{ gpa, bytes }, both multiples of 4096",
+        expected=f"{{ gpa, bytes }}, both multiples of 4096, within the {ADDRESS_SPACE:#x} bytes that bhyve's guests have",
     )
+
+
+def _check_room(devices: Sequence[Device], file: str) -> None:
+    """Refuse more BARs than a guest can have.
+
+    Raises:
+        TraceError: they are too many, or too large together.
+    """
+    bars = [bar for device in devices for bar in device.bars]
+    length = sum(bar.bytes for bar in bars)
+    if len(bars) > BARS_MOST or length > BAR_BYTES_MOST:
+        raise TraceError(
+            file,
+            f"'passthrough' has {len(bars)} BARs of {length:,} bytes together",
+            expected=f"at most {BARS_MOST} BARs and {BAR_BYTES_MOST:,} bytes a guest",
+        )
 
 
 def check_bars(devices: Sequence[Device], segments: Sequence[Segment], file: str) -> None:

@@ -168,7 +168,7 @@ def _free_holds(st: State) -> bool:
         m = st.pageq[m].q_next
     free: Int = singles
     taken: Int = 0
-    for block in range(len(st.reserv)):
+    for block in range((st.vm[0].v_page_count + NPTEPG - 1) // NPTEPG):
         taken += st.reserv[block]
         if st.rv[block].singly == 0:
             free += NPTEPG - st.reserv[block]

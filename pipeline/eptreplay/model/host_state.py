@@ -27,12 +27,13 @@ VM_PAGE_QUEUE = np.dtype(
     align=True,
 )
 
-# A page of guest memory, in memory or not: an entry of the guest's vm_object.
+# A page of guest memory, in memory or not: an entry of the guest's vm_object.  Of a page of a BAR only
+# `taken` and `absent` are used.
 OBJECT_PAGE = np.dtype(
     [
         ("frame", np.int32),  # 1 + the page that holds it; 0: never used; GONE: was in memory
-        ("taken", np.uint8),  # VM_PROT_* rights that its map entry does not give
-        ("absent", np.uint8),  # 1: no map entry: its memory was taken from the guest
+        ("taken", np.uint8),  # VM_PROT_* rights that its map entry could give, but does not
+        ("absent", np.uint8),  # 1: no map entry: the page was taken from the guest
         ("dma_written", np.uint8),  # 1: a device wrote it
     ],
     align=True,
@@ -67,8 +68,10 @@ RESERV = np.dtype(
 )
 
 HOST_CPUS = 256  # host CPUs that vCPUs can run on
+BARS_MOST = 64  # BARs of all devices of a guest
 
-# A guest as the host sees it: the stretch of the flat page space that is its memory.
+# A guest as the host sees it: the stretch of the flat page space that is its memory, and the BARs of devices that
+# were passed through to it, in the order of `guest.toml`.
 GUEST = np.dtype(
     [
         ("begin", np.int64),  # flat number of its page 0, a multiple of 512
@@ -79,6 +82,13 @@ GUEST = np.dtype(
         ("first_vcpu", np.int64),  # flat number of its vCPU 0
         ("vcpus", np.int64),  # virtual CPUs
         ("eptgen", np.int64, HOST_CPUS),  # the generation that each host CPU saw last (vmx eptgen[])
+        ("bars", np.int64),  # BARs it has, at most BARS_MOST
+        ("bar_page", np.int64, BARS_MOST),  # guest page where each BAR begins
+        ("bar_pages", np.int64, BARS_MOST),  # its pages
+        ("bar_flat", np.int64, BARS_MOST),  # flat number of its first page, beyond all memory
+        ("bar_frame", np.int64, BARS_MOST),  # the page of State.page that stands for its first page
+        ("bar_accesses", np.int64, (BARS_MOST, 3)),  # reads, writes, fetches
+        ("bar_faults", np.int64, BARS_MOST),  # violations that vm_fault resolved
     ],
     align=True,
 )
@@ -127,6 +137,7 @@ VM = np.dtype(
         ("max_pass", np.int64),  # the highest pass
         ("swap_free", np.int64),  # first free swap slot, 0: none
         ("swap_used", np.int64),  # swap slots that were ever taken
+        ("dnweight", np.int64),  # pages advised about so far (vm_page_advise)
         ("log_used", np.int64),  # words written to State.log
         ("clusters", np.int64, CLUSTER_MOST),  # writes to swap, by pages written
     ],

@@ -131,3 +131,11 @@ def vm_page_deactivate(st: State, m: Int) -> None:
     """Put a page at the tail of the inactive queue, dirty or not for the first time there."""
     st.pageq[m].seen_once = 0
     vm_page_enqueue(st, PQ_INACTIVE, m)
+
+
+@kernel
+def vm_page_deactivate_next(st: State, m: Int) -> None:
+    """Put a page at the head of the inactive queue: it is looked at next (_vm_page_deactivate with athead)."""
+    vm_page_deactivate(st, m)
+    remove(st, m)
+    insert_after(st, queue_head(st, PQ_INACTIVE), m)

@@ -31,6 +31,7 @@ from eptreplay.model.pv import clear_writeable_if_unmapped, pv_free_page, pv_ins
 from eptreplay.model.state import (
     PGA_REFERENCED,
     PGA_WRITEABLE,
+    UNCACHEABLE,
     VPO_UNMANAGED,
     Int,
     Record,
@@ -115,8 +116,7 @@ def pmap_pinit_type(st: State, pm_id: Int, pm_type: Int, pm_flags: Int, pm_addre
     pmap.pm_pml4 = ptp_alloc(st)
     if pm_type == PT_X86:
         pmap.PG_V, pmap.PG_RW, pmap.PG_A, pmap.PG_M = X86_PG_V, X86_PG_RW, X86_PG_A, X86_PG_M
-        pmap.PG_G = X86_PG_G
-        pmap.PG_CACHE_WB = EMPTY
+        pmap.PG_G, pmap.PG_CACHE_WB, pmap.PG_CACHE_UC = X86_PG_G, EMPTY, X86_PG_NC_PCD | X86_PG_NC_PWT
         pmap.PG_PTE_PROMOTE = X86_PG_PTE_PAT | X86_PG_NC_PWT | X86_PG_NC_PCD
         pmap.PG_READ = X86_PG_V | X86_PG_U
         pmap.PG_WRITE = X86_PG_V | X86_PG_U | X86_PG_RW
@@ -139,6 +139,7 @@ def pmap_pinit_type(st: State, pm_id: Int, pm_type: Int, pm_flags: Int, pm_addre
             pmap.PG_HW_A, pmap.PG_HW_M = EPT_PG_A, EPT_PG_M
         pmap.PG_G = EMPTY
         pmap.PG_CACHE_WB = EPT_PG_IGNORE_PAT | EPT_PG_MT_WB
+        pmap.PG_CACHE_UC = EPT_PG_IGNORE_PAT  # memory type 0
         pmap.PG_PTE_PROMOTE = EPT_PG_IGNORE_PAT | EPT_PG_MT_MASK
         pmap.PG_READ = EPT_PG_READ
         pmap.PG_WRITE = EPT_PG_WRITE
@@ -162,7 +163,8 @@ def pmap_enter(st: State, pmap: Record, va: np.uint64, access: Int, m: Int, prot
         wired: whether the mapping must stay.
     """
     va &= ~PAGE_MASK
-    newpte = vm_page_to_phys(st, m) | pmap.PG_A | pmap.PG_V | PG_U | pmap.PG_CACHE_WB
+    newpte = vm_page_to_phys(st, m) | pmap.PG_A | pmap.PG_V | PG_U
+    newpte |= pmap.PG_CACHE_UC if (st.page[m].oflags & UNCACHEABLE) != 0 else pmap.PG_CACHE_WB
     if (access & VM_PROT_WRITE) != 0:
         newpte |= pmap.PG_M
     if (prot & VM_PROT_WRITE) != 0:

@@ -41,6 +41,7 @@ from eptreplay.model.books import (
 from eptreplay.model.dirty_log import DirtyLog, logged_access
 from eptreplay.model.marks import WARM, mark_accessed, write_marks_for
 from eptreplay.model.ptp import NULL, pmap_pde, pmap_pde_to_pte
+from eptreplay.model.sg_pager import device_access
 from eptreplay.model.state import (
     NO_MEMORY,
     SETTLED_SHIFT,
@@ -53,6 +54,7 @@ from eptreplay.model.state import (
 )
 from eptreplay.model.tlb import Tlbs, cached, flush_if_invalidated, serves
 from eptreplay.model.translation import translate_rows
+from eptreplay.model.vm_map import NO_BAR, bar_at
 from eptreplay.model.vm_object import guest_of
 from eptreplay.model.walk import walk_changes_nothing
 
@@ -290,10 +292,7 @@ def _make_access(
     accesses: Int,
     row: Int,
 ) -> bool:
-    """Make an access that may change something, in every world; return whether any page lost something by it.
-
-    Outside memory it counts as unbacked only.
-    """
+    """Make an access that may change something, in every world; return whether any page lost something by it."""
     first = world(states, 0)
     beyond = np.uint64(len(states.quiet) - 1)
     known = np.int64(known_page(page, beyond))
@@ -304,9 +303,7 @@ def _make_access(
         else np.int64(page >> GUEST_PAGE_SHIFT)
     )
     if state & NO_MEMORY != 0:
-        tally = books.tally[guest]
-        tally.unbacked += 1
-        add_accesses(tally, op, -accesses)
+        _access_outside_memory(states, books, guest, page, op, vcpu, accesses)
         return False
     if (state >> op) & ONE_SETTLED != 0:
         return False
@@ -335,6 +332,25 @@ def _make_access(
         disturbed |= st.host[0].disturbed != 0
     states.quiet[known] |= SETTLED_BY[op] & settled
     return disturbed
+
+
+@kernel
+def _access_outside_memory(
+    states: State, books: Books, guest: Int, page: np.uint64, op: Int, vcpu: Int, accesses: Int
+) -> None:
+    """Make an access to a BAR in every world; anywhere else outside memory it counts as unbacked only."""
+    first = world(states, 0)
+    tally = books.tally[guest]
+    add_accesses(tally, op, -accesses)
+    within = np.int64(page & (NOWHERE_PAGE - NEXT))
+    if page & NOWHERE_PAGE == EMPTY:
+        within -= first.guests[guest].begin
+    bar = bar_at(first, guest, within)
+    if bar == NO_BAR:
+        tally.unbacked += 1
+        return
+    for number in range(worlds_in(states)):
+        device_access(world(states, number), guest, vcpu, bar, within, op, accesses)
 
 
 @kernel

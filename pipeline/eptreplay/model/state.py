@@ -58,6 +58,7 @@ PMAP = np.dtype(
         ("PG_M", np.uint64),  # mask: modified
         ("PG_G", np.uint64),  # mask: global (none in EPT)
         ("PG_CACHE_WB", np.uint64),  # bits of a write-back leaf of either size
+        ("PG_CACHE_UC", np.uint64),  # bits of an uncacheable PTE
         ("PG_PTE_PROMOTE", np.uint64),  # mask: what 512 PTEs must have in common to become one PDE
         ("PG_READ", np.uint64),  # hardware: bits that every level needs for a read
         ("PG_WRITE", np.uint64),  # hardware: bits that every level needs for a write
@@ -85,7 +86,7 @@ VM_PAGE = np.dtype(
         ("pindex", np.int32),  # the guest page it holds, in flat numbers (State.object)
         ("dirty", np.uint8),  # the machine-independent dirty field: 0 clean, 1 dirty
         ("aflags", np.uint8),  # PGA_* flags, owned by the pmap
-        ("oflags", np.uint8),  # PG_FICTITIOUS and VPO_UNMANAGED
+        ("oflags", np.uint8),  # PG_FICTITIOUS, VPO_UNMANAGED and UNCACHEABLE
         ("allocated", np.uint8),  # 1: belongs to an object
     ],
     align=True,
@@ -94,6 +95,7 @@ PGA_WRITEABLE = np.uint8(0x01)  # some mapping may be writable
 PGA_REFERENCED = np.uint8(0x02)  # some mapping that is gone had been used
 PG_FICTITIOUS = np.uint8(0x01)  # device memory: no pv table, no reservation
 VPO_UNMANAGED = np.uint8(0x02)  # mappings of it are not tracked
+UNCACHEABLE = np.uint8(0x04)  # md.pat_mode is VM_MEMATTR_UNCACHEABLE, else VM_MEMATTR_WRITE_BACK
 
 # struct pv_entry: one mapping of one managed page.  Entries of a list form a ring; the list's owner holds
 # the last one, so that appending and rotating need no walk.

@@ -121,10 +121,14 @@ def vm_fault(st: State, pmap: Record, va: np.uint64, access: Int, flat: Int) -> 
     m = vm_fault_page(st, flat)
     if m < 0:
         return False
-    if access == VM_PROT_WRITE:
+    wired = st.pageq[m].wire_count != 0 and pmap.pm_process == 0
+    rights = VM_PROT_ALL & ~taken
+    if wired:
+        access = rights  # what must stay is got for every access at once (vm_map_lookup)
+    if (access & VM_PROT_WRITE) != 0:
         vm_page_dirty(st, m)
         swap_pager_unswapped(st, flat)
-    pmap_enter(st, pmap, va, access, m, VM_PROT_ALL & ~taken, st.pageq[m].wire_count != 0)
+    pmap_enter(st, pmap, va, access, m, rights, wired)
     vm_page_activate(st, m)
     note_reference(st, m)
     return True

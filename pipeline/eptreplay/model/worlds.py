@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 NPTEPG = pte.NPTEPG
+NO_BARS = np.zeros((0, 2), np.int64)
 
 
 class GuestMemory(NamedTuple):
@@ -32,15 +33,22 @@ class GuestMemory(NamedTuple):
     Args:
         ram_pages: shape [ranges, 2]: guest pages [begin, end) that are memory, ascending.
         vcpus: virtual CPUs; all of them count as running until told otherwise.
+        bars: shape [BARs, 2]: guest pages [begin, end) of the BARs of its devices, outside memory and apart.
     """
 
     ram_pages: NDArray[np.int64]
     vcpus: int
+    bars: NDArray[np.int64] = NO_BARS
 
     @property
     def pages(self) -> int:
         """Guest pages from address 0 to the end of memory."""
         return int(self.ram_pages[-1, 1])
+
+    @property
+    def bar_pages(self) -> int:
+        """Pages of all its BARs."""
+        return int((self.bars[:, 1] - self.bars[:, 0]).sum())
 
 
 def guest_bases(guests: Sequence[GuestMemory]) -> list[int]:
@@ -57,6 +65,24 @@ def first_frames(guests: Sequence[GuestMemory]) -> list[int]:
     for guest in guests:
         frames.append(-(-(frames[-1] + guest.pages) // NPTEPG) * NPTEPG)
     return frames
+
+
+def flat_page(guests: Sequence[GuestMemory], guest: int, page: int) -> int:
+    """Return the flat number of a guest page: of memory, or of a BAR; -1 if it is in no place of either."""
+    known = guests[guest]
+    if page < known.pages and not any(begin <= page < end for begin, end in known.bars):
+        return guest_bases(guests)[guest] + page
+    flat = _first_bar_page(guests, guest)
+    for begin, end in known.bars:
+        if begin <= page < end:
+            return flat + page - int(begin)
+        flat += int(end - begin)
+    return -1
+
+
+def _first_bar_page(guests: Sequence[GuestMemory], guest: int) -> int:
+    """Return the flat number of the first page of a guest's first BAR: BARs have numbers after all memory."""
+    return guest_bases(guests)[-1] + guests[-1].pages + sum(before.bar_pages for before in guests[:guest])
 
 
 def flat_ram_pages(guests: Sequence[GuestMemory]) -> NDArray[np.int64]:
@@ -86,19 +112,21 @@ def new_worlds(
     """
     bases = guest_bases(guests)
     frames = first_frames(guests)
-    flat_pages = bases[-1] + guests[-1].pages
     ram_pages = flat_ram_pages(guests)
+    bar_pages = sum(guest.bar_pages for guest in guests)
+    most_frames = max(frames[-1] if host.identity or host.frames is None else host.frames for host in hosts)
+    bar_frame = -(-most_frames // NPTEPG) * NPTEPG  # after all frames of the host
     states = new_states(
         len(pmap_types),
         pmaps=2 * len(guests),  # every guest's, then every hypervisor process's
-        pages=max(frames[-1] if host.identity or host.frames is None else host.frames for host in hosts),
+        pages=bar_frame + bar_pages,
         mappings=2 * int((ram_pages[:, 1] - ram_pages[:, 0]).sum()),
         tables=2 * sum(page_table_pages(guest) for guest in guests),
         quiet=_new_quiet(ram_pages),
         pbase=pbase,
         guests=len(guests),
         vcpus=sum(guest.vcpus for guest in guests),
-        flat_pages=flat_pages,
+        flat_pages=bases[-1] + guests[-1].pages + bar_pages,
         log_words=log_words,
     )
     for number, guest in enumerate(guests):
@@ -111,12 +139,26 @@ def new_worlds(
         states.guests.first_frame[:, number] = frames[number]
         states.guests.first_vcpu[:, number] = sum(before.vcpus for before in guests[:number])
         states.guests.vcpus[:, number] = guest.vcpus
+        _place_bars(states, guests, number, bar_frame)
     for number, host in enumerate(hosts):
         host.set_up(states.vm[number, 0], frames[-1])
     states.blocks.reach[:] = _reaches(ram_pages, states.blocks.shape[1])
     unusable = np.array([host.unusable for host in hosts], np.int64)
     init_worlds(states, pmap_types, pmap_flags, unusable)
     return states
+
+
+def _place_bars(states: State, guests: Sequence[GuestMemory], number: int, bar_frame: int) -> None:
+    """Tell a guest in every world where its BARs are; the frames of all guests' BARs begin at `bar_frame`."""
+    bars = guests[number].bars
+    lengths = bars[:, 1] - bars[:, 0]
+    before = np.cumsum(lengths) - lengths
+    states.guests.bars[:, number] = len(bars)
+    states.guests.bar_page[:, number, : len(bars)] = bars[:, 0]
+    states.guests.bar_pages[:, number, : len(bars)] = lengths
+    states.guests.bar_flat[:, number, : len(bars)] = _first_bar_page(guests, number) + before
+    first = bar_frame + sum(guest.bar_pages for guest in guests[:number])
+    states.guests.bar_frame[:, number, : len(bars)] = first + before
 
 
 def _new_quiet(ram_pages: NDArray[np.int64]) -> NDArray[np.uint8]:
@@ -133,7 +175,8 @@ def _new_quiet(ram_pages: NDArray[np.int64]) -> NDArray[np.uint8]:
 def page_table_pages(guest: GuestMemory) -> int:
     """Return the most page-table pages that a guest can need."""
     blocks = sum(int(-(-end // NPTEPG) - begin // NPTEPG) for begin, end in guest.ram_pages)
-    return 1 + blocks + 2 * (2 + guest.pages // NPTEPG**2)
+    of_bars = sum(int(2 * ((end - begin) // NPTEPG + 2) + 4) for begin, end in guest.bars)
+    return 1 + blocks + 2 * (2 + guest.pages // NPTEPG**2) + of_bars
 
 
 def _reaches(ram_pages: NDArray[np.int64], blocks: int) -> NDArray[np.int16]:

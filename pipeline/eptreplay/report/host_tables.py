@@ -221,6 +221,20 @@ PASSTHROUGH: Final = Table(
         Column(
             "invisible_pages", "int64", "pages", "distinct pages that they wrote: no dirty bit tells of it"
         ),
+        Column(
+            "bar_reads",
+            "int64",
+            "accesses",
+            "accesses of the guest to the device's BARs; they are none to memory, and counted nowhere else",
+        ),
+        Column("bar_writes", "int64", "accesses", "the same, writes"),
+        Column("bar_fetches", "int64", "accesses", "the same, fetches"),
+        Column(
+            "bar_faults",
+            "int64",
+            "exits",
+            "faults that mapped a page of a BAR; among the `traps` of the guest, but not in `faults`",
+        ),
     ),
 )
 

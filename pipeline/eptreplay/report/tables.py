@@ -30,7 +30,11 @@ COUNTERS: Final = (
     Column("writes", "int64", "accesses", "writes to memory"),
     Column("fetches", "int64", "accesses", "instruction fetches from memory"),
     Column(
-        "unbacked", "int64", "rows", "rows whose page is not memory (MMIO, ROM, holes); counted nowhere else"
+        "unbacked",
+        "int64",
+        "rows",
+        "rows whose page is neither memory nor in a BAR of a passthrough device (other MMIO, ROM, holes); counted "
+        "nowhere else",
     ),
     Column("hit_r", "int64", "accesses", "reads that stayed in the guest"),
     Column("hit_w", "int64", "accesses", "writes that stayed in the guest"),
