@@ -13,13 +13,14 @@ from eptreplay.activity import transitions
 from eptreplay.ingest.dataset import open_trace
 
 READ, WRITE = 0, 1
-RUN, STOP, HOLD, RELEASE, HOST_WRITE, DMA_WRITE, UNMAP, WIRE, SCAN, HARVEST = (
+RUN, STOP, HOLD, RELEASE, HOST_WRITE, DMA_WRITE, MAP, UNMAP, WIRE, SCAN, HARVEST = (
     16,
     17,
     24,
     25,
     27,
     29,
+    32,
     33,
     35,
     40,
@@ -140,6 +141,41 @@ def test_a_guest_with_a_device_is_wired_and_its_dma_shows_nowhere(tmp_path: Path
     assert "1,024 pages of wired guest memory" in refused.err
 
 
+@pytest.mark.parametrize("guests", [1, 2])
+def test_accesses_to_the_bars_of_a_device_are_counted_for_it_alone(tmp_path: Path, guests: int) -> None:
+    (tmp_path / "guest.toml").write_text(
+        """passthrough = [
+          { name = "none" },
+          { name = "nic", bars = [{ gpa = 0xc0000000, bytes = 0x2000 }, { gpa = 0x400000000000, bytes = 0x1000 }] },
+          { name = "disk", bars = [{ gpa = 0xc0002000, bytes = 0x1000 }] },
+        ]
+        """
+    )
+    low, high = 0xC0000, 0x400000000
+    rows = [
+        (READ, low, 0, 0), (READ, low, 0, 0), (WRITE, low + 1, 0, 0), (WRITE, high, 0, 0), (READ, high, 1, 0),
+        (READ, low + 2, 0, 0), (READ, low + 3, 0, 0), (WRITE, 5, 0, 0),
+        (UNMAP, low, 0, 0), (READ, low, 0, 0), (MAP, low, 0, 0), (READ, low, 0, 0), (HARVEST, 0, 0, 0),
+    ]  # fmt: skip
+    traces = [trace_of(tmp_path / f"guest{number}.parquet", rows) for number in range(guests)]
+    answer = eptreplay(
+        "replay", *traces, "--out", tmp_path / "run", "-p", "ept-ad", "-p", "ept-emul", "-p", "x86",
+        "--host-memory", "32M", "--check-conservation",
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    counts = table(tmp_path / "run", "passthrough").select(
+        "device", "bar_bytes", "bar_reads", "bar_writes", "bar_fetches", "bar_faults"
+    )
+    nic, disk = ("nic", 0x3000, 4, 2, 0, 4), ("disk", 0x1000, 1, 0, 0, 1)
+    assert counts.rows() == [("none", 0, 0, 0, 0, 0), nic, disk] * 3 * guests
+    summary = table(tmp_path / "run", "summary")
+    # Two accesses have no BAR (any more), one is to memory, which is wired and so there.
+    assert summary.select("rows", "reads", "writes", "unbacked", "traps").rows() == [
+        (len(rows), 0, 1, 2, 5)
+    ] * (3 * guests)
+    assert table(tmp_path / "run", "faults").height == 0
+
+
 @pytest.mark.parametrize(
     ("line", "told"),
     [
@@ -148,6 +184,14 @@ def test_a_guest_with_a_device_is_wired_and_its_dma_shows_nowhere(tmp_path: Path
             "overlaps memory at 0x0",
         ),
         ('passthrough = [{ name = "a", bars = [{ gpa = 0x1000001, bytes = 0x1000 }] }]', "multiples of 4096"),
+        (
+            'passthrough = [{ name = "a", bars = [{ gpa = 0x7ffffffff000, bytes = 0x2000 }] }]',
+            "bhyve's guests",
+        ),
+        (
+            'passthrough = [{ name = "a", bars = [{ gpa = 0x10000000, bytes = 0x10000001000 }] }]',
+            "at most 64 BARs and 1,099,511,627,776 bytes",
+        ),
         ("passthrough = 3", "'passthrough' is 3"),
         ("pin = [1, 1]", "different host CPUs"),
         ('idle_gap = "soon"', "'idle_gap' is 'soon'"),
