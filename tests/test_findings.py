@@ -149,7 +149,7 @@ def test_a_page_belongs_to_the_vcpu_that_wrote_it_first(
     expected = first.group_by("interval", "vcpu").agg(pages_written=pl.len()).sort("interval", "vcpu")
     writers = frames["writers"]
     assert writers.select("interval", "vcpu", "pages_written").rows() == expected.rows()
-    assert writers["writer"].unique().to_list() == ["guest"]
+    assert writers["writer"].unique().to_list() == ["vcpu"]
     rate = expected["pages_written"] * (PAGE / MIB) / seconds.gather(expected["interval"])
     assert writers["mib_per_second"].to_list() == pytest.approx(rate.to_list())
 
@@ -163,7 +163,7 @@ def test_dirty_rates_are_distributed_over_all_intervals(
         part = first if vcpu is None else first.filter(pl.col("vcpu") == vcpu)
         rate = pl.Series(by_interval(part, "page")) * (PAGE / MIB) / pl.Series(seconds)
         row = frames["dirty_rate"].filter(pl.col("vcpu").eq_missing(vcpu)).row(0, named=True)
-        assert row["writer"] == ("all" if vcpu is None else "guest")
+        assert row["writer"] == ("all" if vcpu is None else "vcpu")
         assert row["intervals"] == INTERVALS
         assert row["mean_mib_per_second"] == pytest.approx(rate.mean())
         assert row["variance"] == pytest.approx(rate.var(ddof=0))

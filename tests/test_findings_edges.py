@@ -52,7 +52,7 @@ def test_one_access_touches_one_page_at_no_known_rate(traces: Path, tmp_path: Pa
     small_trace(traces / "one.parquet", rows=1, op=np.array([1], np.uint8))
     frames = frames_of(traces, tmp_path / "run")
     assert frames["heatmap"].rows() == [("one", 0, 0, 16384, 1, 0, 1, 0)]
-    assert frames["writers"].rows() == [("one", 0, "guest", 0, 1, None)]
+    assert frames["writers"].rows() == [("one", 0, "vcpu", 0, "", 1, None)]
     assert frames["dirty"]["pages_written"].sum() == 1
     assert frames["migrations"].is_empty(), "no time passes, so no rate is known"
     assert frames["working_set"]["p100_bytes"].unique().to_list() == [4096]

@@ -68,6 +68,7 @@ ALLOWED: dict[str, set[str]] = {
     "findings": {"analysis", "guest", "model", "options", "report", "snapshots", "units"},
     "analysis": set(),
     "guest": {
+        "other_writers",
         "profiles",
         "tlb_shapes",
         "activity",
@@ -99,6 +100,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "host_results": {"guest", "host_replay", "report"},
     "snapshots": {"model"},
+    "other_writers": {"events", "ingest", "model", "snapshots"},
     "merge": {"events", "guest", "ingest", "model"},
     "events": {"guest", "ingest", "model", "options", "errors"},
     "activity": {"ingest"},

@@ -120,10 +120,10 @@ def replay(
     mrc: Annotated[
         Literal["intervals", "shards", "exact"],
         typer.Option(
-            help="Miss-ratio curve: bounds at no cost for sizes above an interval's pages; or, for all sizes and at a "
-            "price, from a sample of the pages or exactly."
+            help="Miss-ratio curve: from a sample of the pages, with its error; exactly, for a quarter more time and up; or "
+            "only the bounds that intervals give."
         ),
-    ] = "intervals",
+    ] = "shards",
     tlb: WithTlbs = False,
     guest_pages: Annotated[
         Literal["4K", "2M"],

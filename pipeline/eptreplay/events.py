@@ -106,17 +106,24 @@ def _on_pages(replay: Replay, event: HostEvent) -> str:
     first = event.gpa >> PAGE_SHIFT
     pages = max(1, (event.arg & ~LOW_BITS) >> PAGE_SHIFT) if event.kind in _RANGES else 1
     bits = event.arg & LOW_BITS if event.kind in _RANGES else event.arg
+    if event.kind in _DMA and 1 < replay.others[event.guest].devices <= event.arg:
+        return "unknown_device"
     act = _ACTS[event.kind]
     for page in range(first, first + pages):
         flat = flat_page(replay.guests, event.guest, page)
         answer = answers.NOT_MEMORY if flat < 0 else int(act(replay, event.guest, flat, bits))
         if answer != answers.OK:
             return REASONS[answer]
+        if flat < len(replay.books.cold):
+            replay.books.cold[flat] = 0
     return ""
 
 
 _RANGES = frozenset({Event.MAP, Event.UNMAP, Event.PROTECT, Event.WIRE, Event.UNWIRE, Event.ADVISE})
 """Events whose argument is a length in bytes, with rights or advice in its low 12 bits."""
+
+_DMA = frozenset({Event.DMA_READ, Event.DMA_WRITE})
+"""Events whose argument is the number of the device, where the guest has several."""
 
 _ACTS: dict[Event, Callable[[Replay, int, int, int], Int]] = {
     Event.GPA_HOLD: lambda replay, guest, flat, bits: hands.hold(replay.states, guest, flat, bits),
@@ -175,6 +182,7 @@ def attach_devices(replay: Replay, traces: Sequence[GuestTrace]) -> None:
         UsageError: the host has too little memory for that.
     """
     for guest, trace in enumerate(traces):
+        replay.others[guest].devices = len(trace.devices)
         if trace.devices and hands.attach_device(replay.states, guest) != answers.OK:
             raise UsageError(
                 f"guest '{trace.name}' has passthrough devices, so all of its {trace.ram_pages:,} pages have to stay in"

@@ -12,7 +12,7 @@ import numpy as np
 from eptreplay.activity import with_transitions
 from eptreplay.cuts import Action, Cutter, Rhythm, timed_row_groups
 from eptreplay.errors import TraceError
-from eptreplay.events import HostEvent, attach_devices, between, carry_out, events_of, teller
+from eptreplay.events import PAGE_SHIFT, HostEvent, attach_devices, between, carry_out, events_of, teller
 from eptreplay.ingest.reader import Batch, read_batches
 from eptreplay.model import replay as kernels
 from eptreplay.model import sweep
@@ -29,14 +29,15 @@ from eptreplay.model.books import (
 from eptreplay.model.checksum import state_sums
 from eptreplay.model.dirty_log import harvest, new_dirty_log
 from eptreplay.model.marks import write_marks
-from eptreplay.model.reuse import new_reuse, note_reuses
+from eptreplay.model.reuse import GuestReuse, new_reuse, note_reuses, reuse_of, settle
 from eptreplay.model.state import COUNTERS, PMAP
 from eptreplay.model.tlb import TLB_COUNTERS, Tlbs, flush_all_if_invalidated, new_tlbs, no_tlbs
 from eptreplay.model.vm_limits import HostMemory
-from eptreplay.model.worlds import GuestMemory, flat_ram_pages, new_worlds
+from eptreplay.model.worlds import GuestMemory, flat_ram_pages, guest_bases, new_worlds
 from eptreplay.options import MissRatio, Options, Policy, Span, TlbOptions, interval_rhythms, sweep_rhythms
+from eptreplay.other_writers import OtherWriters
 from eptreplay.profiles import resolve
-from eptreplay.snapshots import IntervalBooks, Snapshot, copied
+from eptreplay.snapshots import IntervalBooks, OtherWrites, Snapshot, copied
 from eptreplay.tlb_shapes import tlb_shapes
 
 if TYPE_CHECKING:
@@ -49,15 +50,17 @@ if TYPE_CHECKING:
     from eptreplay.ingest.reader import Transition
     from eptreplay.ingest.rows import BadRows
     from eptreplay.model.books import Books
-    from eptreplay.model.reuse import Reuse
     from eptreplay.profiles import Fact, TlbGeometry
 
 PAGE_BYTES = 4096
 GUEST_PBASE = 0x1_0000_0000
 """Physical address of frame 0, bytes."""
 
-SHARDS_PAGES = 8192
-"""The most pages in a sample of SHARDS: what its authors show most results with."""
+SHARDS_PAGES = 1024
+"""The most pages in a sample of SHARDS."""
+
+SHARDS_WEIGHT = 16
+"""Pages that one of the sample stands for at the least, so that SHARDS costs about a nanosecond a row (docs/analysis.md)."""
 
 HEATMAP_STRETCHES = 256
 """The most stretches of addresses that a heatmap has."""
@@ -129,7 +132,7 @@ class GuestResult:
     regions: Any
     stretch_pages: int
     mrc: MissRatio
-    reuse: Reuse | None
+    reuse: GuestReuse | None
     page_accesses: NDArray[np.int64] | None
     seen: NDArray[np.uint8]
     state_sums: list[int]
@@ -187,6 +190,8 @@ class Replay:
     tlbs: Any = field(init=False)
     reuse: Any = field(init=False)
     page_accesses: NDArray[np.int64] = field(init=False)
+    others: list[OtherWriters] = field(init=False)
+    _closed: list[OtherWrites] = field(init=False)
     _guests: Any = field(init=False)
     _books_of: list[Books] = field(init=False)
     _tally: NDArray[np.void] = field(init=False)
@@ -218,7 +223,9 @@ class Replay:
         self.log = new_dirty_log(pml, pages, sum(guest.vcpus for guest in self.guests))
         self.reuse = None
         if self.mrc is not MissRatio.INTERVALS:
-            self.reuse = new_reuse(pages, SHARDS_PAGES if self.mrc is MissRatio.SHARDS else pages)
+            bounds = np.array([*guest_bases(self.guests), pages], np.int64)
+            sample = (SHARDS_PAGES, SHARDS_WEIGHT) if self.mrc is MissRatio.SHARDS else (pages, 1)
+            self.reuse = new_reuse(bounds, *sample)
         self.tlbs = no_tlbs() if self.tlb is None else self._new_tlbs(self.tlb)
         # Views that every end of an interval needs.
         self._guests = self.states.guests[0]
@@ -228,6 +235,8 @@ class Replay:
         self._cnt = self.states.cnt.view(np.ndarray).view(COUNTERS)
         self._pmap = self.states.pmap.view(np.ndarray).view(PMAP)
         self.page_accesses = np.zeros((pages if self.count_pages else 0, 4), np.int64)
+        self.others = [OtherWriters(base) for base in guest_bases(self.guests)]
+        self._closed = [OtherWrites()] * len(self.guests)
 
     def _new_tlbs(self, options: TlbOptions) -> Tlbs:
         """Return the TLBs of every profile's CPU; a profile that is no real CPU has those of TLB_STAND_IN."""
@@ -261,10 +270,20 @@ class Replay:
         if event.is_row:
             self.rows += 1
             self.rows_of[event.guest] += 1
+        row = int(self.rows_of[event.guest]) - 1
         self.write_marks()
         reason = carry_out(self, event)
-        if reason and self.tell_bad_event is not None:
-            self.tell_bad_event(event, int(self.rows_of[event.guest]) - 1, reason)
+        if not reason:
+            self._note_other(event, row)
+        elif self.tell_bad_event is not None:
+            self.tell_bad_event(event, row, reason)
+
+    def _note_other(self, event: HostEvent, row: int) -> None:
+        """Enter an event in the books if it is an access to memory."""
+        flat = self.others[event.guest].note(event, self.books, self.states.quiet, row)
+        if flat is not None and self.reuse is not None:
+            gpa = _read_only(np.array([flat << PAGE_SHIFT], np.uint64))
+            note_reuses(self.reuse, self.states.quiet, gpa, NO_SIZES)
 
     def _replay_rows(self, batch: Batch, begin: int, end: int, vcpu_constant: int) -> None:
         """Replay rows [begin, end) of a batch, all of them accesses."""
@@ -324,13 +343,14 @@ class Replay:
 
     def close_interval(self) -> None:
         """Enter the open interval in the books and begin the next."""
+        self._closed = [others.close(self.books, self.states.quiet) for others in self.others]
         close_interval(self.books, self._guests, self.states.quiet)
 
     def snapshot(self, time: int | None, guest: int = 0) -> Snapshot:
         """Return the books of a guest as they are now."""
         books = IntervalBooks(self.books_of(guest), self._tally[guest : guest + 1])
         cnt, pmap = copied(self._cnt[:, guest]), copied(self._pmap[:, guest])
-        return Snapshot(int(self.rows_of[guest]), time, books, cnt, pmap)
+        return Snapshot(int(self.rows_of[guest]), time, books, cnt, pmap, self._closed[guest])
 
     def books_of(self, guest: int) -> Books:
         """Return the books of one guest, as views."""
@@ -476,7 +496,7 @@ def guest_result(trace: GuestTrace, replay: Replay, snapshots: list[Snapshot], g
         regions=books.region[np.flatnonzero(books.region.last_write)],
         stretch_pages=1 << int(books.heat_shift[0]),
         mrc=replay.mrc,
-        reuse=replay.reuse,
+        reuse=None if replay.reuse is None else reuse_of(replay.reuse, guest),
         page_accesses=replay.page_accesses[begin:end][page] if replay.count_pages else None,
         seen=seen,
         state_sums=replay.state_sums(),
@@ -490,7 +510,7 @@ def guest_result(trace: GuestTrace, replay: Replay, snapshots: list[Snapshot], g
 def warm_up(policies: Sequence[Policy] = tuple(Policy)) -> None:
     """Compile the kernels of a replay with any of these policies, or load them from the cache."""
     guest = GuestMemory(np.array([[0, 1]], np.int64), 1)
-    replay = Replay([AnyPmap()], [guest])
+    replay = Replay([AnyPmap()], [guest], mrc=MissRatio.SHARDS)
     gpa = _read_only(np.zeros(1, np.uint64))
     sizes = _read_only(np.ones(1, np.uint16))
     op = _read_only(np.zeros(1, np.uint8))
@@ -504,12 +524,13 @@ def warm_up(policies: Sequence[Policy] = tuple(Policy)) -> None:
     replay.snapshot(None)
     replay.state_sums()
     replay.tlb_counters()
+    settle(replay.reuse, 0)
     sweep.observe_pages(replay.states, 0, np.zeros(1, np.int64), np.zeros((1, 1), np.uint8))
 
 
 def is_compiled(policy: Policy) -> bool:
     """Return whether the kernels of a replay with this policy need not be compiled any more on this machine."""
-    needed: list[Callable[..., None]] = [kernels.replay_rows, sweep.observe_pages]
+    needed: list[Callable[..., None]] = [kernels.replay_rows, sweep.observe_pages, note_reuses]
     if policy is Policy.AGE:
         needed.append(sweep.age)
     elif policy is Policy.HARVEST:

@@ -24,7 +24,7 @@ from eptreplay.model.host_state import VM
 from eptreplay.model.state import records
 from eptreplay.model.sweep import scan
 from eptreplay.model.worlds import GuestMemory, guest_bases, out_of_memory
-from eptreplay.options import MissRatio, Span, interval_rhythms, sweep_rhythms
+from eptreplay.options import Span, interval_rhythms, sweep_rhythms
 from eptreplay.units import NANOSECONDS, binary_size
 
 if TYPE_CHECKING:
@@ -74,13 +74,8 @@ class HostFindings:
         return np.array([age if age < 0 else age // tick for age in ages], np.int64)[scan]
 
 
-def _refuse_alone_only(traces: Sequence[GuestTrace], options: Options) -> None:
+def _refuse_alone_only(options: Options) -> None:
     """Refuse options that only guests on hosts of their own can have."""
-    if len(traces) > 1 and options.mrc is not MissRatio.INTERVALS:
-        raise UsageError(
-            f"--mrc {options.mrc} asks for every reuse of one guest's pages, but guests of a host take turns;"
-            " replay them without a host for that, or leave --mrc out"
-        )
     if options.tlb is not None:
         raise UsageError("--tlb models guests on hosts of their own; leave it, or the host's options, out")
 
@@ -103,7 +98,7 @@ def replay_host(
     guests = [guest_memory(trace) for trace in traces]
     wired = sum(trace.ram_pages for trace in traces if trace.devices)
     memory = host_memory(host_options, guests, wired)
-    _refuse_alone_only(traces, options)
+    _refuse_alone_only(options)
     replay = Replay(
         profiles,
         guests,

@@ -55,7 +55,7 @@ class Options:
         every: distance between sweeps; None without sweeps.
         intervals: how many intervals of equal trace time the tables have; 0: one for the whole trace.
         page_accesses: whether to count the accesses of every page exactly.
-        mrc: how the miss-ratio curve is found; all but `intervals` work on every row.
+        mrc: how the miss-ratio curve is found.
         link: what migrations are estimated with.
         on_bad_rows: `fail` or `skip`.
         tlb: how TLBs are modelled; None: not at all.
@@ -68,7 +68,7 @@ class Options:
     every: Every | None = None
     intervals: int = 256
     page_accesses: bool = False
-    mrc: MissRatio = MissRatio.INTERVALS
+    mrc: MissRatio = MissRatio.SHARDS
     link: Link = field(default_factory=Link)
     on_bad_rows: OnBadRows = "fail"
     tlb: TlbOptions | None = None

@@ -10,7 +10,7 @@ from eptreplay.model.books import HISTORIES
 from eptreplay.model.interval import HEAT_COLUMNS, STRETCHES, pack_interval, room_for_interval
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -86,6 +86,20 @@ class IntervalBooks:
         return self._packed[begin:]
 
 
+class OtherWrites(NamedTuple):
+    """What others than vCPUs did to a guest's memory in one interval.
+
+    Args:
+        hypervisor: pages that the hypervisor was the first to write.
+        devices: pages that nobody but devices wrote, by the number of the device that was first.
+        accesses: to pages, of all of them.
+    """
+
+    hypervisor: int = 0
+    devices: Mapping[int, int] = {}
+    accesses: int = 0
+
+
 class Snapshot(NamedTuple):
     """The books at one moment.
 
@@ -95,6 +109,7 @@ class Snapshot(NamedTuple):
         books: of the interval that closed last.
         cnt: COUNTERS [profiles].
         pmap: PMAP [profiles].
+        others: what others than vCPUs wrote in that interval.
     """
 
     rows: int
@@ -102,6 +117,7 @@ class Snapshot(NamedTuple):
     books: IntervalBooks
     cnt: NDArray[np.void]
     pmap: NDArray[np.void]
+    others: OtherWrites
 
 
 def stacked(records: Sequence[NDArray[np.void]]) -> NDArray[np.void]:

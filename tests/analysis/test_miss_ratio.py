@@ -10,10 +10,10 @@ import pytest
 
 from eptreplay.analysis.miss_ratio import Curve, from_distances
 from eptreplay.findings import findings
-from eptreplay.guest import guest_ram_pages, replay_trace
+from eptreplay.guest import SHARDS_PAGES, SHARDS_WEIGHT, guest_ram_pages, replay_trace
 from eptreplay.ingest.dataset import find_traces
 from eptreplay.ingest.reader import read_batches
-from eptreplay.model.reuse import Reuse, bucket_starts, new_reuse, note_reuses
+from eptreplay.model.reuse import bucket_starts, new_reuse, note_reuses, reuse_of
 from eptreplay.model.state import NO_MEMORY
 from eptreplay.options import MissRatio, Options
 from eptreplay.profiles import resolve
@@ -27,29 +27,34 @@ NAMES = ("web-1vcpu", "boot-2vcpu", "full-2vcpu")
 
 def test_a_curve_worked_out_by_hand() -> None:
     """Pages 1 2 3 1 2 3 1 1: three first touches, four accesses of distance 2, one of distance 0."""
-    distances = np.zeros((2, 4))
+    distances = np.zeros((2, 4), np.int64)
     distances[:, 2] = 2
-    curve = from_distances(np.arange(4), distances, np.array([1.0, 2.0]), 8, 1.0)
+    curve = from_distances(np.arange(4), distances, 3, 8, 1.0)
     assert curve.pages.tolist() == [1, 2, 3]
     assert curve.miss_ratio.tolist() == [7 / 8, 7 / 8, 3 / 8]
     assert curve.error.tolist() == [0, 0, 0]
 
 
-def curve_of(trace: GuestTrace, most_pages: int) -> tuple[Curve, float]:
-    """Return the curve of a trace by a sample of so many pages, and the sampling rate."""
+def curve_of(trace: GuestTrace, most_pages: int, weight: int = 1) -> tuple[Curve, float]:
+    """Return the curve of a trace by a sample of so many pages, one in `weight` at most, and the sampling rate."""
     ram_pages = guest_ram_pages(trace)
     quiet = np.full(ram_pages[-1, 1] + 1, NO_MEMORY)
     for begin, end in ram_pages:
         quiet[begin:end] = 0
-    reuse: Reuse = new_reuse(len(quiet) - 1, most_pages)
+    reuse = new_reuse(np.array([0, len(quiet) - 1]), most_pages, weight)
+    touched = np.zeros(len(quiet), bool)
     sizes = np.zeros(0, np.uint16)
     sizes.flags.writeable = False
     accesses = 0
     for batch in read_batches(trace, size=False):
         note_reuses(reuse, quiet, batch.gpa, sizes)
         accesses += batch.rows
-    rate = 1 / float(reuse.state.weight[0])
-    return from_distances(bucket_starts(), reuse.distances, reuse.first, accesses, rate), rate
+        touched[np.minimum(batch.gpa >> np.uint64(12), np.uint64(len(quiet) - 1))] = True
+    found = reuse_of(reuse, 0)
+    first = int(np.count_nonzero(touched & (quiet != NO_MEMORY)))
+    return from_distances(
+        bucket_starts(), found.distances, first, accesses, 1 / found.weight
+    ), 1 / found.weight
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -57,10 +62,11 @@ def test_samples_are_within_their_stated_error_of_the_exact_curve(name: str) -> 
     trace = find_traces([str(SAMPLES / f"{name}.parquet")])[0]
     exact, _ = curve_of(trace, 1 << 30)
     assert exact.error.max() == 0
-    for most_pages in (4096, 1024, 256):
-        curve, rate = curve_of(trace, most_pages)
+    for most_pages, weight in ((4096, 1), (1024, 1), (256, 1), (SHARDS_PAGES, SHARDS_WEIGHT), (256, 4)):
+        curve, rate = curve_of(trace, most_pages, weight)
         expected = np.interp(curve.pages, exact.pages, exact.miss_ratio)
-        assert (np.abs(curve.miss_ratio - expected) <= curve.error + 1e-12).all(), most_pages
+        assert rate <= 1 / weight
+        assert (np.abs(curve.miss_ratio - expected) <= curve.error + 1e-12).all(), (most_pages, weight)
         assert (rate < 1) == (curve.error.max() > 0)
 
 

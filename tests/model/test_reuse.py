@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eptreplay.model.reuse import BUCKETS, FINE, Reuse, bucket_starts, new_reuse, note_reuses
+from eptreplay.model.reuse import BUCKETS, FINE, Reuse, bucket_starts, new_reuse, note_reuses, reuse_of
 from eptreplay.model.state import NO_MEMORY
 
 if TYPE_CHECKING:
@@ -18,70 +19,101 @@ PAGES = 40
 QUIET = np.array([0] * PAGES + [NO_MEMORY], np.uint8)
 
 
-def noted(pages: list[int], most_pages: int = PAGES, *, size: int | None = None, offset: int = 0) -> Reuse:
-    """Return the distances of accesses to pages, at an offset in the page and of a size."""
-    reuse = new_reuse(PAGES, most_pages)
+def note(reuse: Reuse, pages: list[int], *, size: int | None = None, offset: int = 0) -> None:
+    """Take in accesses to pages, at an offset in the page and of a size."""
     gpa = np.array(pages, np.uint64) * np.uint64(4096) + np.uint64(offset)
     sizes = np.full(0 if size is None else len(pages), size or 0, np.uint16)
     gpa.flags.writeable = sizes.flags.writeable = False
-    note_reuses(reuse, QUIET, gpa, sizes)
-    return reuse
+    note_reuses(reuse, np.append(np.repeat(QUIET[:-1], len(reuse.state)), QUIET[-1:]), gpa, sizes)
 
 
-def by_definition(pages: list[int]) -> tuple[NDArray[np.float64], int]:
-    """Return how many accesses fall into each bucket, those of distance 0 left out, and how many are the first."""
-    counts = np.zeros(BUCKETS)
-    first = 0
+def noted(
+    pages: list[int], most_pages: int = PAGES, *, size: int | None = None, offset: int = 0
+) -> NDArray[np.int64]:
+    """Return how many accesses fall into each bucket of distances."""
+    reuse = new_reuse(np.array([0, PAGES]), most_pages)
+    note(reuse, pages, size=size, offset=offset)
+    counts: NDArray[np.int64] = reuse_of(reuse, 0).distances.sum(axis=0)
+    return counts
+
+
+def by_definition(pages: list[int]) -> NDArray[np.int64]:
+    """Return the same by a list of pages, the latest first; first accesses and those of distance 0 are left out."""
+    counts = np.zeros(BUCKETS, np.int64)
     latest: list[int] = []
     for page in pages:
-        if page not in latest:
-            first += 1
-        else:
+        if page in latest:
             distance = latest.index(page)
             latest.remove(page)
             if distance:
                 counts[np.searchsorted(bucket_starts(), distance, side="right") - 1] += 1
         latest.insert(0, page)
-    return counts, first
+    return counts
+
+
+def random_pages(seed: int, count: int = 20_000) -> list[int]:
+    return [int(page) for page in np.random.default_rng(seed).integers(0, PAGES, count)]
 
 
 @given(st.lists(st.integers(0, PAGES - 1), max_size=600))
 def test_distances_are_places_in_the_list_of_pages_used_last(pages: list[int]) -> None:
-    found = noted(pages)
-    counts, first = by_definition(pages)
-    assert found.distances.sum(axis=0).tolist() == counts.tolist()
-    assert found.first.sum() == first
+    assert noted(pages).tolist() == by_definition(pages).tolist()
 
 
 def test_slots_are_closed_up_as_often_as_it_takes() -> None:
-    random = np.random.default_rng(7)
-    pages = random.integers(0, PAGES, 20_000).tolist()
-    counts, first = by_definition(pages)
-    found = noted(pages)
-    assert found.distances.sum(axis=0).tolist() == counts.tolist()
-    assert found.first.sum() == first == PAGES
+    pages = random_pages(7)
+    assert noted(pages).tolist() == by_definition(pages).tolist()
 
 
-def test_a_sample_is_never_larger_than_allowed() -> None:
-    random = np.random.default_rng(3)
-    pages = random.integers(0, PAGES, 20_000).tolist()
-    found = noted(pages, most_pages=10)
-    state = found.state[0]
-    assert 0 < state.pages <= 10
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, PAGES - 1)), max_size=300))
+def test_guests_of_a_host_do_not_disturb_each_other(accesses: list[tuple[int, int]]) -> None:
+    reuse = new_reuse(np.array([0, PAGES, 2 * PAGES, 3 * PAGES]), PAGES)
+    note(reuse, [guest * PAGES + page for guest, page in accesses])
+    for number in range(3):
+        alone = by_definition([page for guest, page in accesses if guest == number])
+        assert reuse_of(reuse, number).distances.sum(axis=0).tolist() == alone.tolist()
+
+
+@pytest.mark.parametrize("weight", [1, 2, 4])
+def test_a_sample_is_never_larger_than_allowed(weight: int) -> None:
+    reuse = new_reuse(np.array([0, PAGES]), 10, weight)
+    note(reuse, random_pages(3))
+    (state,) = reuse.state
+    assert 0 < state.recent + state.marked <= 10
     assert state.weight == 2 ** round(np.log2(state.weight)) >= 4
-    assert np.count_nonzero(found.slot) == state.pages
+    assert np.count_nonzero(reuse.sampled) >= state.recent + state.marked
+    assert np.count_nonzero(reuse.slot) == state.marked
+
+
+def test_a_sample_stands_for_pages_and_accesses_by_the_inverse_of_its_rate() -> None:
+    pages = random_pages(5)
+    reuse = new_reuse(np.array([0, PAGES]), PAGES, 4)
+    sampled = [page for page in pages if reuse.sampled[page]]
+    assert 0 < len(set(sampled)) < PAGES // 2
+    note(reuse, pages)
+    expected = np.zeros(BUCKETS, np.int64)
+    starts = bucket_starts()
+    for bucket, count in enumerate(by_definition(sampled)):
+        expected[np.searchsorted(starts, 4 * starts[bucket], side="right") - 1] += 4 * count
+    assert reuse_of(reuse, 0).distances.sum(axis=0).tolist() == expected.tolist()
+
+
+def test_what_was_counted_at_a_higher_rate_keeps_its_weight_when_the_rate_is_halved() -> None:
+    reuse = new_reuse(np.array([0, PAGES]), 20)
+    note(reuse, [1, 2, 1, 2])
+    note(reuse, list(range(3, PAGES)))
+    assert reuse.state.weight[0] > 1
+    assert reuse_of(reuse, 0).distances.sum(axis=0)[1] == 2
 
 
 def test_an_access_that_crosses_into_the_next_page_touches_both() -> None:
-    found = noted([3, 3], size=8, offset=4092)
-    assert found.first.sum() == 2
-    assert found.distances.sum(axis=0)[1] == 2
+    assert noted([3, 3], size=8, offset=4092)[1] == 2
+    assert noted([3, 4, 3], size=8, offset=4092)[:4].tolist() == [0, 0, 2, 0], "3 4, 4 5, 3 4"
 
 
 def test_pages_that_are_no_memory_are_left_out() -> None:
-    found = noted([1, PAGES, 1, PAGES + 70_000, 1])
-    assert found.first.sum() == 1
-    assert found.distances.sum() == 0
+    assert noted([1, PAGES, 1, PAGES + 70_000, 1]).sum() == 0
+    assert noted([1, 2, PAGES, 1])[1] == 1
 
 
 def test_buckets_are_exact_below_sixteen_and_eight_an_octave_above() -> None:

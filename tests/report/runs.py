@@ -20,6 +20,8 @@ SECOND = 1_000_000_000
 
 Row = dict[str, Any]
 
+WRITERS: tuple[tuple[str, int | None, str], ...] = (("vcpu", 0, ""), ("vcpu", 1, ""), ("device", None, "nic"))
+
 
 @dataclass
 class MadeGuest:
@@ -132,15 +134,22 @@ def analysis(guest: MadeGuest, profiles: Sequence[str]) -> None:
             "interval": at,
             "writer": who,
             "vcpu": vcpu,
+            "device": device,
             "pages_written": 5 * at + (vcpu or 0),
             "mib_per_second": 1.0,
         }
         for at in range(guest.intervals)
-        for who, vcpu in (("guest", 0), ("guest", 1), ("dma", None))
+        for who, vcpu, device in WRITERS
     ]
     guest.tables["dirty_rate"] = [
-        {"writer": who, "vcpu": vcpu, "intervals": guest.intervals, **dict.fromkeys(_RATES, 1.5)}
-        for who, vcpu in (("all", None), ("guest", 0), ("guest", 1), ("dma", None))
+        {
+            "writer": who,
+            "vcpu": vcpu,
+            "device": device,
+            "intervals": guest.intervals,
+            **dict.fromkeys(_RATES, 1.5),
+        }
+        for who, vcpu, device in (("all", None, ""), *WRITERS)
     ]
     guest.tables["migrations"] = [
         {
@@ -200,10 +209,10 @@ def analysis(guest: MadeGuest, profiles: Sequence[str]) -> None:
             "memory_bytes": size * MIB,
             "miss_ratio": 1e-3 / size,
             "error": error / size,
-            "sampling_rate": 1.0,
+            "sampling_rate": rate,
             "accesses": 800,
         }
-        for method, error in (("intervals", 1e-4), ("shards", 1e-6))
+        for method, error, rate in (("intervals", 1e-4, 1.0), ("shards", 3e-5, 0.125))
         for size in (1, 2, 4, 8, 16, 32)
     ]
 

@@ -10,6 +10,7 @@ from tests.report.runs import MadeGuest, analysis, counters, write_run
 from eptreplay.report import answers
 from eptreplay.report.answers import Standing
 from eptreplay.report.costs import Assumptions
+from eptreplay.report.numbers import listed
 from eptreplay.report.run import open_run
 
 if TYPE_CHECKING:
@@ -132,6 +133,41 @@ def test_what_can_be_reclaimed_is_a_size_at_an_age(tmp_path: Path) -> None:
     assert "48 MiB of its 64 MiB was never touched." in answer.sentence
 
 
+def passed_through(made: MadeGuest, *names: str) -> MadeGuest:
+    made.tables["passthrough"] = [
+        {"profile": profile, "device": name} for profile in PROFILES for name in names
+    ]
+    return made
+
+
+def test_of_a_guest_with_a_device_nothing_can_be_reclaimed(tmp_path: Path) -> None:
+    guest = guest_of(tmp_path, passed_through(aged({0: 512, 2: 256}), "nic", "gpu"))
+    answer = answers.reclaim_answer(guest, answers.cold(guest))
+    assert (answer.figure, answer.anchor) == ("nothing", "wired")
+    assert answer.sentence.startswith(
+        "All of its memory is wired for the passthrough devices nic and gpu. Without: of the 16 MiB it touched"
+    )
+
+
+def test_a_guest_with_a_device_does_not_migrate_with_it(tmp_path: Path) -> None:
+    made = MadeGuest("g")
+    analysis(made, PROFILES)
+    answer = answers.migrate_answer(guest_of(tmp_path, passed_through(made, "nic")))
+    assert (answer.figure, answer.tone) == ("not with a device", "bad")
+    assert answer.sentence.startswith("The passthrough device nic would have to go first")
+    assert "Without: over 2.5 Gbit/s pre-copy converges" in answer.sentence
+
+
+def test_memory_needed_is_told_with_what_it_rests_on(tmp_path: Path) -> None:
+    made = MadeGuest("g")
+    analysis(made, PROFILES)
+    answer = answers.need_answer(guest_of(tmp_path, made))
+    assert answer.figure == "32 MiB"
+    assert "(by two standard errors of a sample of about 512 pages (1 in 8))" in answer.sentence
+    without = answers.need_answer(guest_of(tmp_path / "without", MadeGuest("g")))
+    assert without.figure == "not known"
+
+
 def migrating(tmp_path: Path, **changes: Any) -> answers.Answer:  # noqa: ANN401 - fields of any type
     made = MadeGuest("g")
     analysis(made, PROFILES)
@@ -175,5 +211,5 @@ def test_several_guests_together_are_sums() -> None:
 
 
 def test_parts_are_listed_as_in_a_sentence() -> None:
-    assert answers.listed(["a"]) == "a"
-    assert answers.listed(["a", "b", "c"]) == "a, b and c"
+    assert listed(["a"]) == "a"
+    assert listed(["a", "b", "c"]) == "a, b and c"

@@ -10,10 +10,11 @@ import polars as pl
 from tests.report.runs import MadeGuest, analysis, counters, write_run
 
 from eptreplay.report.costs import Assumptions
+from eptreplay.report.need import needed
 from eptreplay.report.run import open_run
 from eptreplay.report.sections import SECTIONS, sections
 from eptreplay.report.sections.heat import counts_by_stretch
-from eptreplay.report.sections.memory import age_edges, needed
+from eptreplay.report.sections.memory import age_edges
 from eptreplay.report.sections.others import first_rows
 from eptreplay.report.sections.parts import Context, Files, Part
 from eptreplay.report.tables import BY_NAME
@@ -141,7 +142,7 @@ def test_the_dirty_rate_is_told_by_writer_in_mib_a_second(tmp_path: Path) -> Non
     found = chart(parts_of(tmp_path)["dirty"], "dirty-rate")
     assert found.unit == "MiB/s"
     by_name = {name: line.values for line in found.lines for name in line.names}
-    assert by_name.keys() == {"all", "vCPU 0", "vCPU 1", "devices (DMA)"}
+    assert by_name.keys() == {"all", "vCPU 0", "vCPU 1", "device nic (DMA)"}
     assert by_name["vCPU 1"][2] == round(11 * 4096 / (1 << 20), 7)
 
 
@@ -177,10 +178,17 @@ def curve(*points: tuple[int, float, float]) -> pl.DataFrame:
 
 
 def test_memory_needed_is_where_few_accesses_miss_beyond_first_touches() -> None:
-    assert needed(curve((1, 0.5, 0), (256, 1.1e-5, 0), (512, 1.05e-5, 0), (1024, 1e-5, 0))).startswith(
-        "With 1 MiB "
-    )
-    assert needed(curve((1, 0.5, 0), (256, 1.1e-5, 5e-6), (512, 1e-5, 0))).startswith("With 2 MiB ")
+    exact = curve((1, 0.5, 0), (256, 1.1e-5, 0), (512, 1.05e-5, 0), (1024, 1e-5, 0))
+    assert needed({"exact": exact}) == (1 << 20, 1 << 20)
+    assert needed({"exact": exact}, 1e-7) == (4 << 20, 4 << 20)
+    assert str(needed({"exact": exact})) == "1 MiB"
+
+
+def test_memory_needed_lies_between_the_narrowest_bounds_of_all_curves() -> None:
+    sample = curve((64, 0.5, 0.1), (256, 1.3e-5, 5e-6), (512, 1.2e-5, 5e-6), (1024, 1e-5, 0))
+    bounds = curve((512, 3e-5, 2.5e-5), (768, 1e-5, 1e-6), (1024, 1e-5, 0))
+    assert str(needed({"shards": sample})) == "1 to 4 MiB"
+    assert str(needed({"shards": sample, "intervals": bounds})) == "2 to 3 MiB"
 
 
 def test_heat_maps_count_by_address_and_time(tmp_path: Path) -> None:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 STANDARD_ERRORS = 2
 """How many the error of a sample is stated with: about 95 % of normal deviations are smaller."""
 
+LEAST_SAMPLES = 8
+"""Pages of a sample that the smallest size of memory of its curve holds."""
+
 
 class Curve(NamedTuple):
     """A miss-ratio curve.
@@ -38,8 +41,8 @@ class Curve(NamedTuple):
 
 def from_distances(
     starts: NDArray[np.int64],
-    distances: NDArray[np.float64],
-    first: NDArray[np.float64],
+    distances: NDArray[np.int64],
+    first: int,
     accesses: int,
     sampling_rate: float,
 ) -> Curve:
@@ -53,17 +56,19 @@ def from_distances(
         starts: shape [buckets]: the smallest distance of each bucket, ascending from 0.
         distances: shape [parts, buckets]: accesses by distance, for equal parts of the sample, scaled up to all pages;
             those of distance 0 may be missing.
-        first: shape [parts]: first accesses to a page, likewise.
+        first: first accesses to a page: exact.
         accesses: all accesses to memory.
         sampling_rate: share of the pages in the sample; 1: all of them, and the curve is exact.
     """
-    missing = np.cumsum(distances[:, ::-1], axis=1)[:, ::-1] + first[:, None]  # [parts, buckets]
-    misses = missing.sum(axis=0)
+    missing = np.cumsum(distances[:, ::-1], axis=1)[:, ::-1]  # [parts, buckets]
+    again = missing.sum(axis=0)
     beyond = int(np.flatnonzero(distances.sum(axis=0)).max(initial=0)) + 1
-    wanted = (starts >= 1 / sampling_rate) & (np.arange(len(starts)) <= max(beyond, 1))
-    ratio = np.minimum(1.0, misses / max(1, accesses))
-    parts = len(first)
-    spread = parts / (parts - 1) * ((missing - misses / parts) ** 2).sum(axis=0)
+    wanted = (starts >= (LEAST_SAMPLES / sampling_rate if sampling_rate < 1 else 1)) & (
+        np.arange(len(starts)) <= max(beyond, 1)
+    )
+    ratio = np.minimum(1.0, (again + first) / max(1, accesses))
+    parts = len(distances)
+    spread = parts / (parts - 1) * ((missing - again / parts) ** 2).sum(axis=0)
     counted = np.sqrt(spread * (1 - sampling_rate)) / max(1, accesses)
     size = np.maximum(starts, 1)
     moved = STANDARD_ERRORS * np.sqrt((1 - sampling_rate) / (sampling_rate * size))

@@ -47,6 +47,7 @@ def dirty(result: GuestResult, profiles: Sequence[str]) -> Columns:
         "profile": [name for name in profiles for _ in snapshots],
         "interval": list(range(len(snapshots))) * every,
         "pages_written": np.tile(tally["written"], every),
+        "pages_invisible": [sum(snapshot.others.devices.values()) for snapshot in snapshots] * every,
         "regions_written": np.tile(tally["regions"], every),
         "pages_in_regions": np.tile(tally["region_pages"], every),
         "harvest_written": np.tile(np.diff(tally["harvest_written"], prepend=0), every),
@@ -64,20 +65,34 @@ class _Writer(NamedTuple):
     """Somebody who writes to the guest's memory.
 
     Args:
-        name: as in the table `writers`.
+        kind: as in the table `writers`.
         vcpu: the vCPU; None for other writers.
-        pages: shape [intervals]: pages it was the first to write.
+        device: name of the device; empty for other writers.
+        pages: shape [intervals]: pages that belong to it.
     """
 
-    name: str
+    kind: str
     vcpu: int | None
+    device: str
     pages: NDArray[np.int64]
+
+    def who(self) -> dict[str, Any]:
+        """Return the columns that say who it is."""
+        return {"writer": self.kind, "vcpu": self.vcpu, "device": self.device}
 
 
 def _writers(result: GuestResult) -> list[_Writer]:
-    """Return everybody who could have written."""
-    pages = np.stack([snapshot.books.first_writes for snapshot in result.snapshots], axis=1)
-    return [_Writer("guest", vcpu, pages[vcpu]) for vcpu in range(len(pages))]
+    """Return everybody who could have written: vCPUs and devices, and the hypervisor if it did."""
+    by_vcpu = np.stack([snapshot.books.first_writes for snapshot in result.snapshots], axis=1)
+    others = [snapshot.others for snapshot in result.snapshots]
+    found = [_Writer("vcpu", number, "", pages) for number, pages in enumerate(by_vcpu)]
+    hypervisor = np.array([of.hypervisor for of in others], np.int64)
+    if hypervisor.any():
+        found.append(_Writer("hypervisor", None, "", hypervisor))
+    for number, device in enumerate(result.trace.devices):
+        pages = np.array([of.devices.get(number, 0) for of in others], np.int64)
+        found.append(_Writer("device", None, device.name, pages))
+    return found
 
 
 def _rate(pages: NDArray[np.int64], times: Times) -> NDArray[np.float64] | None:
@@ -93,8 +108,7 @@ def writers(result: GuestResult, times: Times) -> Columns:
         rows += [
             {
                 "interval": interval,
-                "writer": writer.name,
-                "vcpu": writer.vcpu,
+                **writer.who(),
                 "pages_written": int(writer.pages[interval]),
                 "mib_per_second": None if rate is None else float(rate[interval]),
             }
@@ -106,11 +120,10 @@ def writers(result: GuestResult, times: Times) -> Columns:
 def dirty_rate(result: GuestResult, times: Times) -> Columns:
     """Return how the rate of every writer, and of all together, is distributed over the intervals."""
     parts = _writers(result)
-    together = _Writer("all", None, np.sum([writer.pages for writer in parts], axis=0))
+    together = _Writer("all", None, "", np.sum([writer.pages for writer in parts], axis=0))
     rows = [
         {
-            "writer": writer.name,
-            "vcpu": writer.vcpu,
+            **writer.who(),
             "intervals": len(result.snapshots),
             **_distribution(_rate(writer.pages, times)),
         }

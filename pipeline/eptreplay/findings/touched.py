@@ -106,12 +106,13 @@ def miss_ratio(result: GuestResult, touched: History) -> Columns:
     """Return miss ratios by size of memory, from the books and, if they were asked for, from distances of reuse."""
     tally = stacked([snapshot.books.tally for snapshot in result.snapshots])[:, 0]
     by_interval = np.diff(tally["reads"] + tally["writes"] + tally["fetches"], prepend=0)
+    by_interval += [snapshot.others.accesses for snapshot in result.snapshots]
     accesses = int(by_interval.sum())
     rows = _curve("intervals", 1.0, _bounds(touched, by_interval), accesses)
     if result.reuse is not None:
         found = result.reuse
-        rate = 1 / float(found.state.weight[0])
-        curve = from_distances(bucket_starts(), found.distances, found.first, accesses, rate)
+        rate = 1 / found.weight
+        curve = from_distances(bucket_starts(), found.distances, len(result.page), accesses, rate)
         rows += _curve(str(result.mrc), rate, curve, accesses)
     return columns_of(MISS_RATIO, result, rows)
 

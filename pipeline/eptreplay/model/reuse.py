@@ -2,18 +2,23 @@
 
 Under LRU an access hits in a memory of c pages exactly if its reuse distance is below c, so the distribution of
 distances is the miss ratio of every size of memory at once (Mattson et al., Evaluation techniques for storage hierarchies,
-IBM Systems Journal 9(2), 1970).  Each page has a mark at the time of its last access; a distance is the number of marks
-after one of them (Bennett and Kruskal, LRU stack processing, IBM J. Res. Dev. 19(4), 1975).  Marks are bits,
-64 a word; a Fenwick tree sums the words but the last one, which is still being filled.
+IBM Systems Journal 9(2), 1970).  The few pages used last are kept in a list, in order; of a page in it the distance is
+its place.  Every other page has a mark at the time it left the list; its distance is the length of the list and
+the number of marks after its own (Bennett and Kruskal, LRU stack processing, IBM J. Res. Dev. 19(4), 1975).  Marks are
+bits, 64 a word; a Fenwick tree sums the words but the last one, which is still being filled.
 
 Where that is too much work for every page, a sample of the pages is enough: those whose hash lies below a
 threshold.  A distance among them stands for one that is larger by the inverse of the sampling rate, and so does
 each of their accesses.  There are at most so many samples; when one more comes, the threshold is halved and those above
 it are forgotten (Waldspurger et al., Efficient MRC construction with SHARDS, FAST 2015: its fixed-size variant, but for
-the halving, which takes the place of a queue by hash).
+the halving, which takes the place of a queue by hash).  A byte a page says whether it is in the sample, so that the
+accesses to all others cost a look at that byte.
 
-Every distance of 0 is left out here: what is missing of all accesses in the end are the distances of 0.  Among
-the sample, that is at the same time the correction that the paper calls SHARDS-adj.
+First accesses, whose distance is infinite, are left out here: the books know how many there are.  So are distances of 0:
+what is missing of all accesses in the end are those.  Among the sample, that is at the same time the correction that
+the paper calls SHARDS-adj.
+
+The guests of a host are kept apart: each has its own list, marks and sample, and its pages have flat numbers (worlds.py).
 """
 
 from __future__ import annotations
@@ -24,13 +29,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eptreplay.model import pte
-from eptreplay.model._jit import entry_point, kernel
-from eptreplay.model.books import crosses
+from eptreplay.model._jit import entry_point, kernel, part
+from eptreplay.model.books import CHUNK_ROWS, crosses, known_page
 from eptreplay.model.state import NO_MEMORY, Int, Record, Records, records
 
-PAGE_MASK = pte.PAGE_MASK
 PAGE_SHIFT = pte.PAGE_SHIFT
-PAGE_SIZE = pte.PAGE_SIZE
 
 ONE = np.uint64(1)
 WORD_SHIFT = 6
@@ -44,6 +47,7 @@ _FOLD_SHIFT = np.uint64(32)
 GROUPS = 16  # parts of the sample, of which the error is estimated
 _GROUP_MASK = np.uint64(GROUPS - 1)
 
+RECENT = 8  # pages in the list of those used last
 NEAR_WORDS = 8  # up to so many words are summed one by one
 SLOTS_PER_PAGE = 4  # the more, the more rarely slots are closed up
 
@@ -55,54 +59,103 @@ PARTS = 1 << PARTS_SHIFT
 OCTAVES_END = 48
 BUCKETS = FINE + PARTS * (OCTAVES_END - FINE_SHIFT)
 
-# All that is one number.
+# All of a guest that is one number.
 REUSE = np.dtype(
     [
+        ("begin", np.int64),  # flat number of the guest's page 0
+        ("end", np.int64),  # flat number after its last page
         ("threshold", np.int64),  # pages whose hash is below it are in the sample
-        ("weight", np.float64),  # accesses, and pages, that one of the sample stands for
+        ("weight", np.int64),  # accesses, and pages, that one of the sample stands for
         ("most_pages", np.int64),  # the most pages the sample may have
-        ("pages", np.int64),  # pages in the sample, each with a mark
+        ("recent", np.int64),  # pages in the list of those used last
+        ("marked", np.int64),  # pages of the sample that are not in the list, each with a mark
         ("next_slot", np.int64),  # the first slot that was not used yet
-        ("last_page", np.int64),  # the page of the sample that was accessed last; -1: none
     ],
     align=True,
 )
 
+# Reuse.sampled: a bit says whether a page is in the sample, four more which part of it.
+SAMPLED = np.uint8(1)
+GROUP_SHIFT = 4
+NO_PAGE = -1
+
 
 class Reuse(NamedTuple):
-    """Reuse distances of one trace.  The arrays are shared, not copied, when the tuple is."""
+    """Reuse distances of the guests of a host.  The arrays are shared, not copied, when the tuple is."""
 
-    state: Records  # REUSE [1]
-    slot: NDArray[np.int32]  # [guest pages]: 1 + the slot of the page's last access; 0: it has none
-    page: NDArray[np.int32]  # [slots]: the page whose access a slot was given to
-    marks: NDArray[np.uint64]  # [slots / 64]: bit s % 64 of word s / 64: that access is still the page's last
-    tree: NDArray[np.int32]  # [slots / 64 + 1]: Fenwick tree over the marks in words that are full
-    distances: NDArray[np.float64]  # [GROUPS, BUCKETS]: accesses by distance
-    first: NDArray[np.float64]  # [GROUPS]: first accesses, of infinite distance
+    state: Records  # REUSE [guests]
+    sampled: NDArray[
+        np.uint8
+    ]  # [flat pages + 1]: SAMPLED, and the group; the last one stands for all beyond: 0
+    rows: NDArray[np.int32]  # [CHUNK_ROWS]: rows of a chunk that access the sample
+    used: NDArray[np.int64]  # [2 * CHUNK_ROWS]: pages that they access, but for repetitions
+    recent: NDArray[np.int64]  # [guests, RECENT]: flat pages used last, the latest first; NO_PAGE behind them
+    slot: NDArray[np.int32]  # [flat pages]: 1 + the slot of the page's mark; 0: it has none
+    page: NDArray[np.int32]  # [guests, slots]: the page that a slot was given to
+    marks: NDArray[np.uint64]  # [guests, slots / 64]: bit s % 64 of word s / 64: slot s is a page's mark
+    tree: NDArray[np.int32]  # [guests, slots / 64 + 1]: Fenwick tree over the marks in words that are full
+    counts: NDArray[
+        np.int64
+    ]  # [guests, GROUPS, BUCKETS]: accesses to the sample by distance among it, at this rate
+    distances: NDArray[np.int64]  # [guests, GROUPS, BUCKETS]: accesses by distance, at higher rates before
 
 
-def new_reuse(pages: int, most_pages: int) -> Reuse:
-    """Return reuse distances of a trace of which nothing was seen.
+def new_reuse(bases: NDArray[np.int64], most_pages: int, weight: int = 1) -> Reuse:
+    """Return reuse distances of guests of which nothing was seen.
 
     Args:
-        pages: guest pages.
-        most_pages: the most pages in the sample; `pages` or more: every page is in it.
+        bases: shape [guests + 1]: flat number of every guest's page 0, and of the page after the last one's.
+        most_pages: the most pages in the sample of each guest.
+        weight: pages that one of the sample stands for at the beginning, a power of two; 1: every page is in it.
     """
-    words = (SLOTS_PER_PAGE * (min(pages, most_pages) + 1) >> WORD_SHIFT) + 1
-    state = records(1, REUSE)
-    state.threshold = EVERY_PAGE
-    state.weight = 1
+    guests, pages = len(bases) - 1, int(bases[-1])
+    words = (SLOTS_PER_PAGE * (min(int(np.diff(bases).max()), most_pages) + 1) >> WORD_SHIFT) + 1
+    state = records(guests, REUSE)
+    state.begin = bases[:-1]
+    state.end = bases[1:]
+    state.threshold = EVERY_PAGE // weight
+    state.weight = weight
     state.most_pages = most_pages
-    state.last_page = -1
+    sampled = np.zeros(pages + 1, np.uint8)
+    draw_sample(state, sampled)
     return Reuse(
         state=state,
+        sampled=sampled,
+        rows=np.zeros(CHUNK_ROWS, np.int32),
+        used=np.zeros(2 * CHUNK_ROWS, np.int64),
+        recent=np.full((guests, RECENT), NO_PAGE, np.int64),
         slot=np.zeros(pages, np.int32),
-        page=np.zeros(words << WORD_SHIFT, np.int32),
-        marks=np.zeros(words, np.uint64),
-        tree=np.zeros(words + 1, np.int32),
-        distances=np.zeros((GROUPS, BUCKETS)),
-        first=np.zeros(GROUPS),
+        page=np.zeros((guests, words << WORD_SHIFT), np.int32),
+        marks=np.zeros((guests, words), np.uint64),
+        tree=np.zeros((guests, words + 1), np.int32),
+        counts=np.zeros((guests, GROUPS, BUCKETS), np.int64),
+        distances=np.zeros((guests, GROUPS, BUCKETS), np.int64),
     )
+
+
+@entry_point
+def draw_sample(state: Records, sampled: NDArray[np.uint8]) -> None:
+    """Write which pages of every guest are in its sample."""
+    for guest in range(len(state)):
+        _draw_guest(state[guest], sampled)
+
+
+class GuestReuse(NamedTuple):
+    """What is known of one guest's reuse distances.
+
+    Args:
+        weight: accesses, and pages, that one of the sample stands for; 1: every page is in it.
+        distances: shape [GROUPS, BUCKETS]: accesses by distance; those of distance 0 are missing, and first accesses.
+    """
+
+    weight: int
+    distances: NDArray[np.int64]
+
+
+def reuse_of(reuse: Reuse, guest: int) -> GuestReuse:
+    """Return what is known of one guest."""
+    settle(reuse, guest)
+    return GuestReuse(int(reuse.state.weight[guest]), reuse.distances[guest])
 
 
 @entry_point
@@ -113,59 +166,155 @@ def note_reuses(
 
     Args:
         reuse: updated.
-        quiet: shape [guest pages + 1]: State.quiet, which says what is no memory.
-        gpa: shape [rows]: guest-physical byte addresses.
+        quiet: shape [flat pages + 1]: State.quiet, which says what is no memory.
+        gpa: shape [rows]: flat byte addresses.
         size: shape [rows]: bytes; shape [0] when no row crosses a page (may_cross).
     """
-    last, threshold = _expected(reuse)
-    for i in range(len(gpa)):
-        page = gpa[i] >> PAGE_SHIFT
-        if page != last and _hash(page) < threshold:
-            _note_access(reuse, quiet, page)
-            last, threshold = _expected(reuse)
-        if crosses(gpa[i], size, i):
-            page += ONE
-            if page != last and _hash(page) < threshold:
-                _note_access(reuse, quiet, page)
-                last, threshold = _expected(reuse)
+    for begin in range(0, len(gpa), CHUNK_ROWS):
+        end = min(begin + CHUNK_ROWS, len(gpa))
+        if len(size) == 0:
+            rows = _find(reuse.sampled, reuse.rows, gpa, begin, end)
+            pages = _list_pages(reuse.rows, reuse.used, gpa, rows)
+        else:
+            rows = _find_across(reuse.sampled, reuse.rows, gpa, size, begin, end)
+            pages = _list_pages_across(reuse.rows, reuse.used, gpa, size, rows)
+        for k in range(pages):
+            _note_access(reuse, quiet, np.int64(reuse.used[k]))
 
 
 @kernel
-def _expected(reuse: Reuse) -> tuple[np.uint64, np.uint64]:
-    """Return the page of which another access is of distance 0, and the threshold."""
-    return np.uint64(reuse.state[0].last_page), np.uint64(reuse.state[0].threshold)
+def _find(
+    sampled: NDArray[np.uint8], rows: NDArray[np.int32], gpa: NDArray[np.uint64], begin: Int, end: Int
+) -> Int:
+    """Note in `rows` which of the rows [begin, end) access the sample, without a branch; return how many."""
+    beyond = np.uint64(len(sampled) - 1)
+    found = np.uint64(0)
+    for i in range(np.uint64(begin), np.uint64(end)):
+        rows[found] = i
+        found += np.uint64(sampled[known_page(gpa[i] >> PAGE_SHIFT, beyond)] & SAMPLED)
+    return np.int64(found)
 
 
 @kernel
-def _hash(page: np.uint64) -> np.uint64:
+def _list_pages(rows: NDArray[np.int32], used: NDArray[np.int64], gpa: NDArray[np.uint64], count: Int) -> Int:
+    """Write the pages of the first `count` of `rows` to `used`, but for those that repeat the one before; return how many."""
+    last: Int = NO_PAGE
+    listed = np.uint64(0)
+    for k in range(np.uint64(count)):
+        page = np.int64(gpa[rows[k]] >> PAGE_SHIFT)
+        used[listed] = page
+        listed += np.uint64(page != last)
+        last = page
+    return np.int64(listed)
+
+
+@kernel
+def _find_across(
+    sampled: NDArray[np.uint8],
+    rows: NDArray[np.int32],
+    gpa: NDArray[np.uint64],
+    size: NDArray[np.uint16],
+    begin: Int,
+    end: Int,
+) -> Int:
+    """Do the same as _find where rows may cross a page; all that do are noted."""
+    beyond = np.uint64(len(sampled) - 1)
+    found = np.uint64(0)
+    for i in range(np.uint64(begin), np.uint64(end)):
+        rows[found] = i
+        sample = sampled[known_page(gpa[i] >> PAGE_SHIFT, beyond)] & SAMPLED
+        found += np.uint64(sample | np.uint8(crosses(gpa[i], size, i)))
+    return np.int64(found)
+
+
+@kernel
+def _list_pages_across(
+    rows: NDArray[np.int32],
+    used: NDArray[np.int64],
+    gpa: NDArray[np.uint64],
+    size: NDArray[np.uint16],
+    count: Int,
+) -> Int:
+    """Do the same as _list_pages where rows may cross a page, repetitions included."""
+    listed: Int = 0
+    for k in range(count):
+        i = rows[k]
+        used[listed] = np.int64(gpa[i] >> PAGE_SHIFT)
+        used[listed + 1] = used[listed] + 1
+        listed += 1 + np.int64(crosses(gpa[i], size, np.int64(i)))
+    return listed
+
+
+@kernel
+def _hash(page: Int) -> np.uint64:
     """Return HASH_BITS bits that look random."""
-    product = page * _HASH_FACTOR
+    product = np.uint64(page) * _HASH_FACTOR
     return ((product ^ (product >> _FOLD_SHIFT)) * _HASH_MIX) >> _HASH_SHIFT
 
 
 @kernel
-def _note_access(reuse: Reuse, quiet: NDArray[np.uint8], gpn: np.uint64) -> None:
-    """Take in an access to a page of the sample that is not the one accessed last."""
-    state = reuse.state[0]
-    page = np.int64(gpn)
-    if page >= len(reuse.slot):
-        return
-    group = np.int64(_hash(gpn) & _GROUP_MASK)
+def _draw_guest(state: Record, sampled: NDArray[np.uint8]) -> None:
+    """Write which pages of a guest are in its sample, and in which group."""
+    for page in range(state.begin, state.end):
+        found = _hash(page - state.begin)
+        group = np.uint8((found & _GROUP_MASK) << np.uint64(GROUP_SHIFT))
+        sampled[page] = (group | SAMPLED) if found < np.uint64(state.threshold) else np.uint8(0)
+
+
+@kernel
+def _guest_of(state: Records, page: Int) -> Int:
+    """Return the guest that a flat page belongs to."""
+    low: Int = 0
+    high: Int = len(state) - 1
+    while low < high:
+        middle = (low + high + 1) >> 1
+        if state[middle].begin <= page:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+@part
+def _note_access(reuse: Reuse, quiet: NDArray[np.uint8], page: Int) -> None:
+    """Take in an access to a page, if it is in the sample: it goes to the head of the list of those used last."""
+    known = min(page, len(reuse.slot))
+    if (reuse.sampled[known] & SAMPLED) != 0 and (quiet[known] & NO_MEMORY) == 0:
+        guest = _guest_of(reuse.state, page)
+        group = np.int64(reuse.sampled[page] >> np.uint8(GROUP_SHIFT))
+        recent = reuse.recent[guest]
+        pushed: Int = page
+        place: Int = 0
+        while place < RECENT:
+            held = np.int64(recent[place])
+            recent[place] = pushed
+            if held == page:
+                break
+            pushed = held
+            place += 1
+        if place < RECENT:
+            reuse.counts[guest, group, place] += 1
+        else:
+            _note_far_access(reuse, guest, group, page, pushed)
+
+
+@part
+def _note_far_access(reuse: Reuse, guest: Int, group: Int, page: Int, pushed: Int) -> None:
+    """Take in an access to a page that was not among those used last; `pushed` has left the list for it, and gets a mark."""
+    state = reuse.state[guest]
     slot = np.int64(reuse.slot[page]) - 1
     if slot >= 0:
-        distance = np.int64(_marks_after(reuse, state, slot) * state.weight)
-        reuse.distances[group, bucket(distance)] += state.weight
-        _unmark(reuse, state, slot)
-    elif (quiet[page] & NO_MEMORY) == 0:
-        reuse.first[group] += state.weight
+        later = _marks_after(reuse.marks[guest], reuse.tree[guest], state, slot)
+        reuse.counts[guest, group, bucket(state.recent + later)] += 1
+        _unmark(reuse, state, guest, page, slot)
+    if pushed == NO_PAGE:
+        state.recent += 1
     else:
-        return
-    _mark(reuse, state, page)
-    state.last_page = page
-    while state.pages > state.most_pages:
-        _halve(reuse, state)
-    if state.next_slot == len(reuse.page):
-        _close_up(reuse, state)
+        _mark(reuse, state, guest, pushed)
+    while state.recent + state.marked > state.most_pages:
+        _halve(reuse, state, guest)
+    if state.next_slot == reuse.page.shape[1]:
+        _close_up(reuse, state, guest)
 
 
 @kernel
@@ -198,20 +347,20 @@ def _ones(word: np.uint64) -> Int:
 
 
 @kernel
-def _marks_after(reuse: Reuse, state: Record, slot: Int) -> Int:
-    """Return how many marks come after that of a slot."""
+def _marks_after(marks: NDArray[np.uint64], tree: NDArray[np.int32], state: Record, slot: Int) -> Int:
+    """Return how many marks of a guest come after that of a slot."""
     word = slot >> WORD_SHIFT
     # Two shifts: by up to 63 bits, and one more.
-    count = _ones((reuse.marks[word] >> np.uint64(slot & WORD_MASK)) >> ONE)
+    count = _ones((marks[word] >> np.uint64(slot & WORD_MASK)) >> ONE)
     newest = state.next_slot >> WORD_SHIFT
     if newest - word <= NEAR_WORDS:
         for later in range(word + 1, newest + 1):
-            count += _ones(reuse.marks[later])
+            count += _ones(marks[later])
         return count
-    count += state.pages
+    count += state.marked
     node = word + 1
     while node > 0:
-        count -= np.int64(reuse.tree[node])
+        count -= np.int64(tree[node])
         node &= node - 1
     return count
 
@@ -225,54 +374,85 @@ def _add(tree: NDArray[np.int32], word: Int, marks: Int) -> None:
         node += node & -node
 
 
-@kernel
-def _unmark(reuse: Reuse, state: Record, slot: Int) -> None:
-    """Take the mark of a slot away."""
+@part
+def _unmark(reuse: Reuse, state: Record, guest: Int, page: Int, slot: Int) -> None:
+    """Take the mark of a page away."""
     word = slot >> WORD_SHIFT
-    reuse.marks[word] &= ~(ONE << np.uint64(slot & WORD_MASK))
-    state.pages -= 1
+    reuse.slot[page] = 0
+    reuse.marks[guest, word] &= ~(ONE << np.uint64(slot & WORD_MASK))
+    state.marked -= 1
     if word < state.next_slot >> WORD_SHIFT:
-        _add(reuse.tree, word, -1)
+        _add(reuse.tree[guest], word, -1)
 
 
-@kernel
-def _mark(reuse: Reuse, state: Record, page: Int) -> None:
+@part
+def _mark(reuse: Reuse, state: Record, guest: Int, page: Int) -> None:
     """Give the next slot to a page; a word that is full goes into the tree."""
     slot = np.int64(state.next_slot)
     word = slot >> WORD_SHIFT
-    reuse.page[slot] = page
+    reuse.page[guest, slot] = page
     reuse.slot[page] = slot + 1
-    reuse.marks[word] |= ONE << np.uint64(slot & WORD_MASK)
-    state.pages += 1
+    reuse.marks[guest, word] |= ONE << np.uint64(slot & WORD_MASK)
+    state.marked += 1
     state.next_slot = slot + 1
     if (slot & WORD_MASK) == WORD_MASK:
-        _add(reuse.tree, word, _ones(reuse.marks[word]))
+        _add(reuse.tree[guest], word, _ones(reuse.marks[guest, word]))
 
 
 @kernel
-def _close_up(reuse: Reuse, state: Record) -> None:
-    """Move all marks to the first slots, in their order, but for pages that are no longer in the sample."""
+def _close_up(reuse: Reuse, state: Record, guest: Int) -> None:
+    """Move all marks of a guest to the first slots, in their order, but for pages that are no longer in the sample."""
+    marks, pages = reuse.marks[guest], reuse.page[guest]
     used: Int = 0
     for slot in range(state.next_slot):
-        word = slot >> WORD_SHIFT
-        if (reuse.marks[word] >> np.uint64(slot & WORD_MASK)) & ONE:
-            page = reuse.page[slot]
+        if (marks[slot >> WORD_SHIFT] >> np.uint64(slot & WORD_MASK)) & ONE:
+            page = pages[slot]
             reuse.slot[page] = 0
-            if _hash(np.uint64(page)) < np.uint64(state.threshold):
-                reuse.page[used] = page
+            if reuse.sampled[page] != 0:
+                pages[used] = page
                 used += 1
-    reuse.marks[:] = 0
-    reuse.tree[:] = 0
+    marks[:] = 0
+    reuse.tree[guest][:] = 0
     state.next_slot = 0
-    state.pages = 0
+    state.marked = 0
     for slot in range(used):
-        _mark(reuse, state, np.int64(reuse.page[slot]))
+        _mark(reuse, state, guest, np.int64(pages[slot]))
 
 
 @kernel
-def _halve(reuse: Reuse, state: Record) -> None:
-    """Halve the sampling rate."""
+def _halve(reuse: Reuse, state: Record, guest: Int) -> None:
+    """Halve the sampling rate of a guest."""
+    settle(reuse, guest)
     state.threshold >>= 1
     state.weight *= 2
-    state.last_page = -1
-    _close_up(reuse, state)
+    _draw_guest(state, reuse.sampled)
+    recent = reuse.recent[guest]
+    state.recent = 0
+    for place in range(RECENT):
+        page = recent[place]
+        recent[place] = NO_PAGE
+        if page != NO_PAGE and reuse.sampled[page] != 0:
+            recent[state.recent] = page
+            state.recent += 1
+    _close_up(reuse, state, guest)
+
+
+@entry_point
+def settle(reuse: Reuse, guest: Int) -> None:
+    """Enter what a guest's sample counted at its present rate in the distances: each stands for `weight` of them."""
+    weight = reuse.state[guest].weight
+    for start in range(BUCKETS):
+        there = bucket(_start(start) * weight)
+        for group in range(GROUPS):
+            reuse.distances[guest, group, there] += reuse.counts[guest, group, start] * weight
+            reuse.counts[guest, group, start] = 0
+    reuse.distances[guest, :, 0] = 0
+
+
+@kernel
+def _start(number: Int) -> Int:
+    """Return the smallest distance of a bucket."""
+    if number < FINE:
+        return number
+    octave, part = divmod(number - FINE, PARTS)
+    return (PARTS + part) << (octave + FINE_SHIFT - PARTS_SHIFT)

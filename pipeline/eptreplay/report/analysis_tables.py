@@ -41,7 +41,18 @@ DIRTY: Final = Table(
         GUEST,
         PROFILE,
         INTERVAL,
-        Column("pages_written", "int64", "pages", "distinct pages written in the interval (the truth)"),
+        Column(
+            "pages_written",
+            "int64",
+            "pages",
+            "distinct pages written in the interval, by vCPUs, the hypervisor and devices (the truth)",
+        ),
+        Column(
+            "pages_invisible",
+            "int64",
+            "pages",
+            "of these, pages that nobody but devices wrote: DMA sets no dirty bit, so the host cannot see them",
+        ),
         Column("regions_written", "int64", "regions", "distinct 2 MiB regions written in the interval"),
         Column(
             "pages_in_regions",
@@ -100,14 +111,16 @@ WRITERS: Final = Table(
             "writer",
             "string",
             "",
-            "guest: a vCPU; what devices wrote is in the table passthrough, what the hypervisor touched in wiring",
+            "vcpu; hypervisor: host_write, and gpa_hold for writing; device: a passthrough device, by DMA",
         ),
-        Column("vcpu", "int64", "", "the vCPU; null for other writers"),
+        Column("vcpu", "int64", "", "number of the vCPU; null for other writers"),
+        Column("device", "string", "", "name of the device; empty for other writers"),
         Column(
             "pages_written",
             "int64",
             "pages",
-            "pages that this writer was the first to write in the interval: the sum over writers counts each page once",
+            "pages that belong to this writer: to the vCPU or hypervisor that wrote a page first in the interval, to a "
+            "device only if no other kind of writer did; the sum over writers counts each page once",
         ),
         Column(
             "mib_per_second",
@@ -124,7 +137,8 @@ DIRTY_RATE: Final = Table(
     (
         GUEST,
         Column("writer", "string", "", "as in `writers`; all: every writer together"),
-        Column("vcpu", "int64", "", "the vCPU; null for other writers"),
+        Column("vcpu", "int64", "", "number of the vCPU; null for other writers"),
+        Column("device", "string", "", "name of the device; empty for other writers"),
         Column("intervals", "int64", "intervals", "how many intervals the figures are over"),
         Column(
             "mean_mib_per_second",
@@ -287,7 +301,7 @@ MISS_RATIO: Final = Table(
             "method",
             "string",
             "",
-            "intervals: bounds from the books, always there; with --mrc also shards: from a sample of the pages, or exact",
+            "shards: from a sample of the pages; exact: with --mrc exact, in its place; intervals: bounds from the books, always",
         ),
         Column("memory_bytes", "int64", "B", "size of memory"),
         Column(
@@ -303,6 +317,11 @@ MISS_RATIO: Final = Table(
             "how far miss_ratio may be off, either way: at most (intervals), by two standard errors (shards), not at all (exact)",
         ),
         Column("sampling_rate", "double", "", "share of the pages in the sample; 1 for other methods"),
-        Column("accesses", "int64", "accesses", "all accesses to memory"),
+        Column(
+            "accesses",
+            "int64",
+            "accesses",
+            "all accesses to memory, those of the hypervisor and of devices included",
+        ),
     ),
 )

@@ -9,7 +9,8 @@ import polars as pl
 
 from eptreplay.report.cost_terms import estimates
 from eptreplay.report.costs import Range
-from eptreplay.report.numbers import change, count, memory, percent, seconds
+from eptreplay.report.need import basis, curves, needed
+from eptreplay.report.numbers import change, count, listed, memory, percent, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -96,11 +97,12 @@ def total(guests: Sequence[Sequence[Standing]]) -> list[Standing]:
 
 
 def answers(guest: Guest, found: Sequence[Standing]) -> list[Answer]:
-    """Return the four answers of a guest's first screen."""
+    """Return the answers of a guest's first screen."""
     return [
         cost_answer(guest, found),
         runs_answer(found) if found[0].compared else profile_answer(found),
         reclaim_answer(guest, cold(guest)),
+        need_answer(guest),
         migrate_answer(guest),
     ]
 
@@ -221,12 +223,36 @@ def reclaim_answer(guest: Guest, found: Sequence[Cold]) -> Answer:
         return Answer(question, f"{memory(whole - touched)} untouched", f"{why}; {never}.", "profiles")
     parts = listed([f"{memory(at.pages)} for {at.age} or longer" for at in found])
     sentence = f"Of the {memory(touched)} it touched, idle at the end of the trace: {parts}. {never}."
+    wired = devices(guest)
+    if wired:
+        why = f"All of its memory is wired for the {_passed(wired)}. Without: o{sentence[1:]}"
+        return Answer(question, "nothing", why, "wired")
     return Answer(question, f"{memory(found[0].pages)} cold for {found[0].age}", sentence, "cold")
 
 
-def listed(parts: Sequence[str]) -> str:
-    """Return parts as a sentence lists them."""
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+def devices(guest: Guest) -> list[str]:
+    """Return the names of the devices passed through to a guest: all of its memory is wired for them."""
+    return (
+        guest.frame("passthrough")["device"].unique(maintain_order=True).to_list()
+        if guest.has("passthrough")
+        else []
+    )
+
+
+def need_answer(guest: Guest) -> Answer:
+    """How much memory does it need?"""
+    question = "How much memory does it need?"
+    parts = curves(guest)
+    if not parts:
+        return Answer(
+            question, "not known", "The run has no miss-ratio curve, or no access touched memory.", "profiles"
+        )
+    found = needed(parts)
+    sentence = (
+        f"With {found} at most one access in a million would miss beyond first touches, if the least recently used page "
+        f"were always replaced ({basis(parts, guest.any_summary['pages_touched'])})."
+    )
+    return Answer(question, str(found), sentence, "miss-ratios")
 
 
 MIGRATED_AT = 4096
@@ -271,4 +297,13 @@ def migrate_answer(guest: Guest) -> Answer:
         f"Over {first['gbit_per_second']:g} Gbit/s pre-copy converges after {count(first['rounds'], 'round')}{if_so}: "
         f"{seconds(first['total_s'])} in all, {seconds(first['downtime_s'])} of it paused (allowed: {target}).{least}"
     )
+    wired = devices(guest)
+    if wired:
+        why = f"The {_passed(wired)} would have to go first: dirty bits do not show DMA. Without: {sentence[0].lower()}{sentence[1:]}"
+        return Answer(question, "not with a device", why, "migration", "bad")
     return Answer(question, f"yes, at {first['gbit_per_second']:g} Gbit/s", sentence, "migration", "good")
+
+
+def _passed(names: Sequence[str]) -> str:
+    """Return devices that are passed through, in words."""
+    return f"passthrough device{'s' if len(names) > 1 else ''} {listed(names)}"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from eptreplay.report.answers import Answer, cold, listed, migrations, profile_answer, runs_answer, total
+from eptreplay.report.answers import Answer, cold, devices, migrations, profile_answer, runs_answer, total
 from eptreplay.report.measures import cells
-from eptreplay.report.numbers import count, memory, percent, seconds
+from eptreplay.report.numbers import count, listed, memory, percent, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,7 +85,7 @@ def _cost(lines: Sequence[Line], together: Sequence[Standing]) -> Answer:
 
 def _reclaim(lines: Sequence[Line]) -> Answer:
     question = "What can be reclaimed?"
-    found = [(line.guest, cold(line.guest)) for line in lines]
+    found = [(line.guest, [] if devices(line.guest) else cold(line.guest)) for line in lines]
     touched = sum(guest.any_summary["pages_touched"] for guest, _ in found)
     whole = sum(guest.about["memory_pages"] for guest, _ in found)
     never = f"{memory(whole - touched)} of their {memory(whole)} was never touched."
@@ -138,5 +138,5 @@ def _row(line: Line) -> dict[str, Any]:
             ("exits", cells([at.exits for at in found], [f"{at.exits:,}" for at in found], bases)),
             ("IPIs", cells([at.ipis for at in found], [f"{at.ipis:,}" for at in found], bases)),
         ],
-        "answers": line.answers[2:],
+        "answers": [line.answers[2], line.answers[-1]],
     }

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 from eptreplay.units import NANOSECONDS, binary_size
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 PAGE_BYTES = 4096
 MIB = 1 << 20
@@ -20,6 +24,11 @@ def count(value: int, word: str = "", plural: str = "") -> str:
     if not word:
         return text
     return f"{text} {word if value == 1 else plural or word + 's'}"
+
+
+def listed(parts: Sequence[str]) -> str:
+    """Return parts as a sentence lists them."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def short(value: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from eptreplay.report.sections.costs import costs
+from eptreplay.report.sections.devices import wired
 from eptreplay.report.sections.dirty import dirty
 from eptreplay.report.sections.exits import exits
 from eptreplay.report.sections.heat import heatmaps
@@ -32,6 +33,7 @@ SECTIONS: Final = (
     Section("working-set", "Working set", ("working_set",), working_set),
     Section("cold", "Cold memory", ("idle_age",), idle),
     Section("host", "Host memory and swapping", ("host_memory",), host_memory, ("swap_activity",)),
+    Section("wired", "Wired memory and devices", ("wiring",), wired, ("passthrough",)),
     Section("swap", "Swap candidates", ("swap_candidates",), swap_candidates, ("cold_age",)),
     Section("miss-ratios", "Memory needed", ("miss_ratio",), miss_ratio),
 )

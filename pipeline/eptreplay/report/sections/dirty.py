@@ -8,6 +8,7 @@ import numpy as np
 
 from eptreplay.report.analysis_tables import DIRTY, DIRTY_RATE
 from eptreplay.report.charts import Series, group_mean
+from eptreplay.report.numbers import memory
 from eptreplay.report.sections.parts import (
     Cell,
     Grid,
@@ -19,7 +20,10 @@ from eptreplay.report.sections.parts import (
 )
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from eptreplay.report.charts import Chart
+    from eptreplay.report.run import Guest
     from eptreplay.report.sections.parts import Context
 
 SEEN = (
@@ -41,6 +45,11 @@ NO_HARVEST = (
     "No harvest took place, so what collecting dirty bits costs is not shown; replay with --policy harvest."
 )
 
+INVISIBLE = (
+    "Devices wrote pages that nobody else wrote in the same interval, {} over all intervals. DMA sets no dirty bit: a host "
+    "that trusts dirty bits misses them."
+)
+
 
 def dirty(context: Context) -> Part:
     """Return the truth beside what dirty bits and logs show, and the cost of harvests."""
@@ -49,6 +58,10 @@ def dirty(context: Context) -> Part:
     names = (*SEEN, *HARVEST) if harvested else SEEN
     meanings = {column.name: column.meaning for column in DIRTY.columns}
     charts = [_truth(context), *_rate(context)]
+    texts = [] if harvested else [NO_HARVEST]
+    invisible = interval_values(guest, one_profile(guest), "pages_invisible")
+    if invisible.any():
+        texts.insert(0, INVISIBLE.format(memory(invisible.sum())))
     for name, title, unit in names:
         lines = by_profile(guest, "dirty", name)
         if lines:
@@ -57,25 +70,33 @@ def dirty(context: Context) -> Part:
     return Part(
         charts=charts,
         grids=[_rates(context)] if guest.has("dirty_rate") else [],
-        texts=[] if harvested else [NO_HARVEST],
+        texts=texts,
     )
+
+
+def one_profile(guest: Guest) -> pl.DataFrame:
+    """Return the table dirty under one profile, for what is the same under all."""
+    frame = guest.frame("dirty")
+    return frame.filter(frame["profile"] == guest.profiles[0])
 
 
 def _truth(context: Context) -> Chart:
     guest = context.guest
-    frame = guest.frame("dirty")
-    one = frame.filter(frame["profile"] == guest.profiles[0])
+    one = one_profile(guest)
+    written, regions, invisible = (
+        interval_values(guest, one, name) for name in ("pages_written", "pages_in_regions", "pages_invisible")
+    )
+    series = [Series("at 4 KB", written, style=0), Series("at 2 MB", regions, style=1)]
+    if invisible.any():
+        series.append(Series("seen by dirty bits, at 4 KB", written - invisible, style=2))
     return over_time(
         context,
         "dirtied",
         "Memory written",
         "pages per interval",
         "Distinct pages written in an interval (the truth, the same under every profile), and what the interval looks like "
-        "at a granularity of 2 MB, where one write makes 512 pages dirty.",
-        [
-            Series("at 4 KB", interval_values(guest, one, "pages_written"), style=0),
-            Series("at 2 MB", interval_values(guest, one, "pages_in_regions"), style=1),
-        ],
+        "at a granularity of 2 MB, where one write makes 512 pages dirty. Dirty bits do not see what only devices wrote.",
+        series,
         join=group_mean,
         log=True,
     )
@@ -88,7 +109,7 @@ def _rate(context: Context) -> list[Chart]:
     if frame.is_empty():
         return []
     scale, unit = guest.mib_second
-    parts = frame.partition_by("writer", "vcpu", as_dict=True, maintain_order=True)
+    parts = frame.partition_by("writer", "vcpu", "device", as_dict=True, maintain_order=True)
     ordered = sorted(parts.items(), key=lambda item: _order(*item[0]))
     series = [
         Series(writer_name(*key), scale * interval_values(guest, part, "pages_written"), style=number)
@@ -97,20 +118,22 @@ def _rate(context: Context) -> list[Chart]:
     if len(series) > 1:
         series.insert(0, Series("all", np.sum([line.values for line in series], axis=0), style=len(series)))
     about = (
-        "Distinct pages written in an interval, as a rate over trace time, by who was first to write each: a vCPU of the guest, "
-        "the hypervisor's process, or a device, whose writes no dirty bit records."
+        "Distinct pages written in an interval, as a rate over trace time, by writer: the vCPU or hypervisor that was first to "
+        "write each, or a device where nobody else wrote it, so that no dirty bit tells."
     )
     return [over_time(context, "dirty-rate", "Dirty rate", unit, about, series, join=group_mean)]
 
 
-def _order(writer: object, vcpu: object) -> tuple[int, int]:
-    return ("all", "guest", "host", "dma").index(str(writer)), int(str(vcpu)) if vcpu is not None else -1
+def _order(writer: object, vcpu: object, device: object) -> tuple[int, int, str]:
+    place = ("all", "vcpu", "hypervisor", "device").index(str(writer))
+    return place, int(str(vcpu)) if vcpu is not None else -1, str(device)
 
 
-def writer_name(writer: object, vcpu: object) -> str:
+def writer_name(writer: object, vcpu: object, device: object) -> str:
     """Return what a writer is called."""
-    names = {"all": "all", "guest": "guest", "host": "hypervisor's process", "dma": "devices (DMA)"}
-    return f"vCPU {vcpu}" if vcpu is not None else names.get(str(writer), str(writer))
+    if vcpu is not None:
+        return f"vCPU {vcpu}"
+    return f"device {device} (DMA)" if writer == "device" else str(writer)
 
 
 def _rates(context: Context) -> Grid:
@@ -142,7 +165,7 @@ def _rates(context: Context) -> Grid:
         ],
         [
             (
-                Head(writer_name(row["writer"], row["vcpu"])),
+                Head(writer_name(row["writer"], row["vcpu"], row["device"])),
                 [Cell(f"{row[column.name]:.4g}") for column in columns],
             )
             for row in frame.drop_nulls("mean_mib_per_second").iter_rows(named=True)

@@ -10,6 +10,7 @@ import polars as pl
 from eptreplay.report.charts import Series, curve_chart, group_last, group_sum
 from eptreplay.report.numbers import GIB, MIB, PAGE_BYTES, in_seconds, seconds
 from eptreplay.report.scales import Scale
+from eptreplay.report.sections.devices import why
 from eptreplay.report.sections.parts import Cell, Grid, Head, Part, by_profile, over_time, profile_heads
 from eptreplay.report.tables import BY_NAME
 from eptreplay.units import binary_size
@@ -115,7 +116,8 @@ def swap_candidates(context: Context) -> Part:
     frame = guest.frame("swap_candidates")
     link = context.files.table("swap_candidates", frame.columns[1:], frame.drop("guest").rows())
     charts = [_cold_age(context)] if guest.has("cold_age") else []
-    return Part(charts=charts, grids=[_totals(guest, frame, link), _first_in_line(guest, frame, link)])
+    grids = [_totals(guest, frame, link), _first_in_line(guest, frame, link)]
+    return Part(charts=charts, grids=grids, texts=why(guest))
 
 
 def _totals(guest: Guest, frame: pl.DataFrame, link: str) -> Grid:

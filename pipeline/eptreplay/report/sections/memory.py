@@ -9,9 +9,10 @@ import numpy as np
 import polars as pl
 
 from eptreplay.report.charts import Series, bar_chart, curve_chart
+from eptreplay.report.need import basis, curves, first_touches, needed
 from eptreplay.report.numbers import MIB, PAGE_BYTES, count, seconds
 from eptreplay.report.scales import Scale, Tick
-from eptreplay.report.sections.parts import Part
+from eptreplay.report.sections.parts import Cell, Grid, Head, Part
 from eptreplay.units import binary_size
 
 if TYPE_CHECKING:
@@ -132,47 +133,77 @@ METHODS = {
     "shards": "from a sample of the pages",
     "intervals": "between bounds that follow from the pages of each interval",
 }
-FEW_MISSES = 1e-6
-"""Misses an access, beyond first touches, that a guest is taken to bear."""
+TARGETS = (1, 10, 100, 1000, 10_000)
+"""Misses per million accesses, beyond first touches, that the table asks for."""
 
 
 def miss_ratio(context: Context) -> Part:
     """Return how often the guest would miss with less memory, and how much it needs."""
     guest = context.guest
-    frame = guest.frame("miss_ratio").sort("memory_bytes")
-    if not frame["accesses"][0]:
+    parts = curves(guest)
+    if not parts:
         return Part(texts=["The trace has no access to memory."])
+    frame = guest.frame("miss_ratio").sort("memory_bytes")
     link = context.files.table("miss_ratio", frame.columns[1:], frame.drop("guest").rows())
-    sizes = frame["memory_bytes"].unique().sort().to_numpy()
-    methods = [method for method in METHODS if method in frame["method"].to_list()]
-    parts = {method: frame.filter(pl.col("method") == method) for method in methods}
-    series = [
-        Series(name, _at_sizes(part["memory_bytes"], values, sizes), style=number)
-        for number, (method, part) in enumerate(parts.items())
-        for name, values in _curves(method, part)
-    ]
-    axis = Scale(0, float(sizes.max()) / PAGE_BYTES, log=True)
-    accesses = count(int(frame["accesses"][0]), "access", "accesses")
-    notes = [f"{method}: {METHODS[method]}{_error(method, parts[method])}" for method in methods]
     return Part(
-        charts=[
-            curve_chart(
-                "miss-ratio",
-                "Miss ratio",
-                "misses per million accesses",
-                "Accesses that would miss, first touches included, if the guest had so much memory and the least recently used "
-                f"page were always replaced. Over {accesses}.",
-                link,
-                series,
-                axis.place(sizes / PAGE_BYTES),
-                [binary_size(int(size)) for size in sizes],
-                size_ticks(axis),
-                "memory (log scale)",
-                log=True,
-                note=f"{'; '.join(notes)}.",
-            )
+        charts=[_curve(link, *next(iter(parts.items())))],
+        grids=[_needs(link, parts)],
+        texts=[_told(parts, guest.any_summary["pages_touched"])],
+        columns=1,
+    )
+
+
+def _told(parts: dict[str, pl.DataFrame], pages_touched: int) -> str:
+    """Return how much memory the guest needs, as a sentence."""
+    return (
+        f"It needs {needed(parts)}: with that at most one access in a million would miss beyond first touches, which are "
+        f"{1e6 * first_touches(parts):.3g} in a million ({basis(parts, pages_touched)})."
+    )
+
+
+def _curve(link: str, method: str, part: pl.DataFrame) -> Chart:
+    """Return the most telling curve, with the bounds around it."""
+    sizes = part["memory_bytes"].to_numpy()
+    axis = Scale(0, float(sizes.max()) / PAGE_BYTES, log=True)
+    accesses = count(int(part["accesses"][0]), "access", "accesses")
+    return curve_chart(
+        "miss-ratio",
+        "Miss ratio",
+        "misses per million accesses",
+        "Accesses that would miss, first touches included, if the guest had so much memory and the least recently used "
+        f"page were always replaced. Over {accesses}.",
+        link,
+        [Series(name, values, style=number) for number, (name, values) in enumerate(_lines(method, part))],
+        axis.place(sizes / PAGE_BYTES),
+        [binary_size(int(size)) for size in sizes],
+        size_ticks(axis),
+        "memory (log scale)",
+        log=True,
+        note=f"{METHODS[method].capitalize()}{_error(method, part)}.",
+    )
+
+
+def _lines(method: str, part: pl.DataFrame) -> list[tuple[str, NDArray[np.float64]]]:
+    """Return the lines of a method, per million accesses: its ratio, and the bounds around it."""
+    ratio, error = (1e6 * part[name].to_numpy() for name in ("miss_ratio", "error"))
+    bounds = [("at most", np.minimum(ratio + error, 1e6)), ("at least", np.maximum(ratio - error, 0))]
+    if method == "intervals":
+        return bounds
+    return [(method, ratio), *(bounds if error.any() else [])]
+
+
+def _needs(link: str, parts: dict[str, pl.DataFrame]) -> Grid:
+    """Return how much memory it takes to miss so seldom."""
+    return Grid(
+        "memory-needed",
+        "Memory it takes to miss no more often",
+        "The least memory with which no more accesses miss, beyond first touches, under LRU; a range where the curve has an error.",
+        link,
+        [
+            Head("misses per million accesses", "beyond first touches, which miss at every size"),
+            Head("memory", "between the bounds of all curves that the run has"),
         ],
-        texts=[needed(parts[methods[0]])],
+        [(Head(f"{misses:,}"), [Cell(str(needed(parts, misses * 1e-6)))]) for misses in TARGETS],
     )
 
 
@@ -186,39 +217,13 @@ def size_ticks(axis: Scale) -> list[Tick]:
     ]
 
 
-def needed(part: pl.DataFrame) -> str:
-    """Return how much memory the guest needs by one method, as a sentence."""
-    floor = float(part["miss_ratio"][-1])
-    few = part.filter(pl.col("miss_ratio") + pl.col("error") <= floor + FEW_MISSES)
-    if few.is_empty():  # the largest size has an error of its own
-        few = part.tail(1)
-    size = binary_size(int(few["memory_bytes"][0]))
-    return (
-        f"With {size} of memory at most one access in a million would miss beyond first touches, "
-        f"which are {1e6 * floor:.3g} in a million (by method {part['method'][0]})."
-    )
-
-
-def _curves(method: str, part: pl.DataFrame) -> list[tuple[str, NDArray[np.float64]]]:
-    """Return the lines of a method, per million accesses: its ratio, or the bounds around it."""
-    ratio, error = (1e6 * part[name].to_numpy() for name in ("miss_ratio", "error"))
-    if method == "intervals":
-        return [("intervals, at most", ratio + error), ("intervals, at least", np.maximum(ratio - error, 0))]
-    return [(method, ratio)]
-
-
-def _at_sizes(of: pl.Series, values: NDArray[np.float64], sizes: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return values at all sizes that any method has: NaN outside a method's own, in between as at the last of its own."""
-    own = of.to_numpy()
-    at = np.searchsorted(own, sizes, side="right") - 1
-    found = values[np.maximum(at, 0)].astype(np.float64)
-    found[at < 0] = np.nan
-    return found
-
-
 def _error(method: str, part: pl.DataFrame) -> str:
+    """Return how a sample's error is stated."""
     if method != "shards":
         return ""
-    rate = float(part["sampling_rate"].to_numpy().min())
-    error = 1e6 * float(part["error"].to_numpy().max())
-    return f" ({100 * rate:.3g} %), two standard errors at most {error:.3g}"
+    rate = float(part["sampling_rate"][0])
+    return (
+        f" (1 in {1 / rate:,.0f}), with two standard errors either way"
+        if rate < 1
+        else ": all of them, so exact"
+    )

@@ -1,0 +1,144 @@
+"""Memory that has to stay: what devices and the hypervisor keep wired or held, and what they wrote."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from eptreplay.report.charts import Series, group_sum
+from eptreplay.report.numbers import count, listed, memory
+from eptreplay.report.sections.dirty import writer_name
+from eptreplay.report.sections.parts import Cell, Grid, Head, Part, interval_values, over_time, profile_heads
+from eptreplay.report.tables import BY_NAME
+from eptreplay.units import binary_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from eptreplay.report.charts import Chart
+    from eptreplay.report.run import Guest
+    from eptreplay.report.sections.parts import Context
+
+MEASURES: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
+    ("wired_pages", "wired at the end", memory),
+    ("holds", "holds", count),
+    ("releases", "releases", count),
+    ("held_at_end", "holds never released", count),
+    ("host_accesses", "pages touched by the hypervisor's process", count),
+    ("host_faults", "faults of its own mapping", count),
+    ("host_ipis", "shootdowns of its own mapping", count),
+    ("denied", "accesses denied to the guest", count),
+)
+
+WIRED = (
+    "All of its memory, {}, is wired: {} can reach every page by DMA at any time. A wired page is never swapped out, so this "
+    "guest has no swap candidates while it has a device."
+)
+
+
+def wired(context: Context) -> Part:
+    """Return what keeps memory from being taken, who else than vCPUs wrote, and the devices."""
+    guest = context.guest
+    grids = [_hands(context)]
+    if guest.has("passthrough"):
+        grids.append(_devices(context))
+    return Part(charts=_writes(context), grids=grids, texts=why(guest))
+
+
+def why(guest: Guest) -> list[str]:
+    """Return why memory of the guest cannot be taken, if that is so."""
+    row = next(iter(guest.frame("wiring").iter_rows(named=True)), None)
+    if row is None or not row["wired_pages"]:
+        return []
+    pages = memory(row["wired_pages"])
+    if row["reason"] == "passthrough":
+        return [WIRED.format(pages, listed(devices(guest)))]
+    return [f"{pages} are wired by events of the trace: none of that is a swap candidate."]
+
+
+def devices(guest: Guest) -> list[str]:
+    """Return what the guest's passthrough devices are called."""
+    return [f"device {name}" for name in guest.frame("passthrough")["device"].unique(maintain_order=True)]
+
+
+def _writes(context: Context) -> list[Chart]:
+    """Return what others than vCPUs wrote, over time."""
+    guest = context.guest
+    frame = guest.frame("writers")
+    parts = frame.filter(pl.col("writer") != "vcpu").partition_by("writer", "device", as_dict=True)
+    if not parts:
+        return []
+    lines = [
+        Series(writer_name(writer, None, device), interval_values(guest, part, "pages_written"), style=number)
+        for number, ((writer, device), part) in enumerate(sorted(parts.items(), reverse=True))
+    ]
+    about = (
+        "Distinct pages that the hypervisor was first to write in an interval, and pages that only a device wrote. Dirty bits show "
+        "the former, through the hypervisor's own mapping; the latter they never show."
+    )
+    return [
+        over_time(
+            context,
+            "other-writers",
+            "Written by others than vCPUs",
+            "pages per interval",
+            about,
+            lines,
+            join=group_sum,
+        )
+    ]
+
+
+def _hands(context: Context) -> Grid:
+    """Return what was wired, held and touched, a column a profile; lines of nothing but 0 are left out."""
+    guest = context.guest
+    frame = guest.frame("wiring")
+    link = context.files.table("wiring", frame.columns[1:], frame.drop("guest").rows())
+    rows = {row["profile"]: row for row in frame.iter_rows(named=True)}
+    meanings = {column.name: column.meaning for column in BY_NAME["wiring"].columns}
+    lines = [
+        (
+            Head(title, f"{meanings[name]} (column {name} of wiring)"),
+            [Cell(told(rows[profile][name]) if profile in rows else "0") for profile in guest.profiles],
+        )
+        for name, title, told in MEASURES
+        if any(row[name] for row in rows.values())
+    ]
+    return Grid(
+        "wiring",
+        "Wired, held and touched by the host",
+        "What the host did to the guest's memory itself.",
+        link,
+        profile_heads(guest, Head("measure")),
+        lines,
+    )
+
+
+def _devices(context: Context) -> Grid:
+    """Return the passthrough devices; what they did is the same under every profile."""
+    guest = context.guest
+    frame = guest.frame("passthrough")
+    link = context.files.table("passthrough", frame.columns[1:], frame.drop("guest").rows())
+    meanings = {column.name: column.meaning for column in BY_NAME["passthrough"].columns}
+    columns = (
+        ("bar_bytes", "BARs", binary_size),
+        ("domain_pages", "IOMMU domain", memory),
+        ("dma_reads", "DMA reads", count),
+        ("dma_writes", "DMA writes", count),
+        ("invisible_pages", "written unseen", memory),
+    )
+    return Grid(
+        "passthrough",
+        "Passthrough devices",
+        "Devices share one IOMMU domain; reads and writes are those of all devices of the guest together.",
+        link,
+        [
+            Head("device"),
+            *(Head(title, f"{meanings[name]} (column {name} of passthrough)") for name, title, _ in columns),
+        ],
+        [
+            (Head(row["device"]), [Cell(told(row[name])) for name, _, told in columns])
+            for row in frame.filter(pl.col("profile") == guest.profiles[0]).iter_rows(named=True)
+        ],
+    )
