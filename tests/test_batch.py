@@ -7,15 +7,16 @@ from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.command_line import small_trace
+from tests.command_line import eptreplay, small_trace
 
 from eptreplay import batch
-from eptreplay.errors import OutputError, TraceError
+from eptreplay.errors import Exit, OutputError, TraceError
 from eptreplay.guest import replay_trace
 from eptreplay.ingest.dataset import find_traces
 from eptreplay.options import Options
 from eptreplay.output import check_output
 from eptreplay.profiles import resolve
+from eptreplay.report import html
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,3 +110,33 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_is_replayed(tmp
         check_output(tmp_path / "file", overwrite=False)
     with pytest.raises(OutputError, match="--out"):
         batch.run(guests(tmp_path / "traces", 1), PROFILES, Options(), tmp_path / "file" / "run")
+
+
+@pytest.mark.parametrize(
+    "fault", [OSError(28, "No space left on device"), ZeroDivisionError("division by zero")]
+)
+def test_tables_outlive_a_fault_in_rendering(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    trace = small_trace(tmp_path / "guest.parquet")
+    assert eptreplay("replay", trace, "--out", tmp_path / "good").code == 0
+
+    def guest_page(*_: object) -> object:
+        raise fault
+
+    with monkeypatch.context() as broken:
+        broken.setattr(html, "guest_page", guest_page)
+        answer = eptreplay("replay", trace, "--out", tmp_path / "run")
+    assert answer.code == Exit.SOME_FAILED
+    assert (
+        f"the tables are complete, but no pages could be made of them ({type(fault).__name__}" in answer.err
+    )
+    assert f"eptreplay report {tmp_path / 'run'}" in answer.err
+    assert "tables in" in answer.out
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["run.json", "tables"]
+    assert eptreplay("report", tmp_path / "run").code == 0
+    good, again = (
+        {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        for folder in (tmp_path / "good", tmp_path / "run")
+    )
+    assert again == good

@@ -21,7 +21,7 @@ from eptreplay.host_replay import replay_host
 from eptreplay.ingest.rows import BadRows
 from eptreplay.output import new_output
 from eptreplay.report.files import TABLES_FOLDER, TableWriter, slug, write_columns_file, write_run_file
-from eptreplay.report.html import render
+from eptreplay.report.html import remove_pages, render
 from eptreplay.report.tables import REPLAYED
 from eptreplay.results import tables
 
@@ -52,12 +52,14 @@ class RunResult:
         guests: names of the guests that were replayed.
         failures: those that could not be.
         bad_rows: rows skipped, by guest and reason.
+        unrendered: why there are no pages; None where there are.
     """
 
     folder: Path
     guests: tuple[str, ...]
     failures: tuple[Failure, ...]
     bad_rows: dict[str, dict[str, int]]
+    unrendered: Exception | None = None
 
 
 def run(
@@ -71,7 +73,9 @@ def run(
     watch: Watcher | None = None,
     failed_before: Sequence[Failure] = (),
 ) -> RunResult:
-    """Replay traces under profiles and write the result tables.
+    """Replay traces under profiles and write the result tables, and pages made from them.
+
+    Whatever goes wrong with the pages, the tables stay: they took the time.
 
     Args:
         traces: one a guest.
@@ -95,8 +99,18 @@ def run(
         replayed = [trace for trace in traces if trace.name in guests]
         write_columns_file(work / TABLES_FOLDER)
         write_run_file(work, _describe(replayed, profiles, options, failures, bad_rows))
+        unrendered = _rendered(work)
+    return RunResult(out, tuple(guests), tuple(failures), bad_rows, unrendered)
+
+
+def _rendered(work: Path) -> Exception | None:
+    """Render the pages of a run; return why that failed, with none left half-written."""
+    try:
         render(work)
-    return RunResult(out, tuple(guests), tuple(failures), bad_rows)
+    except Exception as error:  # noqa: BLE001 - any fault in a page: the tables are worth more
+        remove_pages(work)
+        return error
+    return None
 
 
 def _replay_all(

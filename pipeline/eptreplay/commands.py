@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import os
-import sys
-import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
 from eptreplay import profiles as cpu
+from eptreplay.console import ProgressBar, note, say, say_all, say_table
 from eptreplay.errors import Exit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-    from types import TracebackType
-    from typing import Literal, Self
+    from typing import Literal
 
     from eptreplay.analysis.migration import Link
     from eptreplay.batch import Failure, RunResult
@@ -26,50 +22,6 @@ if TYPE_CHECKING:
     from eptreplay.ingest.dataset import BadGuest, GuestTrace
     from eptreplay.ingest.rows import BadRows, OnBadRows
     from eptreplay.options import Policy
-
-
-def say(text: str = "") -> None:
-    """Write a line to standard output."""
-    sys.stdout.write(text + "\n")
-
-
-def note(text: str) -> None:
-    """Write a line to standard error."""
-    sys.stderr.write(f"eptreplay: {text}\n")
-
-
-class ProgressBar:
-    """Rows (or operations) done, a second, and what is left; silent unless standard error is a terminal."""
-
-    def __init__(self, total: int | None, unit: str, title: str = "") -> None:
-        self._bar = tqdm(
-            total=total,
-            desc=title or None,
-            unit=f" {unit}",
-            unit_scale=True,
-            disable=None,
-            dynamic_ncols=True,
-            leave=False,
-        )
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.close()
-
-    def advance(self, count: int) -> None:
-        """Take note of `count` more; may be called from any thread."""
-        with self._lock:
-            self._bar.update(count)
-
-    def name(self, title: str) -> None:
-        """Say what is being done."""
-        with self._lock:
-            self._bar.set_description(title, refresh=False)
 
 
 # ---- replay ------------------------------------------------------------------------------------
@@ -154,8 +106,9 @@ def replay(request: ReplayRequest) -> int:
             failed_before=failed,
         )
     _tell_result(result)
-    _show_page(result.folder, open_page=request.open_page)
-    return Exit.SOME_FAILED if result.failures else Exit.GOOD
+    if result.unrendered is None:
+        _show_page(result.folder, open_page=request.open_page)
+    return Exit.SOME_FAILED if result.failures or result.unrendered else Exit.GOOD
 
 
 def _host(request: HostRequest) -> HostOptions | None:
@@ -236,6 +189,11 @@ def _tell_result(result: RunResult) -> None:
     for guest, reasons in result.bad_rows.items():
         counts = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
         note(f"guest '{guest}': rows left out: {counts}")
+    if result.unrendered is not None:
+        note(
+            f"the tables are complete, but no pages could be made of them ({type(result.unrendered).__name__}:"
+            f" {result.unrendered}); to try again: eptreplay report {result.folder}"
+        )
     guests = len(result.guests)
     say(f"{guests} guest{'s' if guests != 1 else ''} replayed; tables in {result.folder / 'tables'}")
 
@@ -386,23 +344,18 @@ def bench(traces: Sequence[Path], runs: int, *, as_json: bool) -> int:
 
 def profiles_list() -> None:
     """Carry out `profiles list`."""
-    rows = [cpu.OVERVIEW_HEADER, *cpu.overview_rows()]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(cpu.OVERVIEW_HEADER))]
-    for row in rows:
-        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    say_table(cpu.OVERVIEW_HEADER, cpu.overview_rows())
 
 
 def profiles_show(name: str) -> int:
     """Carry out `profiles show` and return the exit code."""
     profile = cpu.resolve(name, even_refused=True)
-    for line in cpu.describe(profile):
-        say(line)
+    say_all(cpu.describe(profile))
     return Exit.BAD_INPUT if cpu.refusals(profile) else Exit.GOOD
 
 
 def profiles_from_msr(value: str) -> int:
     """Carry out `profiles from-msr` and return the exit code."""
     decoded = cpu.from_ept_vpid_cap(cpu.parse_ept_vpid_cap(value))
-    for line in cpu.describe_ept_vpid_cap(decoded):
-        say(line)
+    say_all(cpu.describe_ept_vpid_cap(decoded))
     return Exit.BAD_INPUT if decoded.refusals else Exit.GOOD

@@ -44,8 +44,8 @@ def render(folder: Path, assumed: Assumptions | None = None) -> None:
     """
     assumed = assumed or Assumptions()
     run = open_run(folder)
+    remove_pages(folder)
     for name in (GUESTS_FOLDER, CSV_FOLDER, ASSETS_FOLDER):
-        shutil.rmtree(folder / name, ignore_errors=True)
         (folder / name).mkdir()
     for name in ASSETS:
         asset = resources("eptreplay.report").joinpath("static", name).read_bytes()
@@ -84,6 +84,13 @@ def _write_costs(run: Run, assumed: Assumptions) -> None:
         rows = cost_rows(guest.name, estimates(guest, run.profiles, assumed))
         writer.write({name: [row[name] for row in rows] for name in COSTS.names()})
     writer.close()
+
+
+def remove_pages(folder: Path) -> None:
+    """Remove all that `render` writes from the folder of a run."""
+    for name in (GUESTS_FOLDER, CSV_FOLDER, ASSETS_FOLDER):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    (folder / "index.html").unlink(missing_ok=True)
 
 
 def basis(profiles: Sequence[Mapping[str, Any]]) -> str:

@@ -1,0 +1,101 @@
+"""Talking to a person: lines that fit the terminal, and progress."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import textwrap
+import threading
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+    from typing import Self
+
+NARROWEST = 20
+"""Columns below which lines are left as they are."""
+GAP = "  "
+TIE = "\N{NO-BREAK SPACE}"
+
+
+def width() -> int | None:
+    """Return the columns of the terminal, or what COLUMNS says; None where the output is no terminal and lines may be long."""
+    columns = shutil.get_terminal_size((0, 0)).columns
+    return columns if columns >= NARROWEST else None
+
+
+def say(text: str = "") -> None:
+    """Write a line to standard output."""
+    sys.stdout.write(text + "\n")
+
+
+def note(text: str) -> None:
+    """Write a line to standard error."""
+    sys.stderr.write(f"eptreplay: {text}\n")
+
+
+def say_all(lines: Sequence[str]) -> None:
+    """Write lines; those too long for the terminal go on below, further indented."""
+    columns = width()
+    for line in lines:
+        if columns is None or len(line) <= columns:
+            say(line)
+            continue
+        indent = line[: len(line) - len(line.lstrip())]
+        say(textwrap.fill(line.strip(), columns, initial_indent=indent, subsequent_indent=f"{indent}    "))
+
+
+def say_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Write a table; in a terminal too narrow for it, a paragraph a row: its first two cells, then the others by name."""
+    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
+    columns = width()
+    if columns is None or sum(widths) + len(GAP) * (len(widths) - 1) <= columns:
+        for row in (header, *rows):
+            say(GAP.join(cell.ljust(size) for cell, size in zip(row, widths, strict=True)).rstrip())
+        return
+    for first, second, *rest in rows:
+        say_all([f"{first}: {second}"])
+        named = [
+            f"{name} {cell}".replace(" ", TIE)
+            for name, cell in zip(header[2:], rest, strict=True)
+            if cell != "-"
+        ]
+        lines = textwrap.fill(", ".join(named), columns, initial_indent=GAP, subsequent_indent=GAP)
+        say(lines.replace(TIE, " "))
+
+
+class ProgressBar:
+    """Rows (or operations) done, a second, and what is left; silent unless standard error is a terminal."""
+
+    def __init__(self, total: int | None, unit: str, title: str = "") -> None:
+        self._bar = tqdm(
+            total=total,
+            desc=title or None,
+            unit=f" {unit}",
+            unit_scale=True,
+            disable=None,
+            dynamic_ncols=True,
+            leave=False,
+        )
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.close()
+
+    def advance(self, count: int) -> None:
+        """Take note of `count` more; may be called from any thread."""
+        with self._lock:
+            self._bar.update(count)
+
+    def name(self, title: str) -> None:
+        """Say what is being done."""
+        with self._lock:
+            self._bar.set_description(title, refresh=False)
