@@ -163,7 +163,7 @@ def test_memory_needed_is_told_with_what_it_rests_on(tmp_path: Path) -> None:
     analysis(made, PROFILES)
     answer = answers.need_answer(guest_of(tmp_path, made))
     assert answer.figure == "32 MiB"
-    assert "(by two standard errors of a sample of about 512 pages (1 in 8))" in answer.sentence
+    assert "By a sample of about 512 pages, 1 in 8; error: two standard errors." in answer.sentence
     without = answers.need_answer(guest_of(tmp_path / "without", MadeGuest("g")))
     assert without.figure == "not known"
 

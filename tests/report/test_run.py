@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from tests.report.runs import MadeGuest, counters, write_run
 
+from eptreplay.report.guestpage import facts
 from eptreplay.report.run import open_run
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def test_a_trace_without_times_is_told_in_intervals(tmp_path: Path) -> None:
 def test_profiles_with_traces_of_several_lengths_have_no_common_time(tmp_path: Path) -> None:
     made = MadeGuest("g")
     counters(made, PROFILES)
-    made.tables["summary"][1]["last_time"] = 5_000_000_000
+    made.tables["summary"][1]["last_time"] = made.tables["intervals"][-1]["end_time"] = 5_000_000_000
     guest = only_guest(write_run(tmp_path / "run", [made]))
     assert (guest.seconds_under("haswell"), guest.seconds_under("nehalem")) == (8, 5)
     assert guest.seconds is None
@@ -58,6 +59,18 @@ def test_a_profile_with_fewer_intervals_ends_in_a_gap(tmp_path: Path) -> None:
     guest = only_guest(write_run(tmp_path / "run", [made]))
     assert guest.intervals == 8
     assert np.isnan(guest.interval_column("nehalem", "rows")).tolist() == [False] * 6 + [True] * 2
+
+
+def test_intervals_of_a_host_outlast_the_trace_of_a_guest_that_shares_it(tmp_path: Path) -> None:
+    made = MadeGuest("g")
+    counters(made, PROFILES)
+    for row in made.tables["summary"]:
+        row["last_time"] = 500_000_000
+    guest = only_guest(write_run(tmp_path / "run", [made]))
+    assert (guest.seconds, guest.interval_seconds, guest.seconds_under("haswell")) == (8, 1, 0.5)
+    assert guest.bounds is not None
+    assert guest.bounds.tolist() == list(range(9))
+    assert facts(guest)[-2:] == ["500 ms of trace time", "8 s on the host's clock in 8 intervals"]
 
 
 def test_more_intervals_than_a_chart_has_steps_share_them(tmp_path: Path) -> None:

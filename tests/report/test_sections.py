@@ -113,7 +113,9 @@ def test_causes_are_told_for_every_profile(tmp_path: Path) -> None:
 
 def test_harvests_are_shown_only_where_there_were_any(tmp_path: Path) -> None:
     with_harvest = parts_of(tmp_path / "with")["dirty"]
-    assert chart(with_harvest, "harvest_pages").lines[0].values == [11 * at for at in range(8)]
+    truth, found = chart(with_harvest, "harvest_pages").lines
+    assert (truth.names, truth.values) == (["written since the harvest before"], [10 * at for at in range(8)])
+    assert (found.names, found.values) == (list(PROFILES), [11 * at for at in range(8)])
     made = MadeGuest("g")
     analysis(made, PROFILES)
     for row in made.tables["dirty"]:
@@ -188,7 +190,8 @@ def test_memory_needed_lies_between_the_narrowest_bounds_of_all_curves() -> None
     sample = curve((64, 0.5, 0.1), (256, 1.3e-5, 5e-6), (512, 1.2e-5, 5e-6), (1024, 1e-5, 0))
     bounds = curve((512, 3e-5, 2.5e-5), (768, 1e-5, 1e-6), (1024, 1e-5, 0))
     assert str(needed({"shards": sample})) == "1 to 4 MiB"
-    assert str(needed({"shards": sample, "intervals": bounds})) == "2 to 3 MiB"
+    assert str(needed({"shards": sample, "intervals": bounds})) == "1 to 3 MiB"
+    assert str(needed({"intervals": bounds})) == "at most 3 MiB"
 
 
 def test_heat_maps_count_by_address_and_time(tmp_path: Path) -> None:
@@ -243,3 +246,65 @@ def test_a_table_that_no_section_draws_is_shown_by_its_first_rows(tmp_path: Path
     assert texts(shown.rows[19][1]) == ["read", "=x", "", "1,019"]
     (path,) = (tmp_path / "run/csv").glob("*/faults.csv")
     assert len(path.read_text(encoding="utf-8").splitlines()) == 31
+
+
+def test_what_devices_wrote_is_drawn_and_told_apart_from_what_dirty_bits_show(tmp_path: Path) -> None:
+    made = MadeGuest("g")
+    analysis(made, PROFILES)
+    for row in made.tables["dirty"]:
+        row["pages_invisible"] = row["interval"]
+    part = parts_of(tmp_path, made)["dirty"]
+    assert part.texts[0].startswith(
+        "Devices wrote pages that nobody else wrote in the same interval, 112 KiB"
+    )
+    lines = {line.names[0]: line.values for line in chart(part, "dirtied").lines}
+    assert lines["at 4 KB"] == [10 * at for at in range(8)]
+    assert lines["seen by dirty bits, at 4 KB"] == [9 * at for at in range(8)]
+
+
+def wired_guest(reason: str, *devices: str) -> MadeGuest:
+    made = MadeGuest("g")
+    analysis(made, PROFILES)
+    made.tables["wiring"] = [
+        {"profile": name, "wired_pages": 256, "reason": reason, "host_accesses": 7} for name in PROFILES
+    ]
+    made.tables["passthrough"] = [
+        {
+            "profile": name,
+            "device": device,
+            "bar_bytes": 8192,
+            "domain_pages": 256,
+            "dma_writes": 9,
+            "invisible_pages": 3,
+        }
+        for name in PROFILES
+        for device in devices
+    ]
+    return made
+
+
+def test_a_guest_with_devices_is_told_why_it_has_no_swap_candidates(tmp_path: Path) -> None:
+    part = parts_of(tmp_path, wired_guest("passthrough", "nic", "gpu"))["wired"]
+    assert part.texts[0].startswith(
+        "All of its memory, 1 MiB, is wired for the passthrough devices nic and gpu"
+    )
+    assert "no swap candidates" in part.texts[0]
+    assert "9 pages written, 12 KiB of them distinct" in part.texts[1]
+    assert texts([head for head, _ in grid(part, "passthrough").rows]) == ["nic", "gpu"]
+    assert texts(grid(part, "passthrough").rows[0][1]) == ["8 KiB", "1 MiB", "140 pages"]
+    (line,) = chart(part, "other-writers").lines
+    assert (line.names, line.values) == (["device nic (DMA)"], [5 * at for at in range(8)])
+
+
+def test_wiring_without_devices_names_its_reason_and_leaves_out_what_never_happened(tmp_path: Path) -> None:
+    part = parts_of(tmp_path, wired_guest("events"))["wired"]
+    assert part.texts == ["1 MiB are wired by events of the trace: none of that is a swap candidate."]
+    (shown,) = part.grids
+    assert texts([head for head, _ in shown.rows]) == [
+        "wired at the end",
+        "pages touched by the hypervisor's process",
+    ]
+
+
+def test_a_guest_that_the_host_left_alone_has_no_such_section(tmp_path: Path) -> None:
+    assert "wired" not in parts_of(tmp_path)

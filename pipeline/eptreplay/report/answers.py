@@ -10,7 +10,7 @@ import polars as pl
 from eptreplay.report.cost_terms import estimates
 from eptreplay.report.costs import Range
 from eptreplay.report.need import basis, curves, needed
-from eptreplay.report.numbers import change, count, listed, memory, percent, seconds
+from eptreplay.report.numbers import change, count, listed, memory, percent, rate, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -123,13 +123,9 @@ def cost_answer(guest: Guest, found: Sequence[Standing]) -> Answer:
         return Answer(question, "nothing", "The trace has no access to memory.", "exits-ipis")
     sentence = (
         f"Under {first.profile} it left for the hypervisor {count(first.exits, 'time')} "
-        f"({_rate(1e6 * first.exits / accesses)} per million accesses) and cost {count(first.ipis, 'IPI')}: {first.estimated()}."
+        f"({rate(1e6 * first.exits / accesses)} per million accesses) and cost {count(first.ipis, 'IPI')}: {first.estimated()}."
     )
     return Answer(question, count(first.exits, "exit"), sentence, "cost")
-
-
-def _rate(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def profile_answer(found: Sequence[Standing]) -> Answer:
@@ -225,7 +221,7 @@ def reclaim_answer(guest: Guest, found: Sequence[Cold]) -> Answer:
     sentence = f"Of the {memory(touched)} it touched, idle at the end of the trace: {parts}. {never}."
     wired = devices(guest)
     if wired:
-        why = f"All of its memory is wired for the {_passed(wired)}. Without: o{sentence[1:]}"
+        why = f"All of its memory is wired for the {passed(wired)}. Without: o{sentence[1:]}"
         return Answer(question, "nothing", why, "wired")
     return Answer(question, f"{memory(found[0].pages)} cold for {found[0].age}", sentence, "cold")
 
@@ -249,8 +245,8 @@ def need_answer(guest: Guest) -> Answer:
         )
     found = needed(parts)
     sentence = (
-        f"With {found} at most one access in a million would miss beyond first touches, if the least recently used page "
-        f"were always replaced ({basis(parts, guest.any_summary['pages_touched'])})."
+        f"With that at most one access in a million would miss beyond first touches, the least recently used page always "
+        f"going first. {basis(parts, guest.any_summary['pages_touched'])}"
     )
     return Answer(question, str(found), sentence, "miss-ratios")
 
@@ -299,11 +295,11 @@ def migrate_answer(guest: Guest) -> Answer:
     )
     wired = devices(guest)
     if wired:
-        why = f"The {_passed(wired)} would have to go first: dirty bits do not show DMA. Without: {sentence[0].lower()}{sentence[1:]}"
+        why = f"The {passed(wired)} would have to go first: dirty bits do not show DMA. Without: {sentence[0].lower()}{sentence[1:]}"
         return Answer(question, "not with a device", why, "migration", "bad")
     return Answer(question, f"yes, at {first['gbit_per_second']:g} Gbit/s", sentence, "migration", "good")
 
 
-def _passed(names: Sequence[str]) -> str:
+def passed(names: Sequence[str]) -> str:
     """Return devices that are passed through, in words."""
     return f"passthrough device{'s' if len(names) > 1 else ''} {listed(names)}"

@@ -57,7 +57,11 @@ def facts(guest: Guest) -> list[str]:
         f"{count(row['reads'] + row['writes'] + row['fetches'], 'access', 'accesses')} in {count(row['rows'], 'row')}",
     ]
     if guest.seconds is not None:
-        found.append(f"{seconds(guest.seconds)} of trace time in {count(guest.intervals, 'interval')}")
+        trace = guest.seconds_under(guest.profiles[0])
+        shared = trace is not None and round(trace, 6) != round(guest.seconds, 6)
+        found += [f"{seconds(trace)} of trace time"] if shared and trace is not None else []
+        what = "on the host's clock" if shared else "of trace time"
+        found.append(f"{seconds(guest.seconds)} {what} in {count(guest.intervals, 'interval')}")
     else:
         found.append(count(guest.intervals, "interval"))
     return found

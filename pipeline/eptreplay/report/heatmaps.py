@@ -107,7 +107,7 @@ def axis_ticks(rows: Sequence[Row]) -> list[Tick]:
             for value in values or [begin]:
                 place = 100 * (at + len(block) * (value - begin) / (end - begin)) / height
                 if not found or place - found[-1].at >= CLOSEST_TICKS:
-                    found.append(Tick(round(place, 3), f"{value:.4g}"))
+                    found.append(Tick(round(place, 3), f"{value:.3g}"))
         at += len(block)
     return found
 

@@ -23,8 +23,8 @@ class Need(NamedTuple):
     """The least memory with which a guest misses no more often than allowed, bytes.
 
     Args:
-        least: with less it would certainly miss more often, as far as the curves are.
-        most: with so much it certainly would not.
+        least: with less it would miss more often, as far as the curves are certain; 0: they do not begin that low.
+        most: with so much it would not.
     """
 
     least: int
@@ -33,6 +33,8 @@ class Need(NamedTuple):
     def __str__(self) -> str:
         """Return it as people say it."""
         least, most = binary_size(self.least), binary_size(self.most)
+        if self.least == 0:
+            return f"at most {most}"
         if least == most:
             return most
         number, unit = least.split()
@@ -63,7 +65,7 @@ def needed(parts: dict[str, pl.DataFrame], few: float = FEW_MISSES) -> Need:
     for part in parts.values():
         low = _first(part, pl.col("miss_ratio") - pl.col("error") <= allowed)
         high = _first(part, pl.col("miss_ratio") + pl.col("error") <= allowed)
-        least = max(least, low)
+        least = max(least, low if low > part["memory_bytes"][0] else 0)
         most = min(most, high) if most else high
     return Need(min(least, most), most)
 
@@ -75,12 +77,12 @@ def _first(part: pl.DataFrame, good: pl.Expr) -> int:
 
 
 def basis(parts: dict[str, pl.DataFrame], pages_touched: int) -> str:
-    """Return what the most telling curve rests on, in words."""
+    """Return what the most telling curve rests on, and with what error, as a sentence."""
     method, part = next(iter(parts.items()))
-    if method == "exact":
-        return "from every access"
-    if method == "intervals":
-        return "by bounds that follow from the pages of each interval"
     rate = float(part["sampling_rate"][0])
+    if method == "intervals":
+        return "Bounds, from the pages of each interval."
+    if rate == 1:
+        return "Exact: every access counted."
     pages = count(max(1, round(rate * pages_touched)), "page")
-    return f"by two standard errors of a sample of about {pages} (1 in {1 / rate:,.0f})"
+    return f"By a sample of about {pages}, 1 in {1 / rate:,.0f}; error: two standard errors."

@@ -31,6 +31,11 @@ def listed(parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
+def rate(value: float) -> str:
+    """Return a rate with three digits, or without a fraction from 100 on."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def short(value: float) -> str:
     """Return a number for an axis: `1.5k`, `20M`; small ones as they are."""
     for size, letter in _SHORT:

@@ -113,17 +113,16 @@ class Guest:
     def bounds(self) -> NDArray[np.float64] | None:
         """Beginning of every interval and end of the last, in seconds; None where time is not known."""
         frame = self._intervals.get(self.profiles[0])
-        first, last = self.any_summary["first_time"], self.any_summary["last_time"]
         if self.seconds is None or frame is None or len(frame) < self.intervals:
             return None
-        starts = frame["start_time"].to_list()
-        if any(start is None for start in starts):
+        times = [*frame["start_time"].to_list(), frame["end_time"][-1]]
+        if any(time is None for time in times):
             return None
         unit = self.about["time_unit"]
-        return np.array([in_seconds(time - first, unit) for time in (*starts, last)], np.float64)
+        return np.array([in_seconds(time - times[0], unit) for time in times], np.float64)
 
     def seconds_under(self, profile: str) -> float | None:
-        """Return the length of the trace in seconds; None where time is not known.
+        """Return the length of the guest's trace in seconds; None where time is not known.
 
         Profiles of one run have one trace; runs that are compared may have traces of several lengths.
         """
@@ -132,9 +131,23 @@ class Guest:
 
     @cached_property
     def seconds(self) -> float | None:
-        """Length of the trace in seconds; None where time is not known, or differs between the profiles."""
-        found = {self.seconds_under(profile) for profile in self.profiles}
+        """Length of all intervals in seconds; None where time is not known, or differs between the profiles.
+
+        It is that of the trace, but for guests that share a host: their intervals are those of all of them.
+        """
+        found = {self._seconds_of_intervals(profile) for profile in self.profiles}
         return found.pop() if len(found) == 1 else None
+
+    def _seconds_of_intervals(self, profile: str) -> float | None:
+        frame = self._intervals.get(profile)
+        if frame is None or self.seconds_under(profile) is None:
+            return None
+        first, last = frame["start_time"][0], frame["end_time"][-1]
+        return (
+            self.seconds_under(profile)
+            if None in (first, last)
+            else in_seconds(last - first, self.about["time_unit"])
+        )
 
     @cached_property
     def interval_seconds(self) -> float | None:

@@ -53,7 +53,9 @@ class Scale:
     def _decades(self) -> list[float]:
         powers = range(int(math.log10(self.high)) + 1 if self.high >= 1 else 0)
         step = 1 + (len(powers) - 1) // 5 if len(powers) > 1 else 1
-        return [0.0, *(10.0**power for power in powers if power % step == 0)]
+        found = [10.0**power for power in powers if power % step == 0]
+        places = self.place(np.array(found))
+        return [0.0, *(value for value, at in zip(found, places, strict=True) if at >= CLOSEST)]
 
 
 def nice_values(low: float, high: float, wanted: int) -> list[float]:
@@ -72,6 +74,9 @@ def nice_step(rough: float) -> float:
     power = 10.0 ** math.floor(math.log10(rough))
     return next((factor * power for factor in (1, 2, 5) if factor * power >= rough * (1 - 1e-9)), 10 * power)
 
+
+CLOSEST = 0.07
+"""Share of the axis below which a mark would run into that of 0."""
 
 LOG_FROM = 30
 """Highest value from which a logarithmic scale shows more than a linear one."""

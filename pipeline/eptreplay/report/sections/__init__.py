@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SECTIONS: Final = (
     Section("heat", "Where the accesses went", ("heatmap",), heatmaps),
     Section("exits-ipis", "Exits and IPIs", ("intervals",), exits, ("faults", "fault_intervals")),
-    Section("causes-ipis", "Invalidations and IPIs by cause", ("ipis",), causes, ("invalidations",)),
+    Section("causes-ipis", "What CPUs were interrupted for", ("ipis",), causes, ("invalidations",)),
     Section("cost", "What it cost", ("summary",), costs, ("costs",)),
     Section("translations", "Translations", ("translations",), translations),
     Section("superpages-all", "Superpages", ("intervals",), superpages),

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from eptreplay.report.answers import devices, passed
 from eptreplay.report.charts import Series, group_sum
-from eptreplay.report.numbers import count, listed, memory
+from eptreplay.report.numbers import count, memory
 from eptreplay.report.sections.dirty import writer_name
 from eptreplay.report.sections.parts import Cell, Grid, Head, Part, interval_values, over_time, profile_heads
 from eptreplay.report.tables import BY_NAME
@@ -32,8 +33,8 @@ MEASURES: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
 )
 
 WIRED = (
-    "All of its memory, {}, is wired: {} can reach every page by DMA at any time. A wired page is never swapped out, so this "
-    "guest has no swap candidates while it has a device."
+    "All of its memory, {}, is wired for the {}: DMA can reach every page at any time. A wired page is never swapped out, so "
+    "this guest has no swap candidates while it has a device."
 )
 
 
@@ -43,7 +44,7 @@ def wired(context: Context) -> Part:
     grids = [_hands(context)]
     if guest.has("passthrough"):
         grids.append(_devices(context))
-    return Part(charts=_writes(context), grids=grids, texts=why(guest))
+    return Part(charts=_writes(context), grids=grids, texts=[*why(guest), *_dma(guest)], columns=1)
 
 
 def why(guest: Guest) -> list[str]:
@@ -53,13 +54,8 @@ def why(guest: Guest) -> list[str]:
         return []
     pages = memory(row["wired_pages"])
     if row["reason"] == "passthrough":
-        return [WIRED.format(pages, listed(devices(guest)))]
+        return [WIRED.format(pages, passed(devices(guest)))]
     return [f"{pages} are wired by events of the trace: none of that is a swap candidate."]
-
-
-def devices(guest: Guest) -> list[str]:
-    """Return what the guest's passthrough devices are called."""
-    return [f"device {name}" for name in guest.frame("passthrough")["device"].unique(maintain_order=True)]
 
 
 def _writes(context: Context) -> list[Chart]:
@@ -115,30 +111,47 @@ def _hands(context: Context) -> Grid:
     )
 
 
+def _dma(guest: Guest) -> list[str]:
+    """Return what all devices together did, the same under every profile."""
+    row = next(iter(guest.frame("passthrough").iter_rows(named=True)), None)
+    if row is None:
+        return []
+    reads, writes = count(row["dma_reads"], "page"), count(row["dma_writes"], "page")
+    return [
+        f"By DMA {reads} were read and {writes} written, {memory(row['invisible_pages'])} of them distinct: unseen by dirty bits."
+    ]
+
+
 def _devices(context: Context) -> Grid:
     """Return the passthrough devices; what they did is the same under every profile."""
     guest = context.guest
-    frame = guest.frame("passthrough")
-    link = context.files.table("passthrough", frame.columns[1:], frame.drop("guest").rows())
+    frame = guest.frame("passthrough").filter(pl.col("profile") == guest.profiles[0])
+    link = context.files.table("passthrough", frame.columns[2:], frame.drop("guest", "profile").rows())
     meanings = {column.name: column.meaning for column in BY_NAME["passthrough"].columns}
-    columns = (
-        ("bar_bytes", "BARs", binary_size),
-        ("domain_pages", "IOMMU domain", memory),
-        ("dma_reads", "DMA reads", count),
-        ("dma_writes", "DMA writes", count),
-        ("invisible_pages", "written unseen", memory),
-    )
+    wrote = dict(guest.frame("writers").group_by("device").agg(pl.col("pages_written").sum()).iter_rows())
     return Grid(
         "passthrough",
         "Passthrough devices",
-        "Devices share one IOMMU domain; reads and writes are those of all devices of the guest together.",
+        "Devices of a guest share one IOMMU domain, which maps all of its memory.",
         link,
         [
             Head("device"),
-            *(Head(title, f"{meanings[name]} (column {name} of passthrough)") for name, title, _ in columns),
+            Head("BARs", meanings["bar_bytes"]),
+            Head("IOMMU domain", meanings["domain_pages"]),
+            Head(
+                "written by it alone",
+                "pages that nobody else wrote in the same interval, summed over the intervals",
+            ),
         ],
         [
-            (Head(row["device"]), [Cell(told(row[name])) for name, _, told in columns])
-            for row in frame.filter(pl.col("profile") == guest.profiles[0]).iter_rows(named=True)
+            (
+                Head(row["device"]),
+                [
+                    Cell(binary_size(row["bar_bytes"])),
+                    Cell(memory(row["domain_pages"])),
+                    Cell(count(wrote.get(row["device"], 0), "page")),
+                ],
+            )
+            for row in frame.iter_rows(named=True)
         ],
     )

@@ -33,14 +33,15 @@ SEEN = (
     ("pml_exits", "Exits for a full log", "exits"),
 )
 HARVEST = (
-    ("harvest_pages", "Found dirty by harvests", "pages"),
-    ("harvest_written", "Written since the harvest before", "pages"),
     ("harvest_demotions", "Demotions by harvests", "superpages"),
     ("harvest_invalidations", "Invalidations by harvests", "invalidations"),
     ("harvest_ipis", "IPIs by harvests", "IPIs"),
     ("refaults", "Refaults after harvests", "exits"),
     ("repromotions", "Promotions after harvests", "superpages"),
 )
+TRUTH = 6
+"""Look of the line that is true under every profile: not that of the first profiles."""
+
 NO_HARVEST = (
     "No harvest took place, so what collecting dirty bits costs is not shown; replay with --policy harvest."
 )
@@ -58,6 +59,8 @@ def dirty(context: Context) -> Part:
     names = (*SEEN, *HARVEST) if harvested else SEEN
     meanings = {column.name: column.meaning for column in DIRTY.columns}
     charts = [_truth(context), *_rate(context)]
+    if harvested:
+        charts.append(_found(context))
     texts = [] if harvested else [NO_HARVEST]
     invisible = interval_values(guest, one_profile(guest), "pages_invisible")
     if invisible.any():
@@ -98,6 +101,24 @@ def _truth(context: Context) -> Chart:
         "at a granularity of 2 MB, where one write makes 512 pages dirty. Dirty bits do not see what only devices wrote.",
         series,
         join=group_mean,
+        log=True,
+    )
+
+
+def _found(context: Context) -> Chart:
+    guest = context.guest
+    written = interval_values(guest, one_profile(guest), "harvest_written")
+    return over_time(
+        context,
+        "harvest_pages",
+        "Found dirty by harvests",
+        "pages per interval",
+        "Pages that harvests found dirty, beside the truth: distinct pages written since the harvest before, by whomever. More than "
+        "that are pages entered as written, such as wired ones; fewer are writes that no dirty bit shows.",
+        [
+            Series("written since the harvest before", written, style=TRUTH),
+            *by_profile(guest, "dirty", "harvest_pages"),
+        ],
         log=True,
     )
 

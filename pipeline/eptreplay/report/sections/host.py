@@ -50,6 +50,7 @@ ACTIVITY = (
     ("zero_fills", "Zero fills", "pages"),
     ("soft_faults", "Soft faults", "exits"),
 )
+NOTHING = ("0", "0 B", "0 s")
 FIRST_IN_LINE = 5
 """Candidates shown of every profile; the CSV file has all."""
 
@@ -152,6 +153,7 @@ def _totals(guest: Guest, frame: pl.DataFrame, link: str) -> Grid:
         )
     cost = [Cell(seconds(value / 1e9)) for value in _sums(guest, free, "cost_ns")]
     rows.append((Head("assumed time of the writes", _meaning("swap_candidates", "cost_ns")), cost))
+    rows = [rows[0], *(row for row in rows[1:] if any(cell.text not in NOTHING for cell in row[1]))]
     about = "What the page daemon could take of this guest at the end, and what that would cost."
     return Grid(
         "swap-totals", "What could be swapped out", about, link, profile_heads(guest, Head("measure")), rows

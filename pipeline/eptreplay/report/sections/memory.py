@@ -10,8 +10,8 @@ import polars as pl
 
 from eptreplay.report.charts import Series, bar_chart, curve_chart
 from eptreplay.report.need import basis, curves, first_touches, needed
-from eptreplay.report.numbers import MIB, PAGE_BYTES, count, seconds
-from eptreplay.report.scales import Scale, Tick
+from eptreplay.report.numbers import MIB, PAGE_BYTES, count, rate, seconds
+from eptreplay.report.scales import Tick
 from eptreplay.report.sections.parts import Cell, Grid, Head, Part
 from eptreplay.units import binary_size
 
@@ -157,14 +157,13 @@ def _told(parts: dict[str, pl.DataFrame], pages_touched: int) -> str:
     """Return how much memory the guest needs, as a sentence."""
     return (
         f"It needs {needed(parts)}: with that at most one access in a million would miss beyond first touches, which are "
-        f"{1e6 * first_touches(parts):.3g} in a million ({basis(parts, pages_touched)})."
+        f"{rate(1e6 * first_touches(parts))} in a million. {basis(parts, pages_touched)}"
     )
 
 
 def _curve(link: str, method: str, part: pl.DataFrame) -> Chart:
     """Return the most telling curve, with the bounds around it."""
     sizes = part["memory_bytes"].to_numpy()
-    axis = Scale(0, float(sizes.max()) / PAGE_BYTES, log=True)
     accesses = count(int(part["accesses"][0]), "access", "accesses")
     return curve_chart(
         "miss-ratio",
@@ -174,9 +173,9 @@ def _curve(link: str, method: str, part: pl.DataFrame) -> Chart:
         f"page were always replaced. Over {accesses}.",
         link,
         [Series(name, values, style=number) for number, (name, values) in enumerate(_lines(method, part))],
-        axis.place(sizes / PAGE_BYTES),
+        size_places(sizes, sizes),
         [binary_size(int(size)) for size in sizes],
-        size_ticks(axis),
+        size_ticks(sizes),
         "memory (log scale)",
         log=True,
         note=f"{METHODS[method].capitalize()}{_error(method, part)}.",
@@ -193,7 +192,7 @@ def _lines(method: str, part: pl.DataFrame) -> list[tuple[str, NDArray[np.float6
 
 
 def _needs(link: str, parts: dict[str, pl.DataFrame]) -> Grid:
-    """Return how much memory it takes to miss so seldom."""
+    """Return how much memory it takes to miss so seldom, a column a target."""
     return Grid(
         "memory-needed",
         "Memory it takes to miss no more often",
@@ -201,19 +200,30 @@ def _needs(link: str, parts: dict[str, pl.DataFrame]) -> Grid:
         link,
         [
             Head("misses per million accesses", "beyond first touches, which miss at every size"),
-            Head("memory", "between the bounds of all curves that the run has"),
+            *(Head(f"{misses:,}") for misses in TARGETS),
         ],
-        [(Head(f"{misses:,}"), [Cell(str(needed(parts, misses * 1e-6)))]) for misses in TARGETS],
+        [
+            (
+                Head("memory", "between the bounds of all curves that the run has"),
+                [Cell(str(needed(parts, misses * 1e-6))) for misses in TARGETS],
+            )
+        ],
     )
 
 
-def size_ticks(axis: Scale) -> list[Tick]:
-    """Return marks for sizes of memory on a logarithmic axis of pages: 4 KiB, 64 KiB, 1 MiB ..."""
-    pages = np.array([16.0**power for power in range(int(math.log(axis.high, 16)) + 1)])
-    places = axis.place(pages).tolist()
+def size_places(sizes: NDArray[np.int64], axis: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return where sizes are on a logarithmic axis from the first to the last of others, as shares of it."""
+    whole = math.log2(axis[-1] / axis[0]) or 1.0
+    return np.asarray(np.log2(sizes / axis[0]) / whole, np.float64)
+
+
+def size_ticks(axis: NDArray[np.int64]) -> list[Tick]:
+    """Return marks for powers of two, about six of them, on an axis of sizes of memory."""
+    powers = range(math.ceil(math.log2(axis[0])), int(math.log2(axis[-1])) + 1)
+    marks = np.array([1 << power for power in powers if power % max(1, len(powers) // 6) == 0], np.int64)
+    places = size_places(marks, axis)
     return [
-        Tick(round(100 * at, 3), binary_size(int(of) * PAGE_BYTES))
-        for at, of in zip(places, pages, strict=True)
+        Tick(round(100 * float(at), 3), binary_size(int(of))) for at, of in zip(places, marks, strict=True)
     ]
 
 
