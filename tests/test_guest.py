@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from eptreplay import guest
-from eptreplay.guest import GuestResult, replay_trace
+from eptreplay.guest import replay_trace
 from eptreplay.ingest.dataset import open_trace
 from eptreplay.ingest.reader import read_batches
 from eptreplay.ingest.synthetic import write_synthetic
@@ -22,6 +22,7 @@ from eptreplay.results import tables
 from eptreplay.units import Every
 
 if TYPE_CHECKING:
+    from eptreplay.guest_result import GuestResult
     from eptreplay.ingest.dataset import GuestTrace
 
 PROFILES = ("ept-ad", "ept-emul", "x86")

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from eptreplay.guest import GuestResult, Watcher
+    from eptreplay.guest import Watcher
+    from eptreplay.guest_result import GuestResult
     from eptreplay.ingest.dataset import GuestTrace
     from eptreplay.options import Options
     from eptreplay.profiles import Profile

@@ -1,4 +1,4 @@
-"""One guest: its trace replayed under several CPU profiles at once, and what there is to tell of it."""
+"""One guest: its trace replayed under several CPU profiles at once."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from eptreplay.activity import with_transitions
 from eptreplay.cuts import Action, Cutter, Rhythm, timed_row_groups
 from eptreplay.errors import TraceError
 from eptreplay.events import PAGE_SHIFT, HostEvent, attach_devices, between, carry_out, events_of, teller
+from eptreplay.guest_result import GuestResult, guest_result
 from eptreplay.ingest.reader import Batch, read_batches
 from eptreplay.model import replay as kernels
 from eptreplay.model import sweep
@@ -29,7 +30,7 @@ from eptreplay.model.books import (
 from eptreplay.model.checksum import state_sums
 from eptreplay.model.dirty_log import harvest, new_dirty_log
 from eptreplay.model.marks import write_marks
-from eptreplay.model.reuse import GuestReuse, new_reuse, note_reuses, reuse_of, settle
+from eptreplay.model.reuse import new_reuse, note_reuses, settle
 from eptreplay.model.state import COUNTERS, PMAP
 from eptreplay.model.tlb import TLB_COUNTERS, Tlbs, flush_all_if_invalidated, new_tlbs, no_tlbs
 from eptreplay.model.vm_limits import HostMemory
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from eptreplay.host_replay import HostFindings
     from eptreplay.ingest.dataset import GuestTrace
     from eptreplay.ingest.reader import Transition
     from eptreplay.ingest.rows import BadRows
@@ -92,55 +92,6 @@ class Pmap(Protocol):
 
 Watcher = Callable[[int], None]
 """Hears how many more rows were replayed."""
-
-
-@dataclass(slots=True)
-class GuestResult:
-    """What a replay of one guest found.
-
-    Args:
-        trace: the trace.
-        pml: shape [profiles]: whether each logs page modifications.
-        interval_start: where the first interval begins, in the trace's unit of time; None if unknown.
-        snapshots: at the end of every interval.
-        faults: shape [profiles, kinds, causes]: refused accesses.
-        page: shape [pages]: guest page numbers that were touched, ascending.
-        first_row: shape [pages]: the row that touched each first.
-        touches: TOUCH [pages] of those.
-        regions: REGION [regions] of the 2 MB regions that were written.
-        stretch_pages: pages of a stretch of addresses of the heatmap.
-        mrc: how the miss-ratio curve was asked for.
-        reuse: distances of reuse; None if they were not asked for.
-        page_accesses: shape [pages, 4]: reads, writes, fetches of those; None if not counted.
-        seen: shape [profiles, pages]: SEEN_* bits of those at the end.
-        state_sums: shape [profiles]: checksums of the final tables, of all guests of the host.
-        tlb: TLB_COUNTERS [profiles]; None if TLBs were not modelled.
-        guest_large: whether the guest's pages were then taken to have 2 MB.
-        bar_accesses: shape [profiles, BARs, 3]: reads, writes, fetches of the BARs of its devices.
-        bar_faults: shape [profiles, BARs]: faults that mapped a page of them.
-        host: what the host did that it shared with others; None: it had one of its own, with memory enough.
-    """
-
-    trace: GuestTrace
-    pml: list[bool]
-    interval_start: int | None
-    snapshots: list[Snapshot]
-    faults: NDArray[np.int64]
-    page: NDArray[np.int64]
-    first_row: NDArray[np.int64]
-    touches: Any
-    regions: Any
-    stretch_pages: int
-    mrc: MissRatio
-    reuse: GuestReuse | None
-    page_accesses: NDArray[np.int64] | None
-    seen: NDArray[np.uint8]
-    state_sums: list[int]
-    bar_accesses: NDArray[np.int64]
-    bar_faults: NDArray[np.int64]
-    tlb: NDArray[Any] | None = None
-    guest_large: bool = False
-    host: HostFindings | None = None
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:
@@ -474,37 +425,6 @@ def guest_memory(trace: GuestTrace) -> GuestMemory:
         for bar in device.bars
     ]
     return GuestMemory(guest_ram_pages(trace), trace.vcpus, np.array(bars, np.int64).reshape(-1, 2))
-
-
-def guest_result(trace: GuestTrace, replay: Replay, snapshots: list[Snapshot], guest: int = 0) -> GuestResult:
-    """Collect what a finished replay found of one of its guests."""
-    books = replay.books_of(guest)
-    page = np.flatnonzero(books.first_row)
-    begin, end = (int(replay.states.guests[0, guest][name]) for name in ("begin", "end"))
-    seen = np.zeros((len(replay.profiles), len(page)), np.uint8)
-    replay.write_marks()
-    sweep.observe_pages(replay.states, guest, page, seen)
-    return GuestResult(
-        trace=trace,
-        pml=[profile.pml for profile in replay.profiles],
-        interval_start=trace.first_time,
-        snapshots=snapshots,
-        faults=np.array(replay.states.cnt.faults[:, guest]),
-        page=page,
-        first_row=books.first_row[page] - 1,
-        touches=books.touch[page],
-        regions=books.region[np.flatnonzero(books.region.last_write)],
-        stretch_pages=1 << int(books.heat_shift[0]),
-        mrc=replay.mrc,
-        reuse=None if replay.reuse is None else reuse_of(replay.reuse, guest),
-        page_accesses=replay.page_accesses[begin:end][page] if replay.count_pages else None,
-        seen=seen,
-        state_sums=replay.state_sums(),
-        bar_accesses=replay.states.guests["bar_accesses"][:, guest].copy(),
-        bar_faults=replay.states.guests["bar_faults"][:, guest].copy(),
-        tlb=None if replay.tlb is None else replay.tlb_counters(),
-        guest_large=replay.tlb is not None and replay.tlb.guest_large,
-    )
 
 
 def warm_up(policies: Sequence[Policy] = tuple(Policy)) -> None:

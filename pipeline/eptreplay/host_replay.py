@@ -12,7 +12,8 @@ from eptreplay.activity import transitions, with_transitions
 from eptreplay.cuts import Action, Cutter, Rhythm
 from eptreplay.errors import ConservationError, TraceError, UsageError
 from eptreplay.events import HostEvent, attach_devices, carry_out, teller
-from eptreplay.guest import Replay, drive, guest_memory, guest_result
+from eptreplay.guest import Replay, drive, guest_memory
+from eptreplay.guest_result import guest_result
 from eptreplay.host import Align, HostOptions, VcpuModel, host_memory, least_need
 from eptreplay.ingest.reader import read_batches
 from eptreplay.ingest.rows import BadRows
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from eptreplay.guest import GuestResult, Pmap, Watcher
+    from eptreplay.guest import Pmap, Watcher
+    from eptreplay.guest_result import GuestResult
     from eptreplay.ingest.dataset import GuestTrace
     from eptreplay.ingest.reader import Batch, Transition
     from eptreplay.options import Options

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from eptreplay.guest import GuestResult
+    from eptreplay.guest_result import GuestResult
     from eptreplay.host_replay import HostFindings
 
 Columns = dict[str, Any]

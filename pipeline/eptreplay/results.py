@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from eptreplay.analysis.migration import Link
-    from eptreplay.guest import GuestResult
+    from eptreplay.guest_result import GuestResult
 
 Columns = dict[str, Any]
 COUNTER_NAMES = tuple(column.name for column in COUNTERS)

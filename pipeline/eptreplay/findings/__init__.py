@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from eptreplay.analysis.migration import Link
     from eptreplay.findings.books import Columns
-    from eptreplay.guest import GuestResult
+    from eptreplay.guest_result import GuestResult
 
 
 def findings(result: GuestResult, profiles: Sequence[str], link: Link) -> dict[str, Columns]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from eptreplay.guest import GuestResult
+    from eptreplay.guest_result import GuestResult
     from eptreplay.report.columns import Table
 
 Columns = dict[str, Any]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eptreplay.findings.books import Columns, Times
-    from eptreplay.guest import GuestResult
+    from eptreplay.guest_result import GuestResult
 
 MIB = 1 << 20
 

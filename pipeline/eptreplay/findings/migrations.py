@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from eptreplay.analysis.history import History
     from eptreplay.analysis.migration import Link
     from eptreplay.findings.books import Columns, Times
-    from eptreplay.guest import GuestResult
+    from eptreplay.guest_result import GuestResult
 
 SUPERPAGE_BYTES = 1 << 21
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from eptreplay.analysis.history import History
     from eptreplay.analysis.miss_ratio import Curve
     from eptreplay.findings.books import Columns, Times
-    from eptreplay.guest import GuestResult
+    from eptreplay.guest_result import GuestResult
 
 
 def heatmap(result: GuestResult) -> Columns:

@@ -11,7 +11,7 @@ from eptreplay.model.tlb import STRUCTURES, TLB_COUNTERS, WALK_LEVELS, walk_refe
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from eptreplay.guest import GuestResult
+    from eptreplay.guest_result import GuestResult
 
 SMALL_BYTES, LARGE_BYTES = 4096, 1 << 21
 

@@ -11,8 +11,7 @@ Where that is too much work for every page, a sample of the pages is enough: tho
 threshold.  A distance among them stands for one that is larger by the inverse of the sampling rate, and so does
 each of their accesses.  There are at most so many samples; when one more comes, the threshold is halved and those above
 it are forgotten (Waldspurger et al., Efficient MRC construction with SHARDS, FAST 2015: its fixed-size variant, but for
-the halving, which takes the place of a queue by hash).  A byte a page says whether it is in the sample, so that the
-accesses to all others cost a look at that byte.
+the halving, which takes the place of a queue by hash; sample.py).
 
 First accesses, whose distance is infinite, are left out here: the books know how many there are.  So are distances of 0:
 what is missing of all accesses in the end are those.  Among the sample, that is at the same time the correction that
@@ -28,25 +27,25 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from eptreplay.model import pte
 from eptreplay.model._jit import entry_point, kernel, part
-from eptreplay.model.books import CHUNK_ROWS, crosses, known_page
+from eptreplay.model.books import CHUNK_ROWS
+from eptreplay.model.sample import (
+    EVERY_PAGE,
+    GROUP_SHIFT,
+    GROUPS,
+    NO_PAGE,
+    SAMPLED,
+    draw_pages,
+    find_rows,
+    find_rows_across,
+    list_pages,
+    list_pages_across,
+)
 from eptreplay.model.state import NO_MEMORY, Int, Record, Records, records
-
-PAGE_SHIFT = pte.PAGE_SHIFT
 
 ONE = np.uint64(1)
 WORD_SHIFT = 6
 WORD_MASK = 63
-HASH_BITS = 24
-EVERY_PAGE = 1 << HASH_BITS  # threshold at which all pages are in the sample
-_HASH_FACTOR = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio, odd (Knuth, TAOCP 3, 6.4)
-_HASH_MIX = np.uint64(0xBF58476D1CE4E5B9)
-_HASH_SHIFT = np.uint64(64 - HASH_BITS)
-_FOLD_SHIFT = np.uint64(32)
-GROUPS = 16  # parts of the sample, of which the error is estimated
-_GROUP_MASK = np.uint64(GROUPS - 1)
-
 RECENT = 8  # pages in the list of those used last
 NEAR_WORDS = 8  # up to so many words are summed one by one
 SLOTS_PER_PAGE = 4  # the more, the more rarely slots are closed up
@@ -73,11 +72,6 @@ REUSE = np.dtype(
     ],
     align=True,
 )
-
-# Reuse.sampled: a bit says whether a page is in the sample, four more which part of it.
-SAMPLED = np.uint8(1)
-GROUP_SHIFT = 4
-NO_PAGE = -1
 
 
 class Reuse(NamedTuple):
@@ -137,7 +131,7 @@ def new_reuse(bases: NDArray[np.int64], most_pages: int, weight: int = 1) -> Reu
 def draw_sample(state: Records, sampled: NDArray[np.uint8]) -> None:
     """Write which pages of every guest are in its sample."""
     for guest in range(len(state)):
-        _draw_guest(state[guest], sampled)
+        draw_pages(sampled, state[guest].begin, state[guest].end, state[guest].threshold)
 
 
 class GuestReuse(NamedTuple):
@@ -173,92 +167,13 @@ def note_reuses(
     for begin in range(0, len(gpa), CHUNK_ROWS):
         end = min(begin + CHUNK_ROWS, len(gpa))
         if len(size) == 0:
-            rows = _find(reuse.sampled, reuse.rows, gpa, begin, end)
-            pages = _list_pages(reuse.rows, reuse.used, gpa, rows)
+            rows = find_rows(reuse.sampled, reuse.rows, gpa, begin, end)
+            pages = list_pages(reuse.rows, reuse.used, gpa, rows)
         else:
-            rows = _find_across(reuse.sampled, reuse.rows, gpa, size, begin, end)
-            pages = _list_pages_across(reuse.rows, reuse.used, gpa, size, rows)
+            rows = find_rows_across(reuse.sampled, reuse.rows, gpa, size, begin, end)
+            pages = list_pages_across(reuse.rows, reuse.used, gpa, size, rows)
         for k in range(pages):
             _note_access(reuse, quiet, np.int64(reuse.used[k]))
-
-
-@kernel
-def _find(
-    sampled: NDArray[np.uint8], rows: NDArray[np.int32], gpa: NDArray[np.uint64], begin: Int, end: Int
-) -> Int:
-    """Note in `rows` which of the rows [begin, end) access the sample, without a branch; return how many."""
-    beyond = np.uint64(len(sampled) - 1)
-    found = np.uint64(0)
-    for i in range(np.uint64(begin), np.uint64(end)):
-        rows[found] = i
-        found += np.uint64(sampled[known_page(gpa[i] >> PAGE_SHIFT, beyond)] & SAMPLED)
-    return np.int64(found)
-
-
-@kernel
-def _list_pages(rows: NDArray[np.int32], used: NDArray[np.int64], gpa: NDArray[np.uint64], count: Int) -> Int:
-    """Write the pages of the first `count` of `rows` to `used`, but for those that repeat the one before; return how many."""
-    last: Int = NO_PAGE
-    listed = np.uint64(0)
-    for k in range(np.uint64(count)):
-        page = np.int64(gpa[rows[k]] >> PAGE_SHIFT)
-        used[listed] = page
-        listed += np.uint64(page != last)
-        last = page
-    return np.int64(listed)
-
-
-@kernel
-def _find_across(
-    sampled: NDArray[np.uint8],
-    rows: NDArray[np.int32],
-    gpa: NDArray[np.uint64],
-    size: NDArray[np.uint16],
-    begin: Int,
-    end: Int,
-) -> Int:
-    """Do the same as _find where rows may cross a page; all that do are noted."""
-    beyond = np.uint64(len(sampled) - 1)
-    found = np.uint64(0)
-    for i in range(np.uint64(begin), np.uint64(end)):
-        rows[found] = i
-        sample = sampled[known_page(gpa[i] >> PAGE_SHIFT, beyond)] & SAMPLED
-        found += np.uint64(sample | np.uint8(crosses(gpa[i], size, i)))
-    return np.int64(found)
-
-
-@kernel
-def _list_pages_across(
-    rows: NDArray[np.int32],
-    used: NDArray[np.int64],
-    gpa: NDArray[np.uint64],
-    size: NDArray[np.uint16],
-    count: Int,
-) -> Int:
-    """Do the same as _list_pages where rows may cross a page, repetitions included."""
-    listed: Int = 0
-    for k in range(count):
-        i = rows[k]
-        used[listed] = np.int64(gpa[i] >> PAGE_SHIFT)
-        used[listed + 1] = used[listed] + 1
-        listed += 1 + np.int64(crosses(gpa[i], size, np.int64(i)))
-    return listed
-
-
-@kernel
-def _hash(page: Int) -> np.uint64:
-    """Return HASH_BITS bits that look random."""
-    product = np.uint64(page) * _HASH_FACTOR
-    return ((product ^ (product >> _FOLD_SHIFT)) * _HASH_MIX) >> _HASH_SHIFT
-
-
-@kernel
-def _draw_guest(state: Record, sampled: NDArray[np.uint8]) -> None:
-    """Write which pages of a guest are in its sample, and in which group."""
-    for page in range(state.begin, state.end):
-        found = _hash(page - state.begin)
-        group = np.uint8((found & _GROUP_MASK) << np.uint64(GROUP_SHIFT))
-        sampled[page] = (group | SAMPLED) if found < np.uint64(state.threshold) else np.uint8(0)
 
 
 @kernel
@@ -425,7 +340,7 @@ def _halve(reuse: Reuse, state: Record, guest: Int) -> None:
     settle(reuse, guest)
     state.threshold >>= 1
     state.weight *= 2
-    _draw_guest(state, reuse.sampled)
+    draw_pages(reuse.sampled, state.begin, state.end, state.threshold)
     recent = reuse.recent[guest]
     state.recent = 0
     for place in range(RECENT):
