@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from eptreplay.model import pte
 from eptreplay.model._jit import entry_point, kernel, part
 from eptreplay.model.books import Books
-from eptreplay.model.dirty_log import NO_PML, DirtyLog, pml_log
+from eptreplay.model.dirty_log import NO_PML, pml_log
 from eptreplay.model.entry import set_bits
 from eptreplay.model.pmap import leaf_of
 from eptreplay.model.ptp import NULL, pmap_pde, table_of
@@ -47,19 +47,25 @@ ONE_SETTLED = np.uint8(1 << SETTLED_SHIFT)
 
 @kernel
 def mark_accessed(
-    states: State, books: Books, log: DirtyLog, guest: Int, flat: Int, op: np.uint8, vcpu: Int
+    states: State,
+    cold: NDArray[np.uint8],
+    pml: NDArray[np.int32],
+    guest: Int,
+    flat: Int,
+    op: np.uint8,
+    vcpu: Int,
 ) -> bool:
     """Make an access by marking the page, if no more than accessed bits would be set; return whether it was made."""
-    kinds = books.cold[flat] & SETTLED
+    kinds = cold[flat] & SETTLED
     if kinds & (ONE_SETTLED << op) == 0:
         return False
-    books.cold[flat] = MARKED | kinds
+    cold[flat] = MARKED | kinds
     states.quiet[flat] |= kinds
     for number in range(worlds_in(states)):
         st = world(states, number)
         st.cnt[guest].accessed_bits += 1
-        if log.pml[number, vcpu] != NO_PML:
-            pml_log(st, log.pml[number], vcpu, False)
+        if pml[number, vcpu] != NO_PML:
+            pml_log(st, pml[number], vcpu, False)
     return True
 
 

@@ -227,8 +227,8 @@ def _make_late(
     for k in range(late):
         if k + AHEAD < late:
             ahead = np.int64(books.rows[k + AHEAD])
-            if _needs_tables(states.quiet, books, gpa[ahead] >> PAGE_SHIFT, op[ahead]):
-                _prefetch_access(states, books, gpa[ahead])
+            if _needs_tables(states.quiet, books.cold, gpa[ahead] >> PAGE_SHIFT, op[ahead]):
+                _prefetch_access(states, books.first_row, gpa[ahead])
         i = np.int64(books.rows[k])
         page = gpa[i] >> PAGE_SHIFT
         crossing = crosses(gpa[i], size, i)
@@ -257,19 +257,19 @@ def _is_settled(quiet: NDArray[np.uint8], page: np.uint64, op: np.uint8) -> bool
 
 
 @kernel
-def _needs_tables(quiet: NDArray[np.uint8], books: Books, page: np.uint64, op: np.uint8) -> bool:
+def _needs_tables(quiet: NDArray[np.uint8], cold: NDArray[np.uint8], page: np.uint64, op: np.uint8) -> bool:
     """Return whether an access to a page may have to look at page tables."""
     known = np.int64(known_page(page, np.uint64(len(quiet) - 1)))
-    known_to_be_light = known < len(books.cold) and (books.cold[known] >> op) & ONE_SETTLED != 0
-    return not known_to_be_light and (quiet[known] >> op) & ONE_SETTLED == 0
+    light = known < len(cold) and (cold[known] >> op) & ONE_SETTLED != 0
+    return not light and (quiet[known] >> op) & ONE_SETTLED == 0
 
 
 @kernel
-def _prefetch_access(states: State, books: Books, gpa: np.uint64) -> None:
+def _prefetch_access(states: State, first_row: NDArray[np.int64], gpa: np.uint64) -> None:
     """Ask for the memory that an access may need."""
     page = gpa >> PAGE_SHIFT
-    if page < np.uint64(len(books.first_row)):
-        prefetch(books.first_row, np.int64(page))
+    if page < np.uint64(len(first_row)):
+        prefetch(first_row, np.int64(page))
         guest = guest_of(world(states, 0), np.int64(page))
         va = gpa - (np.uint64(world(states, 0).guests[guest].begin) << PAGE_SHIFT)
         for number in range(worlds_in(states)):
@@ -307,7 +307,7 @@ def _make_access(
         return False
     if (state >> op) & ONE_SETTLED != 0:
         return False
-    if mark_accessed(states, books, log, guest, known, np.uint8(op), vcpu):
+    if mark_accessed(states, books.cold, log.pml, guest, known, np.uint8(op), vcpu):
         return False
     if books.first_row[known] == 0:
         books.first_row[known] = row + 1
