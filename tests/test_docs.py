@@ -47,7 +47,7 @@ def test_links_between_documents_lead_somewhere(document: Path) -> None:
 
 
 def test_every_option_that_documents_mention_exists() -> None:
-    source = (PACKAGE / "cli.py").read_text(encoding="utf-8")
+    source = "".join((PACKAGE / name).read_text(encoding="utf-8") for name in ("cli.py", "cli_options.py"))
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     declared = set(re.findall(r'"(--[a-z-]+)"', source))
     declared |= {f"--{name.replace('_', '-')}" for name in re.findall(r"^    (\w+): ", source, re.MULTILINE)}

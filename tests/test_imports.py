@@ -19,10 +19,12 @@ PACKAGE = Path(__file__).parents[1] / "pipeline" / "eptreplay"
 ALLOWED: dict[str, set[str]] = {
     "": set(),
     "__main__": {"cli"},
-    "cli": {"", "commands", "errors"},
+    "cli": {"", "cli_options", "commands", "request", "errors"},
+    "cli_options": set(),
+    "request": {"analysis", "host", "options", "units"},
     "commands": {
         "console",
-        "analysis",
+        "request",
         "batch",
         "bench",
         "bench_wide",

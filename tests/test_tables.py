@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
@@ -12,7 +12,9 @@ from eptreplay.batch import run
 from eptreplay.ingest.dataset import find_traces
 from eptreplay.options import Options
 from eptreplay.profiles import resolve
-from eptreplay.report.tables import OTHER_NAMES, TABLES, csv_names
+from eptreplay.report.files import TableWriter
+from eptreplay.report.other_names import OTHER_NAMES
+from eptreplay.report.tables import BY_NAME, TABLES, csv_names
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,7 +51,7 @@ def test_csv_and_parquet_hold_the_same(tables: Path, table: Table) -> None:
 @pytest.mark.parametrize("name", ["summary", "intervals"])
 def test_counters_have_the_names_of_other_tools_too(tables: Path, name: str) -> None:
     csv = pl.read_csv(tables / f"{name}.csv")
-    assert csv.columns[-len(OTHER_NAMES) :] == list(OTHER_NAMES)
+    assert csv.columns[-len(OTHER_NAMES[name]) :] == list(OTHER_NAMES[name])
     assert csv["pf_taken"].to_list() == csv["traps"].to_list()
     resolved = csv["vm_faults_r"] + csv["vm_faults_w"] + csv["vm_faults_x"]
     emulated = csv["ad_emulated_r"] + csv["ad_emulated_w"]
@@ -57,6 +59,22 @@ def test_counters_have_the_names_of_other_tools_too(tables: Path, name: str) -> 
     assert csv["pf_fast"].to_list() == emulated.to_list()
     assert csv["vm.pmap.pde.promotions"].to_list() == csv["promotions"].to_list()
     assert csv["pf_taken"].sum() > csv["pf_fast"].sum() > 0
+
+
+@pytest.mark.parametrize("name", ["host_memory", "swap_activity"])
+def test_a_hosts_memory_has_the_names_of_sysctls_too(name: str, tmp_path: Path) -> None:
+    table = BY_NAME[name]
+    values: dict[str, list[Any]] = {
+        column.name: ["g" if column.type == "string" else number]
+        for number, column in enumerate(table.columns)
+    }
+    writer = TableWriter(tmp_path, table)
+    writer.write(values)
+    writer.close()
+    (row,) = pl.read_csv(tmp_path / f"{name}.csv").rows(named=True)
+    for other, parts in OTHER_NAMES[name].items():
+        assert row[other] == sum(values[part][0] for part in parts)
+    assert len(row) == len(table.columns) + len(OTHER_NAMES[name])
 
 
 def test_every_column_is_explained_beside_the_files(tables: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from eptreplay import profiles as cpu
@@ -13,82 +13,26 @@ from eptreplay.errors import Exit
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-    from typing import Literal
 
-    from eptreplay.analysis.migration import Link
     from eptreplay.batch import Failure, RunResult
     from eptreplay.conform import Mismatch
-    from eptreplay.host import HostOptions
     from eptreplay.ingest.dataset import BadGuest, GuestTrace
     from eptreplay.ingest.rows import BadRows, OnBadRows
     from eptreplay.options import Policy
+    from eptreplay.request import ReplayRequest
 
 
 # ---- replay ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class ReplayRequest:
-    """The options of `replay`, as given."""
-
-    traces: Sequence[str]
-    profiles: Sequence[str]
-    out: Path
-    overwrite: bool
-    policy: Literal["plain", "age", "harvest"]
-    every: str
-    intervals: int
-    page_accesses: bool
-    slow_path: bool
-    mrc: Literal["intervals", "shards", "exact"]
-    tlb: bool
-    guest_pages: Literal["4K", "2M"]
-    paging_structures: int
-    bandwidths: Sequence[float] | None
-    downtime: str
-    on_bad_rows: OnBadRows
-    jobs: int
-    open_page: bool
-    host: HostRequest
-
-
-@dataclass(frozen=True, slots=True)
-class HostRequest:
-    """The options of `replay` about the host, as given; None where nothing was given."""
-
-    memory: str | None
-    placement: Literal["reservation", "identity"] | None
-    scan_interval: str | None
-    fragmentation: float | None
-    align: Literal["start", "clock"] | None
-    swap_read: str
-    swap_write: str
-    vcpus: Literal["always", "activity"] | None
-    idle_gap: str
-    check: bool
-
-
 def replay(request: ReplayRequest) -> int:
     """Carry out `replay` and return the exit code."""
-    profiles = [cpu.resolve(spec) for spec in request.profiles]
+    profiles = [cpu.resolve(spec) for spec in request.profile]
     _refuse_twice([profile.name for profile in profiles])
     from eptreplay import batch  # noqa: PLC0415 - an unknown profile is told without waiting for numba
-    from eptreplay.options import MissRatio, Options, Policy, TlbOptions  # noqa: PLC0415
     from eptreplay.output import check_output  # noqa: PLC0415
-    from eptreplay.units import parse_every  # noqa: PLC0415
 
-    options = Options(
-        policy=Policy(request.policy),
-        every=parse_every(request.every),
-        intervals=request.intervals,
-        page_accesses=request.page_accesses,
-        slow_path=request.slow_path,
-        mrc=MissRatio(request.mrc),
-        tlb=TlbOptions(request.guest_pages == "2M", request.paging_structures) if request.tlb else None,
-        link=_link(request),
-        on_bad_rows=request.on_bad_rows,
-        host=_host(request.host),
-    )
+    options = request.options()
     check_output(request.out, overwrite=request.overwrite)
     traces, failed = _open(request.traces)
     threads = request.jobs or os.cpu_count() or 1
@@ -109,47 +53,6 @@ def replay(request: ReplayRequest) -> int:
     if result.unrendered is None:
         _show_page(result.folder, open_page=request.open_page)
     return Exit.SOME_FAILED if result.failures or result.unrendered else Exit.GOOD
-
-
-def _host(request: HostRequest) -> HostOptions | None:
-    """Return the host that guests share; None if nothing about it was asked for."""
-    from eptreplay.host import Align, HostOptions, Placement, VcpuModel  # noqa: PLC0415
-    from eptreplay.units import parse_duration, parse_every, parse_size  # noqa: PLC0415
-
-    asked = (
-        request.memory,
-        request.placement,
-        request.scan_interval,
-        request.fragmentation,
-        request.align,
-        request.vcpus,
-    )
-    if all(option is None for option in asked) and not request.check:
-        return None
-    return HostOptions(
-        memory=None if request.memory is None else parse_size(request.memory),
-        placement=Placement(request.placement or "reservation"),
-        scan_interval=None if request.scan_interval is None else parse_every(request.scan_interval),
-        fragmentation=request.fragmentation or 0.0,
-        align=Align(request.align or "start"),
-        swap_read_ns=parse_duration(request.swap_read),
-        swap_write_ns=parse_duration(request.swap_write),
-        vcpus=VcpuModel(request.vcpus or "always"),
-        idle_gap_ns=parse_duration(request.idle_gap),
-        check=request.check,
-    )
-
-
-def _link(request: ReplayRequest) -> Link:
-    """Return what migrations are estimated with, as the options say."""
-    from eptreplay.analysis.migration import GBIT, Link  # noqa: PLC0415
-    from eptreplay.units import parse_duration  # noqa: PLC0415
-
-    downtime_ns = parse_duration(request.downtime)
-    if not request.bandwidths:
-        return Link(downtime_ns=downtime_ns)
-    bandwidths = sorted({round(bandwidth * GBIT) for bandwidth in request.bandwidths})
-    return Link(tuple(bandwidths), downtime_ns)
 
 
 def _refuse_twice(names: Sequence[str]) -> None:

@@ -329,6 +329,20 @@ def test_pages_fit_the_screen(browser: Browser, run: Path, width: int, scheme: s
     page.close()
 
 
+def test_many_guests_are_found_by_a_part_of_their_name(watched: Watched, tmp_path: Path) -> None:
+    guests = [MadeGuest(f"{kind}-{number}") for kind in ("web", "build") for number in range(10)]
+    render(write_run(tmp_path / "run", guests, PROFILES))
+    page = opened(watched, tmp_path / "run" / "index.html")
+    page.fill("#find", " WEB ")
+    shown = [row for row in page.locator(".matrix tbody").all() if row.is_visible()]
+    assert len(shown) == 10
+    assert all("web" in row.inner_text() for row in shown)
+    assert page.inner_text("#found") == "10 of 20"
+    page.fill("#find", "")
+    assert page.locator(".matrix tbody:visible").count() == 20
+    assert watched.complaints == []
+
+
 def test_print_leaves_out_what_only_a_screen_can_do(watched: Watched, run: Path) -> None:
     page = opened(watched, guest_page(run))
     page.emulate_media(media="print")

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eptreplay.errors import OutputError, UsageError
-from eptreplay.report.tables import CORE, OTHER_NAMES, TABLES, csv_names
+from eptreplay.report.other_names import other_names
+from eptreplay.report.tables import CORE, TABLES, csv_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,7 +51,7 @@ class TableWriter:
         self._parquet = pq.ParquetWriter(folder / f"{table.name}.parquet", self._schema, compression="zstd")
         self._csv = (folder / f"{table.name}.csv").open("wb")
         self._csv.write((",".join(csv_names(table)) + "\n").encode())
-        self._others = csv_names(table)[len(table.columns) :]
+        self._others = other_names(table.name)
         self._waiting: list[pa.Table] = []
 
     def write(self, columns: Mapping[str, Any]) -> None:
@@ -75,7 +76,7 @@ class TableWriter:
         frame = to_polars(arrow)
         frame.with_columns(
             *(_neutral(name) for name, kind in frame.schema.items() if kind == pl.String),
-            *(pl.sum_horizontal(OTHER_NAMES[name]).alias(name) for name in self._others),
+            *(pl.sum_horizontal(parts).alias(name) for name, parts in self._others.items()),
         ).write_csv(self._csv, include_header=False)
 
     def close(self) -> None:

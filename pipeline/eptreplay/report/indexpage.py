@@ -43,6 +43,7 @@ def index_page(run: Run, lines: Sequence[Line]) -> dict[str, Any]:
         "headline": headline(run, ordered),
         "answers": fleet_answers(ordered) if len(ordered) > 1 else [],
         "rows": [_row(line) for line in ordered],
+        "many": len(ordered) > MOST_ANSWERED,
         "guests": [
             {"name": line.guest.name, "link": line.link, "answers": line.answers}
             for line in (ordered if len(ordered) <= MOST_ANSWERED else [])

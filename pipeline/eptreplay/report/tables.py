@@ -22,6 +22,8 @@ from eptreplay.report.analysis_tables import (
 from eptreplay.report.columns import GUEST, INTERVAL, PROFILE, Column, Table
 from eptreplay.report.cost_tables import COSTS
 from eptreplay.report.host_tables import HOST_TABLES
+from eptreplay.report.other_names import documentation as other_names_documentation
+from eptreplay.report.other_names import other_names
 from eptreplay.report.tlb_tables import TRANSLATIONS
 
 COUNTERS: Final = (
@@ -254,27 +256,9 @@ GAUGES: Final = frozenset({"resident", "wired", "dirty_last_harvest"})
 """Counters that are a level at a moment, not a number of events."""
 
 
-OTHER_NAMES: Final = {
-    "pf_taken": ("traps",),
-    "pf_fixed": ("ad_emulated_r", "ad_emulated_w", "vm_faults_r", "vm_faults_w", "vm_faults_x"),
-    "pf_fast": ("ad_emulated_r", "ad_emulated_w"),
-    "vm.pmap.pde.promotions": ("promotions",),
-    "vm.pmap.pde.demotions": ("demotions",),
-    "vm.pmap.pde.p_failures": ("p_failures",),
-    "vm.pmap.pde.mappings": ("mappings",),
-}
-"""Counters by the names that other tools have for them, each a sum of ours: columns that only the CSV files have.
-
-KVM counts an exit for a missing right as pf_taken, one that ended with the right given as pf_fixed, and those that took only
-bits of an entry that was there as pf_fast (arch/x86/kvm/mmu: kvm_mmu_do_page_fault, fast_page_fault).  The others are
-FreeBSD's sysctls.
-"""
-
-
 def csv_names(table: Table) -> list[str]:
-    """Return the names of a table's columns in CSV: those of OTHER_NAMES whose counters it has come last."""
-    ours = table.names()
-    return ours + [name for name, parts in OTHER_NAMES.items() if set(parts) <= set(ours)]
+    """Return the names of a table's columns in CSV: those of other tools come last."""
+    return [*table.names(), *other_names(table.name)]
 
 
 def documentation() -> str:
@@ -290,14 +274,9 @@ def documentation() -> str:
         "Counters are 64-bit. Times are in the unit of the trace, which `run.json` names for every guest; in columns",
         "whose names end in `_s` they are in seconds. 1 MiB is 2^20 B, 1 Gbit 10^9 bit.",
         "",
-        "CSV files that have the counters also have them under the names that other tools use, as last columns:",
+        "CSV files also have these columns, under the names that other tools use, as the last ones:",
         "",
-        "| column | sum of | whose name |",
-        "|---|---|---|",
-    ]
-    lines += [
-        f"| `{name}` | {', '.join(f'`{part}`' for part in parts)} | {'KVM' if name.startswith('pf_') else 'FreeBSD'} |"
-        for name, parts in OTHER_NAMES.items()
+        *other_names_documentation(),
     ]
     for table in TABLES:
         lines += [
