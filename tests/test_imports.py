@@ -53,7 +53,7 @@ ALLOWED: dict[str, set[str]] = {
         "errors",
     },
     "bench_wide": {"bench", "guest", "ingest", "model", "options", "profiles"},
-    "tlb_shapes": {"model", "profiles"},
+    "tlb_shapes": {"model", "pmap_choice", "profiles"},
     "bench": {"", "guest", "host", "host_replay", "cuts", "ingest", "options", "profiles", "units"},
     "conform": {
         "profiles",
@@ -80,9 +80,11 @@ ALLOWED: dict[str, set[str]] = {
     },
     "findings": {"analysis", "guest", "guest_result", "model", "options", "report", "snapshots", "units"},
     "analysis": set(),
+    "pmap_choice": {"profiles"},
     "guest_result": {"guest", "host_replay", "ingest", "model", "options", "snapshots"},
     "guest": {
         "guest_result",
+        "pmap_choice",
         "other_writers",
         "profiles",
         "tlb_shapes",
@@ -101,6 +103,7 @@ ALLOWED: dict[str, set[str]] = {
     "host": {"model", "units", "errors"},
     "host_replay": {
         "guest_result",
+        "pmap_choice",
         "activity",
         "cuts",
         "events",

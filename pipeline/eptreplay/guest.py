@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -35,14 +34,25 @@ from eptreplay.model.state import COUNTERS, PMAP
 from eptreplay.model.tlb import TLB_COUNTERS, Tlbs, flush_all_if_invalidated, new_tlbs, no_tlbs
 from eptreplay.model.vm_limits import HostMemory
 from eptreplay.model.worlds import GuestMemory, flat_ram_pages, guest_bases, new_worlds
-from eptreplay.options import MissRatio, Options, Policy, Span, TlbOptions, interval_rhythms, sweep_rhythms
+from eptreplay.options import (
+    SHARDS_PAGES,
+    SHARDS_WEIGHT,
+    MissRatio,
+    Options,
+    Policy,
+    Span,
+    TlbOptions,
+    interval_rhythms,
+    sweep_rhythms,
+)
 from eptreplay.other_writers import OtherWriters
+from eptreplay.pmap_choice import AnyPmap
 from eptreplay.profiles import resolve
 from eptreplay.snapshots import IntervalBooks, OtherWrites, Snapshot, copied
 from eptreplay.tlb_shapes import tlb_shapes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -50,17 +60,11 @@ if TYPE_CHECKING:
     from eptreplay.ingest.reader import Transition
     from eptreplay.ingest.rows import BadRows
     from eptreplay.model.books import Books
-    from eptreplay.profiles import Fact, TlbGeometry
+    from eptreplay.pmap_choice import Pmap
 
 PAGE_BYTES = 4096
 GUEST_PBASE = 0x1_0000_0000
 """Physical address of frame 0, bytes."""
-
-SHARDS_PAGES = 1024
-"""The most pages in a sample of SHARDS."""
-
-SHARDS_WEIGHT = 16
-"""Pages that one of the sample stands for at the least, so that SHARDS costs about a nanosecond a row (docs/analysis.md)."""
 
 HEATMAP_STRETCHES = 256
 """The most stretches of addresses that a heatmap has."""
@@ -68,26 +72,6 @@ HEATMAP_STRETCHES = 256
 
 TLB_STAND_IN = "haswell"
 """The CPU whose TLBs a profile gets that is no real CPU."""
-
-
-class Pmap(Protocol):
-    """The part of a profile that a replay needs."""
-
-    @property
-    def pmap_type(self) -> int:
-        """PT_X86 or PT_EPT."""
-
-    @property
-    def pmap_flags(self) -> int:
-        """PMAP_* flags."""
-
-    @property
-    def pml(self) -> bool:
-        """Whether the CPU logs page modifications."""
-
-    @property
-    def tlb(self) -> Mapping[str, Fact[TlbGeometry | None]]:
-        """Facts about TLBs by name."""
 
 
 Watcher = Callable[[int], None]
@@ -456,12 +440,3 @@ def is_compiled(policy: Policy) -> bool:
     elif policy is Policy.HARVEST:
         needed.append(harvest)
     return all(map(compiled_before, needed))
-
-
-class AnyPmap(NamedTuple):
-    """The simplest profile."""
-
-    pmap_type: int = 0
-    pmap_flags: int = 0
-    pml: bool = False
-    tlb: Mapping[str, Fact[TlbGeometry | None]] = MappingProxyType({})

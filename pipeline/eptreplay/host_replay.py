@@ -26,6 +26,7 @@ from eptreplay.model.state import records
 from eptreplay.model.sweep import scan
 from eptreplay.model.worlds import GuestMemory, guest_bases, out_of_memory
 from eptreplay.options import Span, interval_rhythms, sweep_rhythms
+from eptreplay.pmap_choice import AnyPmap
 from eptreplay.units import NANOSECONDS, binary_size
 
 if TYPE_CHECKING:
@@ -33,11 +34,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from eptreplay.guest import Pmap, Watcher
+    from eptreplay.guest import Watcher
     from eptreplay.guest_result import GuestResult
     from eptreplay.ingest.dataset import GuestTrace
     from eptreplay.ingest.reader import Batch, Transition
     from eptreplay.options import Options
+    from eptreplay.pmap_choice import Pmap
     from eptreplay.snapshots import Snapshot
 
 PAGE_BYTES = 4096
@@ -322,7 +324,7 @@ def warm_up() -> None:
     """Compile every kernel that a replay, of one guest or of several on one host, can need."""
     guest_replay.warm_up()
     guests = [GuestMemory(np.array([[0, 1]], np.int64), 1)] * 2
-    replay = Replay([guest_replay.AnyPmap()], guests)
+    replay = Replay([AnyPmap()], guests)
     scan(replay.states)
     check_worlds(replay.states)
     out_of_memory(replay.states)

@@ -33,6 +33,13 @@ class MissRatio(StrEnum):
     EXACT = "exact"
 
 
+SHARDS_PAGES = 1024
+"""The most pages in a sample of SHARDS."""
+
+SHARDS_WEIGHT = 16
+"""Pages that one of the sample stands for at the least, so that SHARDS costs about a nanosecond a row (docs/analysis.md)."""
+
+
 @dataclass(frozen=True, slots=True)
 class TlbOptions:
     """How TLBs are modelled.

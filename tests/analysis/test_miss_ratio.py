@@ -10,12 +10,12 @@ import pytest
 
 from eptreplay.analysis.miss_ratio import Curve, from_distances
 from eptreplay.findings import findings
-from eptreplay.guest import SHARDS_PAGES, SHARDS_WEIGHT, guest_ram_pages, replay_trace
+from eptreplay.guest import guest_ram_pages, replay_trace
 from eptreplay.ingest.dataset import find_traces
 from eptreplay.ingest.reader import read_batches
 from eptreplay.model.reuse import bucket_starts, new_reuse, note_reuses, reuse_of
 from eptreplay.model.state import NO_MEMORY
-from eptreplay.options import MissRatio, Options
+from eptreplay.options import SHARDS_PAGES, SHARDS_WEIGHT, MissRatio, Options
 from eptreplay.profiles import resolve
 
 if TYPE_CHECKING:
