@@ -326,5 +326,21 @@
   for (const button of document.querySelectorAll("button[data-profile]")) {
     button.addEventListener("click", () => toggle(Number(button.dataset.profile)));
   }
+
+  // ---- many guests: those whose name contains a text -------------------------------------------------
+
+  const find = document.getElementById("find");
+  if (find) {
+    const rows = [...document.querySelectorAll(".matrix tbody")];
+    find.addEventListener("input", () => {
+      const wanted = find.value.trim().toLowerCase();
+      let shown = 0;
+      for (const row of rows) {
+        row.hidden = !row.querySelector(".name").textContent.toLowerCase().includes(wanted);
+        shown += row.hidden ? 0 : 1;
+      }
+      document.getElementById("found").textContent = wanted ? `${shown} of ${rows.length}` : "";
+    });
+  }
   root.dataset.ready = "yes";
 })();
