@@ -274,6 +274,8 @@ def wired_guest(reason: str, *devices: str) -> MadeGuest:
             "device": device,
             "bar_bytes": 8192,
             "domain_pages": 256,
+            "bar_reads": 5,
+            "bar_faults": 1,
             "dma_writes": 9,
             "invisible_pages": 3,
         }
@@ -291,7 +293,7 @@ def test_a_guest_with_devices_is_told_why_it_has_no_swap_candidates(tmp_path: Pa
     assert "no swap candidates" in part.texts[0]
     assert "9 pages written, 12 KiB of them distinct" in part.texts[1]
     assert texts([head for head, _ in grid(part, "passthrough").rows]) == ["nic", "gpu"]
-    assert texts(grid(part, "passthrough").rows[0][1]) == ["8 KiB", "1 MiB", "140 pages"]
+    assert texts(grid(part, "passthrough").rows[0][1]) == ["8 KiB", "1 MiB", "5", "0", "0", "1", "140 pages"]
     (line,) = chart(part, "other-writers").lines
     assert (line.names, line.values) == (["device nic (DMA)"], [5 * at for at in range(8)])
 

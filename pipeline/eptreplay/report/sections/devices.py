@@ -32,6 +32,8 @@ MEASURES: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("denied", "accesses denied to the guest", count),
 )
 
+BAR_COUNTS = ("reads", "writes", "fetches", "faults")
+
 WIRED = (
     "All of its memory, {}, is wired for the {}: DMA can reach every page at any time. A wired page is never swapped out, so "
     "this guest has no swap candidates while it has a device."
@@ -138,6 +140,7 @@ def _devices(context: Context) -> Grid:
             Head("device"),
             Head("BARs", meanings["bar_bytes"]),
             Head("IOMMU domain", meanings["domain_pages"]),
+            *(Head(f"BAR {name}", meanings[f"bar_{name}"]) for name in BAR_COUNTS),
             Head(
                 "written by it alone",
                 "pages that nobody else wrote in the same interval, summed over the intervals",
@@ -149,6 +152,7 @@ def _devices(context: Context) -> Grid:
                 [
                     Cell(binary_size(row["bar_bytes"])),
                     Cell(memory(row["domain_pages"])),
+                    *(Cell(count(row[f"bar_{name}"])) for name in BAR_COUNTS),
                     Cell(count(wrote.get(row["device"], 0), "page")),
                 ],
             )
