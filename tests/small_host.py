@@ -8,7 +8,8 @@ import numpy as np
 
 from eptreplay.guest import NO_COUNTS, NO_SIZES, Replay
 from eptreplay.merge import NO_VCPUS, Merged, replay_merged
-from eptreplay.model.candidates import CANDIDATE, list_candidates
+from eptreplay.model import candidates
+from eptreplay.model.candidates import CANDIDATE, list_candidates, note_positions
 from eptreplay.model.conservation import HOLDS, LAWS, check_worlds
 from eptreplay.model.replay import GUEST_SHIFT, NOWHERE
 from eptreplay.model.state import records
@@ -25,6 +26,17 @@ if TYPE_CHECKING:
 
 READ, WRITE, FETCH = 0, 1, 2
 PAGE_BYTES = 4096
+FLAGS = {
+    "resident": candidates.RESIDENT,
+    "dirty": candidates.DIRTY,
+    "used": candidates.USED,
+    "wired": candidates.WIRED,
+    "held": candidates.HELD,
+    "mapped": candidates.MAPPED,
+    "superpage": candidates.SUPERPAGE,
+    "writeable": candidates.WRITEABLE,
+    "copied": candidates.COPIED,
+}
 
 
 class SmallHost:
@@ -99,10 +111,18 @@ class SmallHost:
         return int(self.replay.states.vm[name][profile, 0])
 
     def pages(self, guest: int = 0, profile: int = 0) -> Any:  # noqa: ANN401 - a numpy structured array
-        """Return CANDIDATE [guest pages]."""
+        """Return what is known of every guest page: the fields of CANDIDATE, and one a flag."""
         found = records(self.guests[guest].pages, CANDIDATE)
-        list_candidates(self.replay.states, profile, guest, found)
-        return found.view(np.ndarray).view(CANDIDATE)
+        positions = np.zeros(self.replay.states.page.shape[1], np.int32)
+        note_positions(self.replay.states, profile, positions)
+        list_candidates(self.replay.states, profile, guest, positions, found)
+        fields = ["position", "last_reference", "queue", "act_count"]
+        pages = np.zeros(len(found), [(name, np.int64) for name in (*fields, *FLAGS)])
+        for name in fields:
+            pages[name] = found[name]
+        for name, flag in FLAGS.items():
+            pages[name] = (found["flags"] & flag) != 0
+        return pages
 
     def run(self, vcpu: int, hostcpu: int | None = None, guest: int = 0) -> bool:
         """Let a vCPU run on a host CPU, that of its number unless told otherwise."""

@@ -19,7 +19,7 @@ from eptreplay.ingest.reader import read_batches
 from eptreplay.ingest.rows import BadRows
 from eptreplay.ingest.schema import Event
 from eptreplay.merge import Clock, Merged, Source, merged, replay_merged
-from eptreplay.model.candidates import CANDIDATE, list_candidates
+from eptreplay.model.candidates import CANDIDATE, list_candidates, note_positions
 from eptreplay.model.conservation import HOLDS, LAWS, check_worlds
 from eptreplay.model.host_state import VM
 from eptreplay.model.state import records
@@ -308,15 +308,17 @@ def _on_trace_clock(time: int | None, clock: Clock) -> int | None:
 
 def _look_at_the_end(host: HostFindings, replay: Replay, traces: Sequence[GuestTrace]) -> None:
     """Note what the page daemon would do next."""
+    for trace in traces:
+        host.candidates[trace.name] = []
     for number in range(len(replay.profiles)):
         vm = replay.states.vm[number, 0]
         host.idle_scans.append(int(vm["scans_idle"]))
         host.cluster_pages.append(max(1, int(vm["vm_pageout_page_count"])))
-    for guest, trace in enumerate(traces):
-        host.candidates[trace.name] = []
-        for number in range(len(replay.profiles)):
+        positions = np.zeros(replay.states.page.shape[1], np.int32)
+        note_positions(replay.states, number, positions)
+        for guest, trace in enumerate(traces):
             found = records(replay.guests[guest].pages, CANDIDATE)
-            list_candidates(replay.states, number, guest, found)
+            list_candidates(replay.states, number, guest, positions, found)
             host.candidates[trace.name].append(found.view(np.ndarray).view(CANDIDATE))
 
 
@@ -328,7 +330,9 @@ def warm_up() -> None:
     scan(replay.states)
     check_worlds(replay.states)
     out_of_memory(replay.states)
-    list_candidates(replay.states, 0, 0, records(1, CANDIDATE))
+    positions = np.zeros(replay.states.page.shape[1], np.int32)
+    note_positions(replay.states, 0, positions)
+    list_candidates(replay.states, 0, 0, positions, records(1, CANDIDATE))
     batch = Merged.of_one_row()
     replay_merged(replay, batch, 0, batch.rows)
     for kind in Event:

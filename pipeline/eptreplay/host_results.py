@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eptreplay.model import candidates as flags
 from eptreplay.report.host_tables import HOST_TABLES
 
 if TYPE_CHECKING:
@@ -200,44 +201,85 @@ def _swap_candidates(result: GuestResult, host: HostFindings, profiles: Sequence
     }
 
 
+def _has(candidates: NDArray[Any], flag: int) -> NDArray[np.bool_]:
+    """Return for every candidate whether it has a flag."""
+    has: NDArray[np.bool_] = (candidates["flags"] & flag) != 0
+    return has
+
+
+def _takable(candidates: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which candidates could be taken: pages in memory that nothing keeps there."""
+    takable: NDArray[np.bool_] = (
+        candidates["flags"] & (flags.RESIDENT | flags.WIRED | flags.HELD)
+    ) == flags.RESIDENT
+    return takable
+
+
 def _runs(candidates: NDArray[Any], host: HostFindings, result: GuestResult, number: int) -> Columns:
     """Return the runs of neighbouring pages in memory that are alike, under one profile."""
-    page = np.flatnonzero(candidates["resident"])
+    page = np.flatnonzero(_has(candidates, flags.RESIDENT))
     known = candidates[page]
     alike = np.ones(len(page), bool)
     alike[1:] = page[1:] == page[:-1] + 1
-    for name in ("queue", "last_reference", "used", "dirty", "wired", "held", "superpage"):
-        alike[1:] &= known[name][1:] == known[name][:-1]
+    likeness = known["flags"] & (flags.USED | flags.DIRTY | flags.WIRED | flags.HELD | flags.SUPERPAGE)
+    for values in (known["queue"], known["last_reference"], likeness):
+        alike[1:] &= values[1:] == values[:-1]
     first = np.flatnonzero(~alike | (np.arange(len(page)) == 0))
     pages = np.diff(np.append(first, len(page)))
     head = known[first]
-    age_scans = host.idle_scans[number] - head["last_reference"]
-    takable = (head["wired"] == 0) & (head["held"] == 0)
-    dirty = head["dirty"] != 0
-    clusters = -(-pages // host.cluster_pages[number])
-    mapped = np.add.reduceat(known["mapped"].astype(np.int64), first) if len(first) else np.zeros(0, np.int64)
-    begin_block, end_block = page[first] // BLOCK_PAGES, (page[first] + pages - 1) // BLOCK_PAGES
-    active = int(result.snapshots[-1].pmap["pm_active"][number])
-    writes = np.where(takable & dirty, clusters, 0)
+    writes = np.where(_takable(head) & _has(head, flags.DIRTY), -(-pages // host.cluster_pages[number]), 0)
     return {
         "gpa": page[first].astype(np.uint64) * np.uint64(PAGE_BYTES),
         "bytes": pages * PAGE_BYTES,
         "queue_number": head["queue"],
-        "position": np.minimum.reduceat(known["position"], first) - 1 if len(first) else head["position"],
-        "act_count_min": np.minimum.reduceat(known["act_count"], first) if len(first) else head["act_count"],
-        "act_count_max": np.maximum.reduceat(known["act_count"], first) if len(first) else head["act_count"],
-        "age_scans": age_scans,
+        "position": _reduced(np.minimum, known["position"], first) - 1,
+        "act_count_min": _reduced(np.minimum, known["act_count"], first),
+        "act_count_max": _reduced(np.maximum, known["act_count"], first),
+        "age_scans": host.idle_scans[number] - head["last_reference"],
         "age_time": host.age_times(result.trace, head["last_reference"]),
-        "used": head["used"] != 0,
-        "dirty": dirty,
-        "superpage": head["superpage"] != 0,
-        "wired": head["wired"] != 0,
-        "held": head["held"] != 0,
-        "writes": writes,
-        "demotions": np.where(takable & (head["superpage"] != 0), end_block - begin_block + 1, 0),
-        "ipis": np.where(takable, mapped * active, 0),
+        "used": _has(head, flags.USED),
+        "dirty": _has(head, flags.DIRTY),
+        "superpage": _has(head, flags.SUPERPAGE),
+        "wired": _has(head, flags.WIRED),
+        "held": _has(head, flags.HELD),
         "cost_ns": writes * host.options.swap_write_ns,
+        "writes": writes,
+    } | _predictions(page, known, first, host, int(result.snapshots[-1].pmap["pm_active"][number]))
+
+
+def _predictions(
+    page: NDArray[np.int64], known: NDArray[Any], first: NDArray[np.int64], host: HostFindings, active: int
+) -> Columns:
+    """Return what it would take to take the pages of each run, and to bring them back, but for writes to swap.
+
+    Args:
+        page: shape [n]: guest pages in memory.
+        known: CANDIDATE [n] of those.
+        first: shape [runs]: where each run begins.
+        host: the host.
+        active: CPUs in the guest.
+    """
+    takable = _takable(known)
+    demotes = np.zeros(len(page), bool)
+    whole = np.flatnonzero(takable & _has(known, flags.SUPERPAGE))
+    demotes[whole[np.unique(page[whole] // BLOCK_PAGES, return_index=True)[1]]] = True
+    # A written page loses the right to be written before it is written to swap, and its mapping when it is freed.
+    mapped = takable & _has(known, flags.MAPPED)
+    protected = mapped & _has(known, flags.DIRTY) & _has(known, flags.WRITEABLE)
+    comes_back = takable & _has(known, flags.DIRTY | flags.COPIED)
+    reads = _reduced(np.add, comes_back.astype(np.int64), first)
+    return {
+        "demotions": _reduced(np.add, demotes.astype(np.int64), first),
+        "ipis": _reduced(np.add, mapped.astype(np.int64) + protected, first) * active,
+        "reads": reads,
+        "read_ns": reads * host.options.swap_read_ns,
     }
+
+
+def _reduced(function: np.ufunc, values: NDArray[Any], first: NDArray[np.int64]) -> NDArray[Any]:
+    """Return a function over the values of each run."""
+    found: NDArray[Any] = function.reduceat(values, first) if len(first) else values[:0]
+    return found
 
 
 def _cold_age(result: GuestResult, host: HostFindings, profiles: Sequence[str]) -> Columns:
@@ -245,13 +287,11 @@ def _cold_age(result: GuestResult, host: HostFindings, profiles: Sequence[str]) 
         name: [] for name in ("profile", "age_scans", "age_time", "pages", "dirty_pages", "bytes")
     }
     for number, candidates in enumerate(host.candidates[result.trace.name]):
-        takable = candidates[
-            (candidates["resident"] != 0) & (candidates["wired"] == 0) & (candidates["held"] == 0)
-        ]
+        takable = candidates[_takable(candidates)]
         scans = host.idle_scans[number]
-        dirty = takable["dirty"] != 0
+        dirty = _has(takable, flags.DIRTY)
         # A page used since it was last asked has no age, whatever the last scan saw.
-        last = np.where(takable["used"] != 0, scans, takable["last_reference"])
+        last = np.where(_has(takable, flags.USED), scans, takable["last_reference"])
         pages = np.cumsum(np.bincount(last, minlength=scans + 1))
         dirty_pages = np.cumsum(np.bincount(last[dirty], minlength=scans + 1))
         ages = np.arange(scans, -1, -1)

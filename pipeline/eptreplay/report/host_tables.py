@@ -152,9 +152,22 @@ SWAP_CANDIDATES: Final = Table(
         Column("superpage", "bool", "", "mapped by a superpage, which has to be demoted first"),
         Column("excluded", "string", "", "why it cannot be taken: wired or held; empty: it can"),
         Column("writes", "int64", "writes", "predicted writes to swap, in clusters"),
-        Column("demotions", "int64", "superpages", "predicted demotions"),
-        Column("ipis", "int64", "IPIs", "predicted IPIs: one a mapped page for every CPU in the guest"),
+        Column(
+            "demotions",
+            "int64",
+            "superpages",
+            "predicted demotions; one of a superpage with several runs counts for the first of them",
+        ),
+        Column(
+            "ipis",
+            "int64",
+            "IPIs",
+            "predicted IPIs, for every CPU in the guest: one as a page is unmapped, and one more as a writable page is "
+            "write-protected before it is written to swap",
+        ),
         Column("cost_ns", "int64", "ns", "assumed time of the writes (--swap-write)"),
+        Column("reads", "int64", "pages", "pages to be read from swap if all of the run is used again"),
+        Column("read_ns", "int64", "ns", "assumed time of those reads (--swap-read)"),
     ),
 )
 
