@@ -13,19 +13,8 @@ from eptreplay.activity import transitions
 from eptreplay.ingest.dataset import open_trace
 
 READ, WRITE = 0, 1
-RUN, STOP, HOLD, RELEASE, HOST_WRITE, DMA_WRITE, MAP, UNMAP, WIRE, SCAN, HARVEST = (
-    16,
-    17,
-    24,
-    25,
-    27,
-    29,
-    32,
-    33,
-    35,
-    40,
-    41,
-)
+RUN, STOP, HOLD, RELEASE, HOST_WRITE, DMA_WRITE = 16, 17, 24, 25, 27, 29
+MAP, UNMAP, PROTECT, WIRE, ADVISE, SCAN, HARVEST = 32, 33, 34, 35, 37, 40, 41
 TRACES = Path(__file__).parents[1] / "traces"
 
 
@@ -109,6 +98,31 @@ def test_what_makes_no_sense_ends_the_run_or_is_counted(tmp_path: Path) -> None:
         0,
         "",
     )
+
+
+@pytest.mark.parametrize(
+    ("event", "reason"),
+    [
+        ((HOLD, 0, 0, 0), "unknown_argument"),
+        ((HOLD, 0, 0, 1 << 63), "unknown_argument"),
+        ((PROTECT, 0, 0, 8), "unknown_argument"),
+        ((ADVISE, 0, 0, 3), "unknown_argument"),
+        ((UNMAP, 0, 0, 5), "unknown_argument"),
+        ((UNMAP, 0, 0, MEMORY + 4096), "event_outside_memory"),
+        ((WIRE, 1, 0, 1 << 63), "event_outside_memory"),
+        ((HOLD, MEMORY // 4096, 0, 1), "event_outside_memory"),
+        ((RUN, 0, 0, 256), "unknown_host_cpu"),
+        ((RUN, 0, 7, 0), "vcpu"),
+    ],
+)
+def test_an_event_that_makes_no_sense_is_left_out_and_counted_and_does_nothing(
+    tmp_path: Path, event: tuple[int, int, int, int], reason: str
+) -> None:
+    trace = trace_of(tmp_path / "guest.parquet", [(WRITE, 0, 0, 0), event, (WRITE, 0, 0, 0)])
+    answer = eptreplay("replay", trace, "--out", tmp_path / "run", "-p", "ept-ad", "--on-bad-rows", "skip")
+    assert answer.code == 0, answer.err
+    assert f"1 {reason}" in answer.err
+    assert table(tmp_path / "run", "summary").select("writes", "unbacked", "vm_faults_w").row(0) == (2, 0, 1)
 
 
 def test_a_guest_with_a_device_is_wired_and_its_dma_shows_nowhere(tmp_path: Path) -> None:

@@ -11,8 +11,16 @@ from eptreplay.ingest.schema import EVENT_MIN, HOST_CPUS, Event
 from eptreplay.model import event as answers
 from eptreplay.model import host_events as hands
 from eptreplay.model.dirty_log import harvest_guest
+from eptreplay.model.pte import VM_PROT_ALL
 from eptreplay.model.sweep import scan
-from eptreplay.model.vm_map import vm_map_delete, vm_map_insert, vm_map_madvise, vm_map_protect
+from eptreplay.model.vm_map import (
+    MADV_DONTNEED,
+    MADV_FREE,
+    vm_map_delete,
+    vm_map_insert,
+    vm_map_madvise,
+    vm_map_protect,
+)
 from eptreplay.model.vmm import vcpu_run, vcpu_stop
 from eptreplay.model.worlds import flat_page
 
@@ -102,20 +110,28 @@ def carry_out(replay: Replay, event: HostEvent) -> str:
 
 
 def _on_pages(replay: Replay, event: HostEvent) -> str:
-    """Carry out an event that concerns a page or a range of them; it ends at the first page where it makes no sense."""
+    """Carry out an event that concerns a page or a range of them; it ends at the first page where it makes no sense.
+
+    A range that goes beyond memory, or beyond a BAR, makes no sense from the start.
+    """
     first = event.gpa >> PAGE_SHIFT
     pages = max(1, (event.arg & ~LOW_BITS) >> PAGE_SHIFT) if event.kind in _RANGES else 1
     bits = event.arg & LOW_BITS if event.kind in _RANGES else event.arg
     if event.kind in _DMA and 1 < replay.others[event.guest].devices <= event.arg:
         return "unknown_device"
+    if bits not in _MEANINGS.get(event.kind, range(1 << 64)):
+        return "unknown_argument"
     act = _ACTS[event.kind]
-    for page in range(first, first + pages):
-        flat = flat_page(replay.guests, event.guest, page)
-        answer = answers.NOT_MEMORY if flat < 0 else int(act(replay, event.guest, flat, bits))
+    flat = flat_page(replay.guests, event.guest, first)
+    last = flat_page(replay.guests, event.guest, first + pages - 1)
+    if flat < 0 or last - flat != pages - 1:
+        return REASONS[answers.NOT_MEMORY]
+    for page in range(flat, last + 1):
+        answer = int(act(replay, event.guest, page, bits))
         if answer != answers.OK:
             return REASONS[answer]
-        if flat < len(replay.books.cold):
-            replay.books.cold[flat] = 0
+        if page < len(replay.books.cold):
+            replay.books.cold[page] = 0
     return ""
 
 
@@ -124,6 +140,17 @@ _RANGES = frozenset({Event.MAP, Event.UNMAP, Event.PROTECT, Event.WIRE, Event.UN
 
 _DMA = frozenset({Event.DMA_READ, Event.DMA_WRITE})
 """Events whose argument is the number of the device, where the guest has several."""
+
+_MEANINGS: dict[Event, range] = {
+    Event.MAP: range(1),
+    Event.UNMAP: range(1),
+    Event.WIRE: range(1),
+    Event.UNWIRE: range(1),
+    Event.GPA_HOLD: range(1, VM_PROT_ALL + 1),
+    Event.PROTECT: range(VM_PROT_ALL + 1),
+    Event.ADVISE: range(MADV_DONTNEED, MADV_FREE + 1),
+}
+"""What the argument, or its low bits beside a length, may be; that of others does not matter."""
 
 _ACTS: dict[Event, Callable[[Replay, int, int, int], Int]] = {
     Event.GPA_HOLD: lambda replay, guest, flat, bits: hands.hold(replay.states, guest, flat, bits),

@@ -175,7 +175,8 @@ def check_memory(replay: Replay) -> None:
     world = int(out_of_memory(replay.states))
     if world:
         vm = replay.states.vm[world - 1, 0]
-        need = least_need(int(vm["v_page_count"]), replay.guests, 0)
+        wired = int(replay.states.cnt["v_wired"][world - 1].sum())
+        need = least_need(int(vm["v_page_count"]), replay.guests, wired)
         raise UsageError(
             f"out of memory before row {replay.rows:,}: of {int(vm['v_page_count']):,} pages"
             f" ({binary_size(int(vm['v_page_count']) * PAGE_BYTES)}) {int(vm['v_wire_count']):,} are wired or page tables,"

@@ -264,13 +264,14 @@ def _predictions(
     whole = np.flatnonzero(takable & _has(known, flags.SUPERPAGE))
     demotes[whole[np.unique(page[whole] // BLOCK_PAGES, return_index=True)[1]]] = True
     # A written page loses the right to be written before it is written to swap, and its mapping when it is freed.
-    mapped = takable & _has(known, flags.MAPPED)
+    # The daemon takes pages that were not used; a superpage that was not used is unmapped whole as the first one goes.
+    mapped = takable & _has(known, flags.MAPPED) & ~_has(known, flags.SUPERPAGE)
     protected = mapped & _has(known, flags.DIRTY) & _has(known, flags.WRITEABLE)
     comes_back = takable & _has(known, flags.DIRTY | flags.COPIED)
     reads = _reduced(np.add, comes_back.astype(np.int64), first)
     return {
         "demotions": _reduced(np.add, demotes.astype(np.int64), first),
-        "ipis": _reduced(np.add, mapped.astype(np.int64) + protected, first) * active,
+        "ipis": _reduced(np.add, mapped.astype(np.int64) + protected + demotes, first) * active,
         "reads": reads,
         "read_ns": reads * host.options.swap_read_ns,
     }

@@ -149,21 +149,22 @@ SWAP_CANDIDATES: Final = Table(
         Column("age_time", "int64", TIME_UNIT, "trace time since then; null if unknown"),
         Column("used", "bool", "", "used since it was last asked: it would be kept"),
         Column("dirty", "bool", "", "to be written before it can be freed"),
-        Column("superpage", "bool", "", "mapped by a superpage, which has to be demoted first"),
+        Column("superpage", "bool", "", "mapped by a superpage, which goes with the first of its pages"),
         Column("excluded", "string", "", "why it cannot be taken: wired or held; empty: it can"),
         Column("writes", "int64", "writes", "predicted writes to swap, in clusters"),
         Column(
             "demotions",
             "int64",
             "superpages",
-            "predicted demotions; one of a superpage with several runs counts for the first of them",
+            "superpages to be given up; one with several runs counts for the first of them. The daemon takes what is not "
+            "used, and pmap_demote_pde unmaps a superpage whole that was not used",
         ),
         Column(
             "ipis",
             "int64",
             "IPIs",
-            "predicted IPIs, for every CPU in the guest: one as a page is unmapped, and one more as a writable page is "
-            "write-protected before it is written to swap",
+            "predicted IPIs, for every CPU in the guest: one as a page or a whole superpage is unmapped, and one more as a "
+            "writable page is write-protected before it is written to swap",
         ),
         Column("cost_ns", "int64", "ns", "assumed time of the writes (--swap-write)"),
         Column("reads", "int64", "pages", "pages to be read from swap if all of the run is used again"),
