@@ -117,7 +117,7 @@ ALLOWED: dict[str, set[str]] = {
         "units",
         "errors",
     },
-    "host_results": {"guest", "guest_result", "host_replay", "report"},
+    "host_results": {"guest", "guest_result", "host_replay", "model", "report"},
     "snapshots": {"model"},
     "other_writers": {"events", "ingest", "model", "snapshots"},
     "merge": {"events", "guest", "ingest", "model"},

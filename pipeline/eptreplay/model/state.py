@@ -399,7 +399,7 @@ def _world_of_pointer(states: State, number: Int) -> State:
 
 def _worlds_of_arrays(states: State) -> Int:
     """Return how many states are stacked."""
-    return len(states.host)
+    return int(states.host.shape[0])
 
 
 @kernel
