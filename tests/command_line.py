@@ -44,7 +44,14 @@ def eptreplay(*arguments: object) -> Answer:
     return Answer(code, out.getvalue(), err.getvalue())
 
 
-def small_trace(path: Path, *, rows: int = 3000, row_group_size: int = 1000, **columns: Any) -> Path:  # noqa: ANN401 - columns of any type
+def small_trace(
+    path: Path,
+    *,
+    rows: int = 3000,
+    row_group_size: int = 1000,
+    memory: int = MEMORY,
+    **columns: Any,  # noqa: ANN401 - columns of any type
+) -> Path:
     """Write a trace of reads, writes and fetches over 4 MiB; columns given replace or (None) drop the usual ones."""
     usual: dict[str, Any] = {
         "time": np.arange(rows, dtype=np.uint64) * 10,
@@ -55,9 +62,9 @@ def small_trace(path: Path, *, rows: int = 3000, row_group_size: int = 1000, **c
     usual.update(columns)
     table = pa.table({name: values for name, values in usual.items() if values is not None})
     metadata = {
-        "memory_segments": json.dumps([{"gpa": 0, "bytes": MEMORY, "kind": "ram"}]),
+        "memory_segments": json.dumps([{"gpa": 0, "bytes": memory, "kind": "ram"}]),
         "vcpus": "2",
-        "memory_bytes": str(MEMORY),
+        "memory_bytes": str(memory),
     }
     pq.write_table(table.replace_schema_metadata(metadata), path, row_group_size=row_group_size)
     return path

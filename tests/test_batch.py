@@ -11,10 +11,10 @@ from tests.command_line import eptreplay, small_trace
 
 from eptreplay import batch
 from eptreplay.errors import Exit, OutputError, TraceError
-from eptreplay.guest import replay_trace
 from eptreplay.ingest.dataset import find_traces
 from eptreplay.options import Options
 from eptreplay.output import check_output
+from eptreplay.partition import replay_guest
 from eptreplay.profiles import resolve
 from eptreplay.report import html
 
@@ -56,10 +56,10 @@ def test_no_more_guests_are_begun_than_can_be_needed_soon(
 
     def replay(trace: GuestTrace, *arguments: Any, **options: Any) -> object:  # noqa: ANN401 - as they come
         begun.append(trace.name)
-        return replay_trace(trace, *arguments, **options)
+        return replay_guest(trace, *arguments, **options)
 
-    monkeypatch.setattr(batch, "replay_trace", replay)
-    seen = batch._in_order(guests(tmp_path / "traces", 9), PROFILES, Options(), 2, None)
+    monkeypatch.setattr(batch, "replay_guest", replay)
+    seen = batch._in_order(guests(tmp_path / "traces", 9), PROFILES, Options(), batch.Jobs(2, 1), None)
     next(seen)[1].result()
     assert len(begun) <= 4
     assert len([*seen]) == 8
@@ -85,7 +85,7 @@ def test_an_interrupt_ends_the_guests_that_are_being_replayed(
             raise
         return None
 
-    monkeypatch.setattr(batch, "replay_trace", replay)
+    monkeypatch.setattr(batch, "replay_guest", replay)
     with pytest.raises(KeyboardInterrupt):
         batch.run(guests(tmp_path / "traces", 2), PROFILES, Options(), tmp_path / "run", jobs=2)
     assert ended.is_set()
@@ -98,7 +98,7 @@ def test_when_no_guest_can_be_replayed_the_first_error_is_told(
     def replay(trace: GuestTrace, *_: object, **__: object) -> object:
         raise TraceError(trace.name, "is damaged")
 
-    monkeypatch.setattr(batch, "replay_trace", replay)
+    monkeypatch.setattr(batch, "replay_guest", replay)
     with pytest.raises(TraceError, match="guest00"):
         batch.run(guests(tmp_path / "traces", 2), PROFILES, Options(), tmp_path / "run")
     assert [path.name for path in tmp_path.iterdir()] == ["traces"]

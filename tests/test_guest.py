@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from eptreplay import guest
+from eptreplay import feed
 from eptreplay.guest import replay_trace
 from eptreplay.ingest.dataset import open_trace
 from eptreplay.ingest.reader import read_batches
@@ -79,9 +79,7 @@ def test_prefetching_and_the_size_of_batches_change_nothing(
     trace: GuestTrace, monkeypatch: pytest.MonkeyPatch, prefetch: bool, batch_rows: int
 ) -> None:
     expected = replayed(trace, Policy.AGE)
-    monkeypatch.setattr(
-        guest, "read_batches", partial(read_batches, prefetch=prefetch, batch_rows=batch_rows)
-    )
+    monkeypatch.setattr(feed, "read_batches", partial(read_batches, prefetch=prefetch, batch_rows=batch_rows))
     assert replayed(trace, Policy.AGE) == expected
 
 

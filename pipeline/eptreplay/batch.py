@@ -12,14 +12,14 @@ from collections import deque
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from eptreplay import __version__
 from eptreplay.errors import TraceError
-from eptreplay.guest import replay_trace
 from eptreplay.host_replay import replay_host
 from eptreplay.ingest.rows import BadRows
 from eptreplay.output import new_output
+from eptreplay.partition import replay_guest
 from eptreplay.report.files import TABLES_FOLDER, TableWriter, slug, write_columns_file, write_run_file
 from eptreplay.report.html import remove_pages, render
 from eptreplay.report.tables import REPLAYED
@@ -34,6 +34,13 @@ if TYPE_CHECKING:
     from eptreplay.ingest.dataset import GuestTrace
     from eptreplay.options import Options
     from eptreplay.profiles import Profile
+
+
+class Jobs(NamedTuple):
+    """What runs side by side: so many guests, on so many threads each."""
+
+    guests: int
+    threads: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +78,7 @@ def run(
     *,
     overwrite: bool = False,
     jobs: int = 1,
+    threads: int = 1,
     watch: Watcher | None = None,
     failed_before: Sequence[Failure] = (),
 ) -> RunResult:
@@ -85,6 +93,7 @@ def run(
         out: folder for the results; must not exist, be empty, or be an older run with `overwrite`.
         overwrite: whether an older run may be replaced.
         jobs: guests replayed side by side, at least 1.
+        threads: threads of each, at least 1.
         watch: hears of rows replayed, from several threads.
         failed_before: guests whose traces could not even be opened.
 
@@ -93,7 +102,7 @@ def run(
         TraceError: no guest could be replayed; the first one's error.
     """
     with new_output(out, overwrite=overwrite) as work:
-        guests, failures, bad_rows = _replay_all(traces, profiles, options, work, jobs, watch)
+        guests, failures, bad_rows = _replay_all(traces, profiles, options, work, Jobs(jobs, threads), watch)
         failures = [*failed_before, *failures]
         if not guests:
             raise failures[0].error
@@ -119,7 +128,7 @@ def _replay_all(
     profiles: Sequence[Profile],
     options: Options,
     work: Path,
-    jobs: int,
+    jobs: Jobs,
     watch: Watcher | None,
 ) -> tuple[list[str], list[Failure], dict[str, dict[str, int]]]:
     """Replay every guest and write its rows, in the order of the guests."""
@@ -150,10 +159,10 @@ def _in_order(
     traces: Sequence[GuestTrace],
     profiles: Sequence[Profile],
     options: Options,
-    jobs: int,
+    jobs: Jobs,
     watch: Watcher | None,
 ) -> Iterator[tuple[GuestTrace, Future[GuestResult], BadRows]]:
-    """Replay guests and yield them in order; no more than twice `jobs` are begun before they are asked for.
+    """Replay guests and yield them in order; no more than twice as many as run side by side are begun before they are asked for.
 
     When the caller stops asking, also by an interrupt, guests that are being replayed end at their next batch.
     """
@@ -165,15 +174,17 @@ def _in_order(
         if watch is not None:
             watch(rows)
 
-    with ThreadPoolExecutor(jobs, thread_name_prefix="guest") as executor:
+    with ThreadPoolExecutor(jobs.guests, thread_name_prefix="guest") as executor:
 
         def begin(trace: GuestTrace) -> tuple[GuestTrace, Future[GuestResult], BadRows]:
             skipped = BadRows()
-            future = executor.submit(replay_trace, trace, profiles, options, watch=tell, bad_rows=skipped)
+            future = executor.submit(
+                replay_guest, trace, profiles, options, jobs.threads, watch=tell, bad_rows=skipped
+            )
             return trace, future, skipped
 
         waiting = iter(traces)
-        begun = deque(map(begin, islice(waiting, 2 * jobs)))
+        begun = deque(map(begin, islice(waiting, 2 * jobs.guests)))
         try:
             while begun:
                 yield begun.popleft()
@@ -187,7 +198,7 @@ def _replays(
     traces: Sequence[GuestTrace],
     profiles: Sequence[Profile],
     options: Options,
-    jobs: int,
+    jobs: Jobs,
     watch: Watcher | None,
 ) -> Iterator[tuple[GuestTrace, Future[GuestResult], BadRows]]:
     """Replay guests, each on a host of its own or all on one, and yield them in order."""

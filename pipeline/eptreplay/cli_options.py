@@ -185,6 +185,9 @@ CheckConservation = Annotated[
 Jobs = Annotated[
     int,
     typer.Option(
-        "--jobs", "-j", min=0, help="Threads, for guests side by side and decoding ahead; 0: one a CPU."
+        "--jobs",
+        "-j",
+        min=0,
+        help="Threads, for guests side by side and, if there are more, for shares of each guest's memory; 0: one a CPU.",
     ),
 ]

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from eptreplay.conform import Mismatch
     from eptreplay.ingest.dataset import BadGuest, GuestTrace
     from eptreplay.ingest.rows import BadRows, OnBadRows
-    from eptreplay.options import Policy
+    from eptreplay.options import Options, Policy
+    from eptreplay.profiles import Profile
     from eptreplay.request import ReplayRequest
 
 
@@ -37,6 +38,9 @@ def replay(request: ReplayRequest) -> int:
     traces, failed = _open(request.traces)
     threads = request.jobs or os.cpu_count() or 1
     options = replace(options, decode_ahead=threads > len(traces))
+    each = max(1, threads // len(traces))
+    if request.jobs:
+        _tell_left_over(traces, profiles, options, each)
     _compile_once(options.policy)
     with ProgressBar(sum(trace.rows for trace in traces), "rows", "replaying") as bar:
         result = batch.run(
@@ -46,6 +50,7 @@ def replay(request: ReplayRequest) -> int:
             request.out,
             overwrite=request.overwrite,
             jobs=max(1, min(threads, len(traces))),
+            threads=each,
             watch=bar.advance,
             failed_before=failed,
         )
@@ -53,6 +58,18 @@ def replay(request: ReplayRequest) -> int:
     if result.unrendered is None:
         _show_page(result.folder, open_page=request.open_page)
     return Exit.SOME_FAILED if result.failures or result.unrendered else Exit.GOOD
+
+
+def _tell_left_over(
+    traces: Sequence[GuestTrace], profiles: Sequence[Profile], options: Options, threads: int
+) -> None:
+    """Say which large guests cannot use all their threads, and why."""
+    from eptreplay.partition import is_large, why_whole  # noqa: PLC0415
+
+    for trace in traces if threads > 1 else ():
+        reason = why_whole(trace, profiles, options)
+        if reason and is_large(trace, profiles):
+            note(f"{trace.name} is replayed on one thread: {reason}")
 
 
 def _refuse_twice(names: Sequence[str]) -> None:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from eptreplay.activity import with_transitions
-from eptreplay.cuts import Action, Cutter, Rhythm, timed_row_groups
+from eptreplay.cuts import Action, Rhythm
 from eptreplay.errors import TraceError
 from eptreplay.events import PAGE_SHIFT, HostEvent, attach_devices, between, carry_out, events_of, teller
+from eptreplay.feed import Due, steps
 from eptreplay.guest_result import GuestResult, guest_result
-from eptreplay.ingest.reader import Batch, read_batches
+from eptreplay.ingest.reader import Batch
 from eptreplay.model import replay as kernels
 from eptreplay.model import sweep
 from eptreplay.model._jit import compiled_before
@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from eptreplay.ingest.reader import Transition
     from eptreplay.ingest.rows import BadRows
     from eptreplay.model.books import Books
+    from eptreplay.model.reuse import Reuse
     from eptreplay.pmap_choice import Pmap
 
 PAGE_BYTES = 4096
@@ -87,6 +88,33 @@ def _read_only(array: NDArray[Any]) -> NDArray[Any]:
 NO_SIZES = _read_only(np.zeros(0, np.uint16))
 NO_COUNTS = _read_only(np.zeros(0, np.uint32))
 NO_ROW_NUMBERS = _read_only(np.zeros(0, np.int64))
+
+
+Columns: TypeAlias = (
+    "tuple[NDArray[np.uint64], NDArray[np.uint8], NDArray[np.uint16], NDArray[np.uint16], NDArray[np.uint32]]"
+)
+"""Rows as kernels take them: gpa, op, vcpu, size and count of kernels.replay_rows."""
+
+
+def accesses(batch: Batch, begin: int, end: int, vcpu_constant: int) -> Columns:
+    """Return rows [begin, end) of a batch; `vcpu_constant` made them where the batch has no column of vCPUs."""
+    gpa = batch.gpa[begin:end]
+    vcpu = np.array([vcpu_constant]) if batch.vcpu is None else batch.vcpu[begin:end]
+    size = NO_SIZES
+    if batch.size is not None and may_cross(gpa, batch.size[begin:end]):
+        size = _read_only(batch.size[begin:end].astype(np.uint16))
+    count = NO_COUNTS if batch.count is None else batch.count[begin:end]
+    return gpa, batch.op[begin:end], _read_only(vcpu.astype(np.uint16)), size, count
+
+
+def reuse_for(mrc: MissRatio, guests: Sequence[GuestMemory]) -> Reuse | None:
+    """Return what takes in distances of reuse for a miss-ratio curve; None if it needs none."""
+    if mrc is MissRatio.INTERVALS:
+        return None
+    pages = int(flat_ram_pages(guests)[-1, 1])
+    bounds = np.array([*guest_bases(guests), pages], np.int64)
+    sample = (SHARDS_PAGES, SHARDS_WEIGHT) if mrc is MissRatio.SHARDS else (pages, 1)
+    return new_reuse(bounds, *sample)
 
 
 @dataclass(slots=True)
@@ -156,11 +184,7 @@ class Replay:
         )
         pml = np.array([profile.pml for profile in self.profiles])
         self.log = new_dirty_log(pml, pages, sum(guest.vcpus for guest in self.guests))
-        self.reuse = None
-        if self.mrc is not MissRatio.INTERVALS:
-            bounds = np.array([*guest_bases(self.guests), pages], np.int64)
-            sample = (SHARDS_PAGES, SHARDS_WEIGHT) if self.mrc is MissRatio.SHARDS else (pages, 1)
-            self.reuse = new_reuse(bounds, *sample)
+        self.reuse = reuse_for(self.mrc, self.guests)
         self.tlbs = no_tlbs() if self.tlb is None else self._new_tlbs(self.tlb)
         # Views that every end of an interval needs.
         self._guests = self.states.guests[0]
@@ -224,13 +248,7 @@ class Replay:
         """Replay rows [begin, end) of a batch, all of them accesses."""
         if end <= begin:
             return
-        gpa, op = batch.gpa[begin:end], batch.op[begin:end]
-        count = NO_COUNTS if batch.count is None else batch.count[begin:end]
-        size = NO_SIZES
-        vcpu = np.array([vcpu_constant]) if batch.vcpu is None else batch.vcpu[begin:end]
-        vcpu = _read_only(vcpu.astype(np.uint16))
-        if batch.size is not None and may_cross(gpa, batch.size[begin:end]):
-            size = _read_only(batch.size[begin:end].astype(np.uint16))
+        gpa, op, vcpu, size, count = accesses(batch, begin, end, vcpu_constant)
         count_accesses(self.books.tally, gpa, op, size, count)
         self.rows_of[0] += end - begin
         self.replay_flat(gpa, op, vcpu, size, count, NO_ROW_NUMBERS)
@@ -355,29 +373,11 @@ def drive(
     Without `vcpu`, vCPU 0 counts as the one that made every access.  `found` are the vCPUs that begin and cease
     to run.
     """
-    cutter = Cutter(rhythms)
-    batches = read_batches(
-        trace,
-        time_row_groups=timed_row_groups(trace, rhythms),
-        vcpu=vcpu,
-        prefetch=options.decode_ahead,
-        on_bad_rows=options.on_bad_rows,
-        bad_rows=bad_rows,
-    )
-    if found:
-        batches = with_transitions(batches, found, trace.rows)
-    for batch in batches:
-        begin = 0
-        constant = trace.row_groups[batch.row_group].vcpu_constant if vcpu else None
-        for cut in cutter.cuts(batch, replay.rows, trace.row_groups[batch.row_group].time_min):
-            if cut.rows > begin:
-                replay.replay(batch, begin, cut.rows, constant or 0)
-                begin = cut.rows
-            yield cut.action, cut.time
-        if batch.rows > begin:
-            replay.replay(batch, begin, batch.rows, constant or 0)
-        if watch is not None:
-            watch(batch.rows)
+    for step in steps(trace, rhythms, options, vcpu=vcpu, found=found, watch=watch, bad_rows=bad_rows):
+        if isinstance(step, Due):
+            yield step
+        else:
+            replay.replay(*step)
 
 
 def guest_ram_pages(trace: GuestTrace) -> NDArray[np.int64]:
