@@ -184,7 +184,8 @@ def test_a_run_on_more_threads_than_guests_writes_the_same_bytes(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("rows", "profiles", "large"), [(8192, 1, False), (8191, 1, True), (16_383, 2, True), (16_384, 2, False)]
+    ("rows", "profiles", "large"),
+    [(4096, 1, False), (4095, 1, True), (8191, 2, True), (8192, 2, False), (1024, 1, True), (1023, 1, False)],
 )
 def test_a_guest_is_large_by_its_pages_and_profiles_against_its_rows(
     tmp_path: Path, rows: int, profiles: int, large: bool

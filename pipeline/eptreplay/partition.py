@@ -50,8 +50,8 @@ if TYPE_CHECKING:
     from eptreplay.snapshots import Snapshot
 
 GIGABYTE_PAGES = 1 << 18
-ROWS_A_VISIT = 8
-"""Rows that take as long to decode as what a visit of the models to a page takes, about."""
+ROWS_A_VISIT = 4
+"""Rows that take as long to decode as a visit of the models to a page, at the least."""
 
 
 def why_whole(trace: GuestTrace, profiles: Sequence[Pmap], options: Options) -> str:
@@ -73,9 +73,11 @@ def is_large(trace: GuestTrace, profiles: Sequence[Pmap]) -> bool:
     """Return whether replaying a guest may take much longer than decoding its trace, so that threads are worth their while.
 
     What takes long is the first access to a page under every profile: at most as many as there are pages and profiles.
-    Where rows by far outnumber them, one thread that decodes ahead does as well, and takes less CPU time.
+    Where rows by far outnumber them, one thread that decodes ahead does as well, and takes less CPU time.  Where there are
+    fewer rows than pages, what every share does to all of its memory, however little is used, takes longest.
     """
-    return trace.ram_pages * len(profiles) * ROWS_A_VISIT > trace.rows
+    pages = trace.ram_pages
+    return pages <= trace.rows < pages * len(profiles) * ROWS_A_VISIT
 
 
 def _may_have_events(trace: GuestTrace) -> bool:
