@@ -224,7 +224,7 @@ def replay_figures(label: str, trace: GuestTrace, runs: int) -> list[Figure]:
         against_decode("one profile, 256 aging sweeps", one, often, 2.0),
         against_decode("one profile with TLBs", [resolve("haswell")], translated, 2.0),
         against_decode("one profile, harvests every million rows", one, harvest, None),
-        against_decode("one profile, --mrc shards", one, replace(default, mrc=MissRatio.SHARDS), None),
+        against_decode("one profile, --mrc intervals", one, replace(default, mrc=MissRatio.INTERVALS), None),
         against_decode("one profile, --mrc exact", one, replace(default, mrc=MissRatio.EXACT), None),
         against_decode("eight profiles in one pass", eight, default, 1.5),
         ratio(

@@ -34,7 +34,7 @@ def main() -> int:
     )
     parser.add_argument("--runs", type=int, default=5, help="counted runs of each pair")
     parser.add_argument(
-        "--zipf-rows", type=int, default=10_000_000, help="rows of the made-up trace, 0 for none"
+        "--zipf-rows", type=int, default=50_000_000, help="rows of the made-up trace, 0 for none"
     )
     parser.add_argument("--keep", action="store_true", help="keep the results under tests/benchmarks/results")
     options = parser.parse_args()
