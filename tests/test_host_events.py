@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,6 +12,12 @@ from tests.small_host import READ, WRITE, SmallHost
 from eptreplay.model import event, vm_map
 from eptreplay.model import host_events as hands
 from eptreplay.model.vm_limits import limits
+from eptreplay.options import Policy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from eptreplay.model.state import Int
 
 R, W, X = 1, 2, 4
 PAGES = 64
@@ -167,24 +175,24 @@ def test_free_memory_is_clean_and_next_in_line() -> None:
     assert known["dirty"][:4].tolist() == [1, 0, 1, 1]
 
 
+ON_A_PAGE: dict[str, Callable[[Any, int, int, int], Int]] = {
+    "wire": lambda states, guest, flat, _: hands.wire(states, guest, flat),
+    "unwire": lambda states, guest, flat, _: hands.unwire(states, guest, flat),
+    "hold": lambda states, guest, flat, number: hands.hold(states, guest, flat, (W, R)[number % 2]),
+    "release": lambda states, guest, flat, _: hands.release(states, guest, flat),
+    "host": lambda states, guest, flat, number: hands.host_access(states, guest, flat, number % 2 == 0),
+    "unmap": lambda states, guest, flat, _: vm_map.vm_map_delete(states, guest, flat),
+    "map": lambda states, guest, flat, _: vm_map.vm_map_insert(states, guest, flat),
+    "protect": vm_map.vm_map_protect,
+    "advise": lambda states, guest, flat, number: vm_map.vm_map_madvise(
+        states, guest, flat, (vm_map.MADV_DONTNEED, vm_map.MADV_FREE)[number % 2]
+    ),
+}
+"""What a host can do to a page: takes the states, the guest, the flat page and a number that varies it."""
+
 EVENTS = st.lists(
     st.tuples(
-        st.sampled_from(
-            [
-                "read",
-                "write",
-                "scan",
-                "wire",
-                "unwire",
-                "hold",
-                "release",
-                "host",
-                "unmap",
-                "map",
-                "protect",
-                "advise",
-            ]
-        ),
+        st.sampled_from(["read", "write", "scan", *ON_A_PAGE]),
         st.integers(0, 1),
         st.integers(0, 39),
         st.integers(0, 7),
@@ -197,32 +205,59 @@ EVENTS = st.lists(
 @given(events=EVENTS)
 def test_no_page_is_lost_or_shared_whatever_the_host_does(events: list[tuple[str, int, int, int]]) -> None:
     host = SmallHost(*PROFILES, frames=90, guests=(40, 40))
-    states = host.replay.states
     for name, guest, page, number in events:
-        flat = host.bases[guest] + page
         if name == "scan":
             host.scan()
-        elif name in {"read", "write"}:
-            host.access(WRITE if name == "write" else READ, range(page, min(page + number + 1, 40)), guest)
-        elif name == "protect":
-            vm_map.vm_map_protect(states, guest, flat, number)
-        elif name == "advise":
-            vm_map.vm_map_madvise(
-                states, guest, flat, vm_map.MADV_FREE if number % 2 else vm_map.MADV_DONTNEED
-            )
-        elif name == "hold":
-            hands.hold(states, guest, flat, R if number % 2 else W)
-        elif name == "host":
-            hands.host_access(states, guest, flat, number % 2 == 0)
+        elif name in ON_A_PAGE:
+            ON_A_PAGE[name](host.replay.states, guest, host.bases[guest] + page, number)
         else:
-            act = {
-                "wire": hands.wire,
-                "unwire": hands.unwire,
-                "release": hands.release,
-                "unmap": vm_map.vm_map_delete,
-                "map": vm_map.vm_map_insert,
-            }
-            act[name](states, guest, flat)
+            host.access(WRITE if name == "write" else READ, range(page, min(page + number + 1, 40)), guest)
+        if host.out_of_memory():
+            return
+        assert host.broken_law() == ""
+
+
+BLOCKS = 2
+BLOCK = 512
+BAR = (5000, 5008)
+
+SUPERPAGE_EVENTS = st.lists(
+    st.tuples(
+        st.sampled_from(["fill", "fill", "fill", "touch", "bar", "scan", "age", *ON_A_PAGE]),
+        st.integers(0, 1),  # guest
+        st.integers(0, BLOCKS - 1),
+        st.integers(0, 7),  # page of the block, and how
+    ),
+    min_size=8,
+    max_size=24,
+)
+
+
+@settings(max_examples=150)
+@given(events=SUPERPAGE_EVENTS, room=st.integers(0, 3 * BLOCK), unusable=st.integers(0, 1))
+def test_no_page_is_lost_or_shared_while_superpages_come_and_go_under_pressure(
+    events: list[tuple[str, int, int, int]], room: int, unusable: int
+) -> None:
+    """Two guests of two blocks each, on a host with room for one to four of them, by reservations."""
+    host = SmallHost(
+        *PROFILES, frames=BLOCK + 200 + room, guests=(BLOCKS * BLOCK,) * 2, bars=(BAR,),
+        identity=False, unusable=unusable, page_tables_count=True,
+    )  # fmt: skip
+    for name, guest, block, number in events:
+        first = block * BLOCK
+        op = WRITE if number % 2 else READ
+        if name in ON_A_PAGE:
+            ON_A_PAGE[name](host.replay.states, guest, host.bases[guest] + first + number, number)
+        elif name == "fill":
+            host.access(op, range(first, first + BLOCK), guest)
+        elif name == "touch":
+            host.access(op, range(first + number, first + BLOCK, 97), guest)
+        elif name == "bar":
+            host.access_outside(op, [BAR[0] + number], guest)
+        elif name == "scan":
+            host.scan()
+        else:
+            host.replay.sweep(Policy.AGE)
         if host.out_of_memory():
             return
         assert host.broken_law() == ""

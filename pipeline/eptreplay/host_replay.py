@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from eptreplay.guest_result import GuestResult
     from eptreplay.ingest.dataset import GuestTrace
     from eptreplay.ingest.reader import Batch, Transition
-    from eptreplay.options import Options
+    from eptreplay.options import Options, Policy
     from eptreplay.pmap_choice import Pmap
     from eptreplay.snapshots import Snapshot
 
@@ -99,11 +99,34 @@ def replay_host(
         UsageError: the host's memory is too little for the guests, or units of time do not fit.
     """
     host_options = options.host or HostOptions()
+    _refuse_alone_only(options)
+    replay = _new_replay(traces, profiles, options, host_options)
+    span, clocks = _span(traces, host_options.align)
+    host = HostFindings(host_options, clocks, span.begin, span.end)
+    skipped = bad_rows or {trace.name: BadRows() for trace in traces}
+    replay.tell_bad_event = teller(traces, options, [skipped[trace.name] for trace in traces])
+    attach_devices(replay, traces)
+    stream = _drive(traces, replay, span, options, clocks, watch, skipped)
+    snapshots = _follow(stream, traces, replay, host, options.policy)
+    _look_at_the_end(host, replay, traces)
+    results = [guest_result(trace, replay, snapshots[number], number) for number, trace in enumerate(traces)]
+    for result in results:
+        result.host = host
+    return results
+
+
+def _new_replay(
+    traces: Sequence[GuestTrace], profiles: Sequence[Pmap], options: Options, host_options: HostOptions
+) -> Replay:
+    """Return empty guests on an empty host.
+
+    Raises:
+        UsageError: its memory is too little for them.
+    """
     guests = [guest_memory(trace) for trace in traces]
     wired = sum(trace.ram_pages for trace in traces if trace.devices)
     memory = host_memory(host_options, guests, wired)
-    _refuse_alone_only(options)
-    replay = Replay(
+    return Replay(
         profiles,
         guests,
         [memory] * len(profiles),
@@ -112,58 +135,71 @@ def replay_host(
         intervals=max(1, options.intervals),
         mrc=options.mrc,
     )
-    span, clocks = _span(traces, host_options.align)
-    host = HostFindings(host_options, clocks, span.begin, span.end)
+
+
+def _drive(
+    traces: Sequence[GuestTrace],
+    replay: Replay,
+    span: Span,
+    options: Options,
+    clocks: Mapping[str, Clock],
+    watch: Watcher | None,
+    bad_rows: Mapping[str, BadRows],
+) -> Iterator[tuple[Action, int | None]]:
+    """Feed traces to a replay, and yield wherever a cut asks for an action, with the cut's time."""
     rhythms = [
         *sweep_rhythms(span, options),
-        *_scan_rhythms(span, host_options),
+        *_scan_rhythms(span, options.host or HostOptions()),
         *interval_rhythms(span, options),
     ]
-    skipped = bad_rows or {trace.name: BadRows() for trace in traces}
-    replay.tell_bad_event = teller(traces, options, [skipped[trace.name] for trace in traces])
-    attach_devices(replay, traces)
-    if len(traces) == 1:
-        stream = drive(
-            traces[0],
-            replay,
-            rhythms,
-            options,
-            vcpu=True,
-            found=_activity(traces[0], options),
-            watch=watch,
-            bad_rows=skipped[traces[0].name],
-        )
-    else:
-        stream = _drive_together(traces, replay, rhythms, options, clocks, watch, skipped)
+    if len(traces) > 1:
+        return _drive_together(traces, replay, rhythms, options, clocks, watch, bad_rows)
+    (trace,) = traces
+    return drive(
+        trace,
+        replay,
+        rhythms,
+        options,
+        vcpu=True,
+        found=_activity(trace, options),
+        watch=watch,
+        bad_rows=bad_rows[trace.name],
+    )
+
+
+def _follow(
+    stream: Iterator[tuple[Action, int | None]],
+    traces: Sequence[GuestTrace],
+    replay: Replay,
+    host: HostFindings,
+    policy: Policy,
+) -> list[list[Snapshot]]:
+    """Sweep, scan and close intervals as the stream asks for it; return every guest's snapshots."""
     snapshots: list[list[Snapshot]] = [[] for _ in traces]
 
     def close(time: int | None) -> None:
         replay.close_interval()
         for number, trace in enumerate(traces):
-            snapshots[number].append(replay.snapshot(_on_trace_clock(time, clocks[trace.name]), number))
+            snapshots[number].append(replay.snapshot(_on_trace_clock(time, host.clocks[trace.name]), number))
         host.vm.append(replay.states.vm.view(np.ndarray).view(VM)[:, 0].copy())
 
     closed_at = -1
     for action, time in stream:
         if action is Action.SWEEP:
-            replay.sweep(options.policy)
+            replay.sweep(policy)
         elif action is Action.SCAN:
             scan(replay.states)
             host.scan_times.append(time)
-            check_conservation(replay, host_options)
+            check_conservation(replay, host.options)
         else:
             close(time)
             closed_at = replay.rows
         check_memory(replay)
     check_memory(replay)
-    check_conservation(replay, host_options)
+    check_conservation(replay, host.options)
     if closed_at < replay.rows or not snapshots[0]:
-        close(span.end)
-    _look_at_the_end(host, replay, traces)
-    results = [guest_result(trace, replay, snapshots[number], number) for number, trace in enumerate(traces)]
-    for result in results:
-        result.host = host
-    return results
+        close(host.end)
+    return snapshots
 
 
 def check_memory(replay: Replay) -> None:
