@@ -78,6 +78,9 @@ class Reuse(NamedTuple):
     """Reuse distances of the guests of a host.  The arrays are shared, not copied, when the tuple is."""
 
     state: Records  # REUSE [guests]
+    drawn: NDArray[
+        np.uint64
+    ]  # [flat pages / 64 + 2]: bit p % 64 of word p / 64: page p is in the sample; 0 in the last
     sampled: NDArray[
         np.uint8
     ]  # [flat pages + 1]: SAMPLED, and the group; the last one stands for all beyond: 0
@@ -111,9 +114,11 @@ def new_reuse(bases: NDArray[np.int64], most_pages: int, weight: int = 1) -> Reu
     state.weight = weight
     state.most_pages = most_pages
     sampled = np.zeros(pages + 1, np.uint8)
-    draw_sample(state, sampled)
+    drawn = np.zeros((pages >> WORD_SHIFT) + 2, np.uint64)
+    draw_sample(state, sampled, drawn)
     return Reuse(
         state=state,
+        drawn=drawn,
         sampled=sampled,
         rows=np.zeros(CHUNK_ROWS, np.int32),
         used=np.zeros(2 * CHUNK_ROWS, np.int64),
@@ -128,10 +133,10 @@ def new_reuse(bases: NDArray[np.int64], most_pages: int, weight: int = 1) -> Reu
 
 
 @entry_point
-def draw_sample(state: Records, sampled: NDArray[np.uint8]) -> None:
+def draw_sample(state: Records, sampled: NDArray[np.uint8], drawn: NDArray[np.uint64]) -> None:
     """Write which pages of every guest are in its sample."""
     for guest in range(len(state)):
-        draw_pages(sampled, state[guest].begin, state[guest].end, state[guest].threshold)
+        draw_pages(sampled, drawn, state[guest].begin, state[guest].end, state[guest].threshold)
 
 
 class GuestReuse(NamedTuple):
@@ -167,10 +172,10 @@ def note_reuses(
     for begin in range(0, len(gpa), CHUNK_ROWS):
         end = min(begin + CHUNK_ROWS, len(gpa))
         if len(size) == 0:
-            rows = find_rows(reuse.sampled, reuse.rows, gpa, begin, end)
+            rows = find_rows(reuse.drawn, reuse.rows, gpa, begin, end)
             pages = list_pages(reuse.rows, reuse.used, gpa, rows)
         else:
-            rows = find_rows_across(reuse.sampled, reuse.rows, gpa, size, begin, end)
+            rows = find_rows_across(reuse.drawn, reuse.rows, gpa, size, begin, end)
             pages = list_pages_across(reuse.rows, reuse.used, gpa, size, rows)
         for k in range(pages):
             _note_access(reuse, quiet, np.int64(reuse.used[k]))
@@ -340,7 +345,7 @@ def _halve(reuse: Reuse, state: Record, guest: Int) -> None:
     settle(reuse, guest)
     state.threshold >>= 1
     state.weight *= 2
-    draw_pages(reuse.sampled, state.begin, state.end, state.threshold)
+    draw_pages(reuse.sampled, reuse.drawn, state.begin, state.end, state.threshold)
     recent = reuse.recent[guest]
     state.recent = 0
     for place in range(RECENT):

@@ -1,6 +1,7 @@
 """A sample of pages: those whose hash is below a threshold, and the rows of a trace that access them.
 
-A byte a page says whether it is in the sample, so that an access to any other costs a look at that byte.
+A bit a page says whether it is in the sample, so that an access to any other costs a look at that bit: all bits of a
+guest of some GB fit into a core's first cache.  A byte a page says the same, and which part of the sample it is in.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from eptreplay.model import pte
 from eptreplay.model._jit import kernel
-from eptreplay.model.books import crosses, known_page
+from eptreplay.model.books import crosses
 from eptreplay.model.state import Int
 
 PAGE_SHIFT = pte.PAGE_SHIFT
@@ -27,6 +28,11 @@ _GROUP_MASK = np.uint64(GROUPS - 1)
 # A page's byte: a bit says whether it is in the sample, four more which part of it.
 SAMPLED = np.uint8(1)
 GROUP_SHIFT = 4
+
+ONE = np.uint64(1)
+NOTHING = np.uint64(0)
+WORD_SHIFT = 6
+WORD_MASK = np.uint64(63)
 NO_PAGE = -1
 
 
@@ -38,24 +44,36 @@ def _hash(page: Int) -> np.uint64:
 
 
 @kernel
-def draw_pages(sampled: NDArray[np.uint8], begin: Int, end: Int, threshold: Int) -> None:
+def draw_pages(
+    sampled: NDArray[np.uint8], drawn: NDArray[np.uint64], begin: Int, end: Int, threshold: Int
+) -> None:
     """Write which of the flat pages [begin, end) of a guest are in its sample, and in which group."""
     for page in range(begin, end):
         found = _hash(page - begin)
         group = np.uint8((found & _GROUP_MASK) << np.uint64(GROUP_SHIFT))
-        sampled[page] = (group | SAMPLED) if found < np.uint64(threshold) else np.uint8(0)
+        chosen = found < np.uint64(threshold)
+        sampled[page] = (group | SAMPLED) if chosen else np.uint8(0)
+        bit = ONE << (np.uint64(page) & WORD_MASK)
+        drawn[page >> WORD_SHIFT] = (drawn[page >> WORD_SHIFT] & ~bit) | (bit if chosen else NOTHING)
+
+
+@kernel
+def _is_drawn(drawn: NDArray[np.uint64], gpa: np.uint64) -> np.uint64:
+    """Return 1 if the page of an address is in the sample, else 0."""
+    page = gpa >> PAGE_SHIFT
+    word = min(page >> np.uint64(WORD_SHIFT), np.uint64(len(drawn) - 1))
+    return (drawn[word] >> (page & WORD_MASK)) & ONE
 
 
 @kernel
 def find_rows(
-    sampled: NDArray[np.uint8], rows: NDArray[np.int32], gpa: NDArray[np.uint64], begin: Int, end: Int
+    drawn: NDArray[np.uint64], rows: NDArray[np.int32], gpa: NDArray[np.uint64], begin: Int, end: Int
 ) -> Int:
     """Note in `rows` which of the rows [begin, end) access the sample, without a branch; return how many."""
-    beyond = np.uint64(len(sampled) - 1)
     found = np.uint64(0)
     for i in range(np.uint64(begin), np.uint64(end)):
         rows[found] = i
-        found += np.uint64(sampled[known_page(gpa[i] >> PAGE_SHIFT, beyond)] & SAMPLED)
+        found += _is_drawn(drawn, gpa[i])
     return np.int64(found)
 
 
@@ -74,7 +92,7 @@ def list_pages(rows: NDArray[np.int32], used: NDArray[np.int64], gpa: NDArray[np
 
 @kernel
 def find_rows_across(
-    sampled: NDArray[np.uint8],
+    drawn: NDArray[np.uint64],
     rows: NDArray[np.int32],
     gpa: NDArray[np.uint64],
     size: NDArray[np.uint16],
@@ -82,12 +100,10 @@ def find_rows_across(
     end: Int,
 ) -> Int:
     """Do the same as find_rows where rows may cross a page; all that do are noted."""
-    beyond = np.uint64(len(sampled) - 1)
     found = np.uint64(0)
     for i in range(np.uint64(begin), np.uint64(end)):
         rows[found] = i
-        sample = sampled[known_page(gpa[i] >> PAGE_SHIFT, beyond)] & SAMPLED
-        found += np.uint64(sample | np.uint8(crosses(gpa[i], size, i)))
+        found += _is_drawn(drawn, gpa[i]) | np.uint64(crosses(gpa[i], size, i))
     return np.int64(found)
 
 
