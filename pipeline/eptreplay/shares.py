@@ -139,6 +139,6 @@ def _tally(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
     """Return the sums of tallies; what is the same for all shares is that of the first."""
     found = np.frombuffer(bytearray(parts[0].tobytes()), parts[0].dtype).reshape(parts[0].shape)
     for name in parts[0].dtype.names or ():
-        if name not in {"interval", "settles"}:
+        if name not in {"interval", "settles", "light", "marks"}:
             found[name] = np.sum([part[name] for part in parts], axis=0)
     return copied(found)
