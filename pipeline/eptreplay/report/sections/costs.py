@@ -165,4 +165,5 @@ def _assumptions(context: Context) -> Grid:
             )
             for name, value, low, high, unit, status, meaning, grounds, _ in rows
         ],
+        folded=True,
     )

@@ -80,6 +80,8 @@ class Grid:
     rows: Sequence[tuple[Head, Sequence[Cell]]]
     nothing: str = "Nothing."
     """What stands there when there is no row."""
+    folded: bool = False
+    """Whether the rows show only when they are asked for."""
 
 
 @dataclass(frozen=True, slots=True)
