@@ -19,6 +19,7 @@ from eptreplay.guest import Replay, replay_trace
 from eptreplay.ingest.dataset import open_trace
 from eptreplay.ingest.decode import decode
 from eptreplay.ingest.synthetic import write_synthetic
+from eptreplay.model._pointer import arrays_of
 from eptreplay.model.worlds import GuestMemory
 from eptreplay.options import Options
 from eptreplay.profiles import resolve
@@ -127,7 +128,7 @@ def test_pairs_run_in_turn_and_the_first_is_not_counted() -> None:
 
 def test_a_page_takes_as_much_state_as_the_docs_say() -> None:
     replay = Replay([resolve("ept-ad")], [GuestMemory(np.array([[0, PAGES]], np.int64), 1)])
-    arrays = replay.states._asdict() | {"clean": replay.log.clean}
+    arrays = arrays_of(replay.states) | {"clean": replay.log.clean}
     mapped_twice = {"pv", "pt"}  # by the guest and by the hypervisor process
     table = docs_on_state()
     rows = dict(re.findall(r"^\| `(\w+)` \| (\d+) \|", table, re.MULTILINE))
@@ -137,13 +138,13 @@ def test_a_page_takes_as_much_state_as_the_docs_say() -> None:
     in_use = sum(int(rows[name]) for name in ("page", "pv", "pt", "object"))
     assert f"takes {in_use} bytes a profile" in table
     assert f"{in_use + int(rows['pageq'])} on a host with a page daemon" in table
-    shared = replay.states.quiet.nbytes + sum(array.nbytes for array in replay.books)
+    shared = replay.states.quiet.nbytes + sum(array.nbytes for array in arrays_of(replay.books).values())
     assert f"share another {shared // PAGES}:" in " ".join(table.split())
 
 
 def test_every_array_with_an_element_a_page_is_in_the_docs() -> None:
     replay = Replay([resolve("ept-ad")], [GuestMemory(np.array([[0, PAGES]], np.int64), 1)])
-    for name, array in (replay.states._asdict() | replay.books._asdict()).items():
+    for name, array in (arrays_of(replay.states) | arrays_of(replay.books)).items():
         if array.nbytes >= PAGES and name != "pm_root":  # of which only slots of PDEs are ever used
             assert f"`{name}`" in docs_on_state(), name
 

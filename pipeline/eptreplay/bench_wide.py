@@ -27,6 +27,7 @@ from eptreplay.bench import (
 from eptreplay.guest import Replay, drive, guest_ram_pages, replay_trace, warm_up
 from eptreplay.ingest.dataset import open_trace
 from eptreplay.ingest.synthetic import write_synthetic
+from eptreplay.model._pointer import arrays_of
 from eptreplay.model.state import DTYPES
 from eptreplay.model.worlds import GuestMemory
 from eptreplay.options import Options, Span, TlbOptions, interval_rhythms
@@ -155,7 +156,7 @@ def large_figures(folder: Path, runs: int) -> list[Figure]:
 def state_figures(folder: Path) -> list[Figure]:
     """Return the bytes of memory that a page takes in a profile, and those that all profiles share."""
     replay = Replay([resolve("ept-ad")], [GuestMemory(np.array([[0, STATE_PAGES]], np.int64), 1)])
-    shared = replay.states.quiet.nbytes + sum(array.nbytes for array in replay.books)
+    shared = replay.states.quiet.nbytes + sum(array.nbytes for array in arrays_of(replay.books).values())
     path = folder / "every-page.parquet"
     write_synthetic(path, rows=8 * STATE_PAGES, memory_bytes=STATE_PAGES * PAGE_BYTES, distribution="uniform")
     trace = open_trace(path)

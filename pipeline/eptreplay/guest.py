@@ -29,7 +29,7 @@ from eptreplay.model.books import (
 from eptreplay.model.checksum import state_sums
 from eptreplay.model.dirty_log import harvest, new_dirty_log
 from eptreplay.model.marks import write_marks
-from eptreplay.model.reuse import new_reuse, note_reuses, settle
+from eptreplay.model.reuse import new_reuse, no_reuse, note_reuses, settle
 from eptreplay.model.state import COUNTERS, PMAP
 from eptreplay.model.tlb import TLB_COUNTERS, Tlbs, flush_all_if_invalidated, new_tlbs, no_tlbs
 from eptreplay.model.vm_limits import HostMemory
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from eptreplay.ingest.dataset import GuestTrace
     from eptreplay.ingest.reader import Transition
     from eptreplay.ingest.rows import BadRows
-    from eptreplay.model.books import Books
+    from eptreplay.model.books import GuestBooks
     from eptreplay.model.reuse import Reuse
     from eptreplay.pmap_choice import Pmap
 
@@ -107,14 +107,16 @@ def accesses(batch: Batch, begin: int, end: int, vcpu_constant: int) -> Columns:
     return gpa, batch.op[begin:end], _read_only(vcpu.astype(np.uint16)), size, count
 
 
-def reuse_for(mrc: MissRatio, guests: Sequence[GuestMemory]) -> Reuse | None:
-    """Return what takes in distances of reuse for a miss-ratio curve; None if it needs none."""
+def reuse_for(
+    mrc: MissRatio, guests: Sequence[GuestMemory], watched: NDArray[np.uint8] | None = None
+) -> Reuse:
+    """Return what takes in distances of reuse for a miss-ratio curve, none if it needs none; see new_reuse."""
     if mrc is MissRatio.INTERVALS:
-        return None
+        return no_reuse()
     pages = int(flat_ram_pages(guests)[-1, 1])
     bounds = np.array([*guest_bases(guests), pages], np.int64)
     sample = (SHARDS_PAGES, SHARDS_WEIGHT) if mrc is MissRatio.SHARDS else (pages, 1)
-    return new_reuse(bounds, *sample)
+    return new_reuse(bounds, *sample, watched)
 
 
 @dataclass(slots=True)
@@ -155,8 +157,6 @@ class Replay:
     page_accesses: NDArray[np.int64] = field(init=False)
     others: list[OtherWriters] = field(init=False)
     _closed: list[OtherWrites] = field(init=False)
-    _guests: Any = field(init=False)
-    _books_of: list[Books] = field(init=False)
     _tally: NDArray[np.void] = field(init=False)
     _cnt: NDArray[np.void] = field(init=False)
     _pmap: NDArray[np.void] = field(init=False)
@@ -184,12 +184,9 @@ class Replay:
         )
         pml = np.array([profile.pml for profile in self.profiles])
         self.log = new_dirty_log(pml, pages, sum(guest.vcpus for guest in self.guests))
-        self.reuse = reuse_for(self.mrc, self.guests)
+        self.reuse = reuse_for(self.mrc, self.guests, self.states.quiet)
         self.tlbs = no_tlbs() if self.tlb is None else self._new_tlbs(self.tlb)
-        # Views that every end of an interval needs.
-        self._guests = self.states.guests[0]
-        self._books_of = [books_of(self.books, self._guests, number) for number in range(len(self.guests))]
-        # The same memory without attribute access, which is slow outside kernels.
+        # Views that every end of an interval needs, without attribute access, which is slow outside kernels.
         self._tally = self.books.tally.view(np.ndarray).view(TALLY)
         self._cnt = self.states.cnt.view(np.ndarray).view(COUNTERS)
         self._pmap = self.states.pmap.view(np.ndarray).view(PMAP)
@@ -240,7 +237,7 @@ class Replay:
     def _note_other(self, event: HostEvent, row: int) -> None:
         """Enter an event in the books if it is an access to memory."""
         flat = self.others[event.guest].note(event, self.books, self.states.quiet, row)
-        if flat is not None and self.reuse is not None:
+        if flat is not None:
             gpa = _read_only(np.array([flat << PAGE_SHIFT], np.uint64))
             note_reuses(self.reuse, self.states.quiet, gpa, NO_SIZES)
 
@@ -268,6 +265,7 @@ class Replay:
             self.books,
             self.log,
             self.tlbs,
+            self.reuse,
             gpa,
             op,
             vcpu,
@@ -276,8 +274,6 @@ class Replay:
             row,
             self.rows,
         )
-        if self.reuse is not None:
-            note_reuses(self.reuse, self.states.quiet, gpa, size)
         if self.count_pages:
             count_page_accesses(gpa, op, size, count, self.page_accesses)
         self.rows += len(gpa)
@@ -297,17 +293,17 @@ class Replay:
     def close_interval(self) -> None:
         """Enter the open interval in the books and begin the next."""
         self._closed = [others.close(self.books, self.states.quiet) for others in self.others]
-        close_interval(self.books, self._guests, self.states.quiet)
+        close_interval(self.states, self.books)
 
     def snapshot(self, time: int | None, guest: int = 0) -> Snapshot:
         """Return the books of a guest as they are now."""
-        books = IntervalBooks(self.books_of(guest), self._tally[guest : guest + 1])
+        books = IntervalBooks(self.states, self.books, guest, self._tally[guest : guest + 1])
         cnt, pmap = copied(self._cnt[:, guest]), copied(self._pmap[:, guest])
         return Snapshot(int(self.rows_of[guest]), time, books, cnt, pmap, self._closed[guest])
 
-    def books_of(self, guest: int) -> Books:
+    def books_of(self, guest: int) -> GuestBooks:
         """Return the books of one guest, as views."""
-        return self._books_of[guest]
+        return books_of(self.books, self.states.guests[0, guest])
 
     def state_sums(self) -> list[int]:
         """Return the checksum of every profile's tables."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from eptreplay.model import sweep
 from eptreplay.model.reuse import GuestReuse, reuse_of
+from eptreplay.options import MissRatio
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from eptreplay.guest import Replay
     from eptreplay.host_replay import HostFindings
     from eptreplay.ingest.dataset import GuestTrace
-    from eptreplay.options import MissRatio
     from eptreplay.snapshots import Snapshot
 
 
@@ -87,9 +87,9 @@ def guest_result(trace: GuestTrace, replay: Replay, snapshots: list[Snapshot], g
         first_row=books.first_row[page] - 1,
         touches=books.touch[page],
         regions=books.region[np.flatnonzero(books.region.last_write)],
-        stretch_pages=1 << int(books.heat_shift[0]),
+        stretch_pages=1 << int(replay.books.heat_shift[guest]),
         mrc=replay.mrc,
-        reuse=None if replay.reuse is None else reuse_of(replay.reuse, guest),
+        reuse=None if replay.mrc is MissRatio.INTERVALS else reuse_of(replay.reuse, guest),
         page_accesses=replay.page_accesses[begin:end][page] if replay.count_pages else None,
         seen=seen,
         state_sums=replay.state_sums(),

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from eptreplay.ingest.schema import Event
 from eptreplay.model.books import OP_READ, OP_WRITE
 from eptreplay.model.other_accesses import enter_access
-from eptreplay.model.state import UNHARVESTED
 from eptreplay.snapshots import OtherWrites
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ class OtherWriters:
         writes = event.kind in _WRITES or (event.kind is Event.GPA_HOLD and event.arg & PROT_WRITE != 0)
         self._accesses += 1
         if writes:
-            quiet[flat] |= UNHARVESTED
+            books.unharvested[flat] = 1
         if event.kind is Event.DMA_WRITE:
             self._by_devices.setdefault(flat, (event.arg if self.devices > 1 else 0, row))
         else:

@@ -31,7 +31,7 @@ from eptreplay.model.books import count_accesses
 from eptreplay.model.partition import region_owners, take_rows, upper_tables
 from eptreplay.model.reuse import note_reuses, reuse_of
 from eptreplay.model.worlds import GuestMemory
-from eptreplay.options import Span, interval_rhythms, sweep_rhythms
+from eptreplay.options import MissRatio, Span, interval_rhythms, sweep_rhythms
 from eptreplay.shared_steps import SharedSteps
 from eptreplay.shares import Share, merged
 
@@ -130,7 +130,7 @@ def replay_in_shares(
                 intervals=max(1, options.intervals),
             )
             steps_of = feed.read(number)
-            if number == 0 and reuse is not None:
+            if number == 0:
                 steps_of = _noting_reuses(steps_of, reuse, replay)
             return _replay_share(trace, replay, steps_of, Own(owner, number), options.policy)
         except BaseException as error:
@@ -140,7 +140,9 @@ def replay_in_shares(
     with ThreadPoolExecutor(shares, thread_name_prefix="share") as executor:
         running = [executor.submit(run, number) for number in range(shares)]
         found = merged([future.result() for future in running])
-    return replace(found, mrc=options.mrc, reuse=None if reuse is None else reuse_of(reuse, 0))
+    return replace(
+        found, mrc=options.mrc, reuse=None if options.mrc is MissRatio.INTERVALS else reuse_of(reuse, 0)
+    )
 
 
 class Rows(NamedTuple):

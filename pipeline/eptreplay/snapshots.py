@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eptreplay.model.books import Books
+    from eptreplay.model.state import State
 
 
 CAUSES = (
@@ -53,11 +54,11 @@ class IntervalBooks:
 
     __slots__ = ("_counts", "_packed", "tally")
 
-    def __init__(self, books: Books, tally: NDArray[Any]) -> None:
-        """Copy what the books say of the interval that closed last; `tally` is books.tally as a plain array."""
+    def __init__(self, states: State, books: Books, guest: int, tally: NDArray[Any]) -> None:
+        """Copy what the books say of a guest's interval that closed last; `tally` is books.tally[guest] as a plain array."""
         packed = room_for_interval(books)
         self._counts = np.empty(HISTORIES + 1, np.int64)
-        self._packed = packed[: pack_interval(books, packed, self._counts)].copy()
+        self._packed = packed[: pack_interval(states, books, guest, packed, self._counts)].copy()
         self.tally = copied(tally)
 
     @property

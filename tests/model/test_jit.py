@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 
 from eptreplay.model import _jit, state, worlds
+from eptreplay.model._pointer import table_of_places
 from eptreplay.model.books import close_interval, new_books
+from eptreplay.model.state import TOUCHED
 from eptreplay.model.vm_limits import HostMemory
 
 compiling = pytest.mark.skipif(bool(_jit.config.DISABLE_JIT), reason="nothing is compiled")
@@ -96,25 +98,27 @@ def test_kernels_are_compiled_without_reference_counting_and_without_the_interpr
 
 
 def test_kernels_see_changes_made_outside_and_the_other_way_round() -> None:
-    books = new_books(one_guest(), np.array([[0, 512]]), 1, 1)
-    quiet = np.zeros(513, np.uint8)
-    books.opened[0], books.tally["opened"], quiet[7] = 7, 1, 1
-    books.opened[0] = 7
-    close_interval(books, one_guest(), quiet)
+    states = one_guest()
+    books = new_books(states.guests[0], np.array([[0, 512]]), 1, 1)
+    books.open[0], states.quiet[7] = 1, 1
+    close_interval(states, books)
     assert books.tally.touched[0] == 1
-    assert quiet[7] == 0
+    assert states.quiet[7] & TOUCHED == 0
 
 
-def one_guest() -> Any:  # noqa: ANN401 - numpy records
-    """Return GUEST [1] of a guest of 512 pages."""
-    return worlds.new_worlds(
-        np.array([1]),
-        np.array([1]),
-        [worlds.GuestMemory(np.array([[0, 512]]), 1)],
-        [HostMemory()],
-        1 << 32,
-        0,
-    ).guests[0]
+def one_guest() -> state.State:
+    """Return a world of a guest of 512 pages."""
+    memory = [worlds.GuestMemory(np.array([[0, 512]]), 1)]
+    return worlds.new_worlds(np.array([1]), np.array([1]), memory, [HostMemory()], 1 << 32, 0)
+
+
+@compiling
+def test_an_array_that_is_not_what_compiled_code_takes_it_for_is_refused() -> None:
+    fields = {"a": (np.dtype(np.int32), 2)}
+    assert table_of_places(fields, [[np.zeros((3, 4), np.int32)]])[0, 1:].tolist() == [3, 4, 1]
+    for wrong in (np.zeros(3, np.int32), np.zeros((3, 4)), np.zeros((4, 3), np.int32).T):
+        with pytest.raises(TypeError, match="a is"):
+            table_of_places(fields, [[wrong]])
 
 
 def test_compiled_code_lies_where_the_environment_says(source: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from eptreplay.guest import Replay
 from eptreplay.ingest.reader import Batch
+from eptreplay.model._pointer import arrays_of
 from eptreplay.model.marks import MARKED
 from eptreplay.model.state import SETTLED
 from eptreplay.model.worlds import GuestMemory
@@ -77,10 +78,10 @@ def state_of(replay: Replay, *, books: bool = True) -> dict[str, Any]:
     replay.write_marks()
     known: dict[str, Any] = {
         name: array.tobytes()
-        for name, array in replay.states._asdict().items()
-        if name not in ("quiet", "host", "places")
+        for name, array in arrays_of(replay.states).items()
+        if name not in ("quiet", "host")
     }
-    known |= {name: array.tobytes() for name, array in replay.log._asdict().items()}
+    known |= {name: array.tobytes() for name, array in arrays_of(replay.log).items()}
     known["tally"] = [
         replay.books.tally[name].tolist()
         for name in ("reads", "writes", "fetches", "unbacked", "harvest_written")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eptreplay.model.reuse import BUCKETS, FINE, Reuse, bucket_starts, new_reuse, note_reuses, reuse_of
-from eptreplay.model.state import NO_MEMORY
+from eptreplay.model.state import NO_MEMORY, UNSAMPLED
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -81,14 +81,14 @@ def test_a_sample_is_never_larger_than_allowed(weight: int) -> None:
     (state,) = reuse.state
     assert 0 < state.recent + state.marked <= 10
     assert state.weight == 2 ** round(np.log2(state.weight)) >= 4
-    assert np.count_nonzero(reuse.sampled) >= state.recent + state.marked
+    assert np.count_nonzero(reuse.watched & UNSAMPLED == 0) >= state.recent + state.marked
     assert np.count_nonzero(reuse.slot) == state.marked
 
 
 def test_a_sample_stands_for_pages_and_accesses_by_the_inverse_of_its_rate() -> None:
     pages = random_pages(5)
     reuse = new_reuse(np.array([0, PAGES]), PAGES, 4)
-    sampled = [page for page in pages if reuse.sampled[page]]
+    sampled = [page for page in pages if reuse.watched[page] & UNSAMPLED == 0]
     assert 0 < len(set(sampled)) < PAGES // 2
     note(reuse, pages)
     expected = np.zeros(BUCKETS, np.int64)

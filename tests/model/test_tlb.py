@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from eptreplay.guest import Replay
 from eptreplay.ingest.reader import Batch
+from eptreplay.model.state import UNSAMPLED
 from eptreplay.model.tlb import NO_STRUCTURE, walk_references
 from eptreplay.model.worlds import GuestMemory
 from eptreplay.options import Policy, TlbOptions
@@ -161,7 +162,7 @@ def test_a_bit_cleared_without_a_flush_stays_clear_until_one(profile: str, op: i
     leaf = int(np.flatnonzero((replay.states.pt[0] & pmap.PG_A) != 0)[-1])
     bits = pmap.PG_A | pmap.PG_M
     replay.states.pt[0, leaf] &= ~bits
-    replay.states.quiet[1] = 0
+    replay.states.quiet[1] = UNSAMPLED
     replay.replay(batch([(1, op, 0)]), 0, 1)
     assert replay.states.pt[0, leaf] & bits == 0
     assert replay.tlb_counters()[0]["stale"] == 1

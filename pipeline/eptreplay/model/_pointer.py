@@ -1,16 +1,18 @@
-"""State in compiled code: one pointer, as a C program would pass it.
+"""Structures of arrays in compiled code: one pointer each, as a C program would pass them.
 
-Numba passes a NamedTuple of arrays by value: seven words an array, at every call.  The state has twenty arrays, so
-calls cost more than what is called, and the compiler drowns in arguments.  So the state carries a table, a row a
-world, with the address and the length of each of its arrays; in compiled code it is a pointer to a row.  `st.page`
-there loads two words, which never change while a kernel runs, and is an array like any other.
+Numba would pass a NamedTuple of arrays by value: five words an array and two more a dimension, at every call.  The state has
+twenty arrays, so calls would cost more than what is called, and the compiler would drown in arguments.  So a structure carries a table
+with the address and the shape of each of its arrays, and in compiled code it is a pointer to that; the state's has a
+row a world.  `st.page` there loads two words, which never change while a kernel runs, and is an array like any other.
 
 Without compiling (NUMBA_DISABLE_JIT) nothing of this is in use.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import fields
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numba
 import numpy as np
@@ -31,38 +33,55 @@ templates: Any = _templates
 types: Any = _types
 
 WORD = ir.IntType(64)
-WORDS_PER_ARRAY = 2  # address, length
 TABLE = types.Array(types.int64, 2, "C")
+Fields: TypeAlias = "Mapping[str, tuple[np.dtype[Any], int]]"
+"""The arrays of a structure by name: type of the elements, and dimensions."""
 
 
-def table_of_places(worlds: Sequence[Sequence[NDArray[Any]]]) -> NDArray[np.int64]:
-    """Return the table that leads compiled code to the arrays of every world, which must outlive it.
+def table_of_places(fields: Fields, rows: Sequence[Sequence[NDArray[Any]]]) -> NDArray[np.int64]:
+    """Return the table that leads compiled code to arrays, which must outlive it.
 
     Args:
-        worlds: for every world its arrays, each of one dimension and without gaps.
+        fields: what the arrays of every row are.
+        rows: for every row its arrays, in order and without gaps.
 
     Returns:
-        Shape [worlds, 2 arrays + 1]: address and length of each; in the end the number of worlds.
+        Shape [rows, words]: address and shape of each array, one after the other; in the end the number of rows.
+
+    Raises:
+        TypeError: an array is not what its field says.
     """
-    rows = [[word for array in world for word in (array.ctypes.data, len(array))] for world in worlds]
-    return np.array([[*row, len(rows)] for row in rows], np.int64)
+    table = []
+    for arrays_of_row in rows:
+        for (name, (dtype, dimensions)), array in zip(fields.items(), arrays_of_row, strict=True):
+            if (array.dtype, array.ndim) != (dtype, dimensions) or not array.flags.c_contiguous:
+                raise TypeError(
+                    f"{name} is {array.dtype} {array.shape}, not {dtype} in {dimensions} dimensions"
+                )
+        words = [word for array in arrays_of_row for word in (array.ctypes.data, *array.shape)]
+        table.append([*words, len(rows)])
+    return np.array(table, np.int64)
+
+
+def arrays_of(structure: Any) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a structure by name, but for the table of their places."""
+    names = [field.name for field in fields(structure) if field.name != "places"]
+    return {name: getattr(structure, name) for name in names}
 
 
 class PointerType(types.Type):  # type: ignore[misc]  # numba publishes no types
     """A pointer to a row of such a table."""
 
-    def __init__(self, name: str, fields: Mapping[str, Any]) -> None:
-        """Take the element type of every array, in order."""
+    def __init__(self, name: str, fields: Fields) -> None:
+        """Take what the arrays are, in order."""
         super().__init__(name=name)
         self.array_types = {
-            field: types.Array(numba.from_dtype(dtype), 1, "C") for field, dtype in fields.items()
+            field: types.Array(numba.from_dtype(dtype), dimensions, "C")
+            for field, (dtype, dimensions) in fields.items()
         }
-        self.order = list(fields)
-
-    @property
-    def words(self) -> int:
-        """Words of a row."""
-        return WORDS_PER_ARRAY * len(self.order) + 1
+        lengths = [1 + dimensions for _, dimensions in fields.values()]
+        self.place = dict(zip(fields, accumulate(lengths, initial=0), strict=False))
+        self.words = sum(lengths) + 1
 
 
 @extending.register_model(PointerType)
@@ -93,33 +112,36 @@ def _word(builder: Any, row: Any, index: int) -> Any:
 def _array_of(context: Any, builder: Any, kind: PointerType, row: Any, name: str) -> Any:
     """Return the code of `st.name`."""
     array_type = kind.array_types[name]
-    place = WORDS_PER_ARRAY * kind.order.index(name)
+    place = kind.place[name]
     array = arrays.make_array(array_type)(context, builder)
-    width = context.get_abi_sizeof(context.get_data_type(array_type.dtype))
+    width = WORD(context.get_abi_sizeof(context.get_data_type(array_type.dtype)))
+    shape = [_word(builder, row, place + 1 + axis) for axis in range(array_type.ndim)]
+    strides = [width]
+    for length in shape[:0:-1]:
+        strides.insert(0, builder.mul(strides[0], length))
     arrays.populate_array(
         array,
         data=builder.inttoptr(_word(builder, row, place), array.data.type),
-        shape=[_word(builder, row, place + 1)],
-        strides=[WORD(width)],
-        itemsize=WORD(width),
+        shape=shape,
+        strides=strides,
+        itemsize=width,
         meminfo=None,
     )
     return array._getvalue()  # noqa: SLF001 - how numba's own code takes a struct's value
 
 
 def _unbox(_kind: PointerType, state: Any, c: Any) -> Any:
-    """Return the code that takes the pointer out of a State."""
+    """Return the code that takes the pointer out of an instance."""
     places = c.pyapi.object_getattr_string(state, "places")
     table = c.unbox(TABLE, places)
-    c.pyapi.decref(places)  # the State keeps it
+    c.pyapi.decref(places)  # the instance keeps it
     data = arrays.make_array(TABLE)(c.context, c.builder, table.value).data
     return extending.NativeValue(data, is_error=table.is_error)
 
 
-def passed_as_pointer(cls: type, fields: Mapping[str, Any]) -> None:
-    """Let compiled code see instances of a NamedTuple, `fields` and then `places`, as pointers."""
-    kind = PointerType(cls.__name__, fields)
-    extending.typeof_impl.register(cls)(lambda _value, _context: kind)
+def passed_as_pointer(cls: Any, fields: Fields) -> None:
+    """Let compiled code see instances of a class with `fields` and `places` (table_of_places) as pointers."""
+    cls._numba_type_ = PointerType(cls.__name__, fields)
 
 
 def _row(_typing: Any, states: Any, number: Any) -> Any:  # noqa: ARG001 - its type is what it is made to

@@ -1,7 +1,9 @@
 """The books: what the trace itself touched and wrote, interval by interval, whatever a CPU can record of it.
 
 While an interval is open, the access loop only marks in a page's byte of `State.quiet` which kinds of access it
-has seen, and lists a page at its first one.  The books are worked out from that list when the interval closes.
+has seen, and opens the block of 64 pages, a cache line of such bytes, that the page is in.  The books are worked out
+from the bytes of open blocks when the interval closes, in the order of addresses: so memory is read in the order in
+which it lies, however accesses were scattered.
 
 What is asked of the books later is mostly "how many distinct pages in this stretch of time?", for stretches
 nobody knows yet.  It takes no lists of pages to answer that.  A page counts in intervals [a, b) once, at
@@ -12,6 +14,7 @@ kept for pages written and for 2 MB regions written.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,14 +22,15 @@ from numpy.typing import NDArray
 
 from eptreplay.model import pte
 from eptreplay.model._jit import entry_point, kernel
-from eptreplay.model._prefetch import prefetch
-from eptreplay.model.state import NO_MEMORY, SETTLED, TOUCHED, UNHARVESTED, Int, Record, Records, records
+from eptreplay.model._pointer import passed_as_pointer, table_of_places
+from eptreplay.model.state import NO_MEMORY, SETTLED, TOUCHED, Int, Record, Records, State, records, world
 
 NPTEPG = pte.NPTEPG
 PAGE_MASK = pte.PAGE_MASK
 PAGE_SHIFT = pte.PAGE_SHIFT
 PAGE_SIZE = pte.PAGE_SIZE
 
+REGION_SHIFT = np.uint64(9)  # log2 of the pages of 2 MB
 NEXT = np.uint64(1)
 ONE = np.uint8(1)
 
@@ -38,7 +42,8 @@ KINDS = 3
 TOUCHED_AT_ALL = 3  # beside the three kinds in Books.heat: a page touched in whatever way
 
 CHUNK_ROWS = 4096  # rows that the access loop looks at before it makes those that may change something
-AHEAD = 16  # pages of a list whose memory is on its way
+OPEN_SHIFT = np.uint64(6)  # log2 of the pages of a block
+LAST_OF_OPEN = np.uint64((1 << 6) - 1)  # its last page
 
 # When the trace touched a guest page; entered when an interval closes.
 TOUCH = np.dtype(
@@ -67,10 +72,6 @@ TALLY = np.dtype(
         ("writes", np.int64),
         ("fetches", np.int64),
         ("unbacked", np.int64),  # rows whose page is not memory
-        (
-            "opened",
-            np.int64,
-        ),  # pages touched in the open interval so far, by any guest (guest 0's tally alone)
         ("harvest_written", np.int64),  # distinct pages written between harvests, at every harvest, summed
         ("interval", np.int32),  # number of the open interval
         ("touched", np.int32),  # distinct pages touched in the one before
@@ -91,32 +92,60 @@ REGIONS_WRITTEN = 2
 HISTORIES = 3
 
 
-class Books(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Books:
     """The books of a trace, of all of it and of the interval that closed last.
 
     The books of all guests of a host are held together (new_books): pages, regions and vCPUs in flat numbers
-    (worlds.py), what is worked out by interval with the guest as the first index.  guest_books takes one
-    guest's out.  The arrays are shared, not copied, when the tuple is.
+    (worlds.py), what is worked out by interval with the guest as the first index.
     """
 
     first_row: NDArray[np.int64]  # [guest pages]: 1 + row of the first access, 0: never touched
     touch: Records  # TOUCH [guest pages]
     region: Records  # REGION [2 MB regions]
-    tally: Records  # TALLY [1]
-    opened: NDArray[
-        np.int32
-    ]  # [guest pages + 1]: pages touched in the open interval by any guest, as many as guest 0's tally says
+    tally: Records  # TALLY [guests]
+    open: NDArray[
+        np.uint8
+    ]  # [guest pages / 64 + 1]: 1: the open interval may have touched a page of the block
+    unharvested: NDArray[np.uint8]  # [guest pages]: 1: written since the last harvest
     cold: NDArray[np.uint8]  # [guest pages]: what is known of a page since the last aging sweep (marks.py)
     rows: NDArray[np.int32]  # [CHUNK_ROWS]: rows of a chunk that there is something to do for
-    heat: NDArray[np.int32]  # [stretches, 4]: distinct pages of each stretch of addresses that the interval
+    listed: NDArray[np.int32]  # [guest pages + 1]: pages of the interval that is being closed
+    heat: NDArray[
+        np.int32
+    ]  # [guests, stretches, 4]: distinct pages of each stretch of addresses that the interval
     # read, wrote, fetched from, and touched in whatever way
-    heat_shift: NDArray[np.int64]  # [1]: log2 of the pages of a stretch
+    heat_shift: NDArray[np.int64]  # [guests]: log2 of the pages of a stretch
     first_writes: NDArray[np.int64]  # [vCPUs]: pages of which each made the interval's first write
     first_writing: NDArray[np.int64]  # [vCPUs]: the same for the open interval
-    returns: NDArray[np.int32]  # [HISTORIES, intervals + 2]: pages of the interval by 1 + the interval of
+    returns: NDArray[
+        np.int32
+    ]  # [guests, HISTORIES, intervals + 2]: pages of the interval by 1 + the interval of
     # the touch (or write) before, 0: none before; a region counts as its pages
     returned: NDArray[np.int32]  # [as returns]: which of those are not 0, in order of appearance
-    returned_count: NDArray[np.int32]  # [HISTORIES]: how many
+    returned_count: NDArray[np.int32]  # [guests, HISTORIES]: how many
+    places: NDArray[np.int64]  # [1, words]: where all these are, for compiled code (_pointer.py)
+
+
+FIELDS = {
+    "first_row": (np.dtype(np.int64), 1),
+    "touch": (TOUCH, 1),
+    "region": (REGION, 1),
+    "tally": (TALLY, 1),
+    "open": (np.dtype(np.uint8), 1),
+    "unharvested": (np.dtype(np.uint8), 1),
+    "cold": (np.dtype(np.uint8), 1),
+    "rows": (np.dtype(np.int32), 1),
+    "listed": (np.dtype(np.int32), 1),
+    "heat": (np.dtype(np.int32), 3),
+    "heat_shift": (np.dtype(np.int64), 1),
+    "first_writes": (np.dtype(np.int64), 1),
+    "first_writing": (np.dtype(np.int64), 1),
+    "returns": (np.dtype(np.int32), 3),
+    "returned": (np.dtype(np.int32), 3),
+    "returned_count": (np.dtype(np.int32), 2),
+}
+passed_as_pointer(Books, FIELDS)
 
 
 def new_books(
@@ -151,158 +180,173 @@ def new_books(
     tally.settles = 0 if slow_path else SETTLED
     tally.light = SETTLED if marks and not slow_path else 0
     rows = max((size >> shift) + 1 for size, shift in zip(sizes, shifts, strict=True))
-    return Books(
-        first_row=np.zeros(pages, np.int64),
-        touch=records(pages, TOUCH),
-        region=region,
-        tally=tally,
-        opened=np.zeros(pages + 1, np.int32),
-        cold=np.zeros(pages, np.uint8),
-        rows=np.zeros(CHUNK_ROWS, np.int32),
-        heat=np.zeros((count, rows, KINDS + 1), np.int32),
-        heat_shift=np.array(shifts, np.int64),
-        first_writes=np.zeros(vcpus, np.int64),
-        first_writing=np.zeros(vcpus, np.int64),
-        returns=np.zeros((count, HISTORIES, intervals + 2), np.int32),
-        returned=np.zeros((count, HISTORIES, intervals + 2), np.int32),
-        returned_count=np.zeros((count, HISTORIES), np.int32),
-    )
+    arrays: dict[str, Any] = {
+        "first_row": np.zeros(pages, np.int64),
+        "touch": records(pages, TOUCH),
+        "region": region,
+        "tally": tally,
+        "open": np.zeros((pages >> int(OPEN_SHIFT)) + 1, np.uint8),
+        "unharvested": np.zeros(pages, np.uint8),
+        "cold": np.zeros(pages, np.uint8),
+        "rows": np.zeros(CHUNK_ROWS, np.int32),
+        "listed": np.zeros(pages + 1, np.int32),
+        "heat": np.zeros((count, rows, KINDS + 1), np.int32),
+        "heat_shift": np.array(shifts, np.int64),
+        "first_writes": np.zeros(vcpus, np.int64),
+        "first_writing": np.zeros(vcpus, np.int64),
+        "returns": np.zeros((count, HISTORIES, intervals + 2), np.int32),
+        "returned": np.zeros((count, HISTORIES, intervals + 2), np.int32),
+        "returned_count": np.zeros((count, HISTORIES), np.int32),
+    }
+    return Books(**arrays, places=table_of_places(FIELDS, [list(arrays.values())]))
 
 
-def books_of(books: Books, guests: Records, guest: Int) -> Books:
-    """Return the books of one guest, whose pages and vCPUs count from its own 0, as views of the same memory.
+class GuestBooks(NamedTuple):
+    """What the books of all intervals say of one guest, whose pages count from its own 0, as views of the same memory.
 
-    The lists of the access loop stay those of all guests.
+    Args:
+        first_row: shape [guest pages]: see Books, likewise the others.
+        touch: TOUCH [guest pages].
+        region: REGION [2 MB regions].
     """
-    known = guests[guest]
-    begin, end = known.begin, known.end
-    first_vcpu, end_vcpu = known.first_vcpu, known.first_vcpu + known.vcpus
+
+    first_row: NDArray[np.int64]
+    touch: Records
+    region: Records
+
+
+def books_of(books: Books, known: Record) -> GuestBooks:
+    """Return the books of one guest; `known` is its GUEST record."""
+    begin, end = int(known.begin), int(known.end)
     touch: Any = books.touch[begin:end]
-    region: Any = books.region[begin // NPTEPG : (end + NPTEPG - 1) // NPTEPG]
-    tally: Any = books.tally[guest : guest + 1]
-    return Books(
-        books.first_row[begin:end],
-        touch,
-        region,
-        tally,
-        books.opened,
-        books.cold[begin:end],
-        books.rows,
-        books.heat[guest],
-        books.heat_shift[guest : guest + 1],
-        books.first_writes[first_vcpu:end_vcpu],
-        books.first_writing[first_vcpu:end_vcpu],
-        books.returns[guest],
-        books.returned[guest],
-        books.returned_count[guest],
-    )
-
-
-guest_books = kernel(books_of)
+    region: Any = books.region[begin // NPTEPG : -(-end // NPTEPG)]
+    return GuestBooks(books.first_row[begin:end], touch, region)
 
 
 @entry_point
-def close_interval(books: Books, guests: Records, quiet: NDArray[np.uint8]) -> None:
+def close_interval(states: State, books: Books) -> None:
     """Enter the pages touched in the open interval in the books, in place of those of the one before, and open the next.
 
     Args:
+        states: the worlds; State.quiet loses its TOUCHED bits.
         books: of all guests, updated.
-        guests: GUEST [guests].
-        quiet: shape [flat guest pages + 1], State.quiet; loses its TOUCHED bits.
     """
-    opened = books.tally[0].opened
+    guests = world(states, 0).guests
     for guest in range(len(guests)):
-        begin, end = guests[guest].begin, guests[guest].end
-        mine = guest_books(books, guests, guest)
-        _close_guest(mine, quiet[begin:end], begin, opened)
-    books.tally[0].opened = 0
+        begin, end = np.int64(guests[guest].begin), np.int64(guests[guest].end)
+        _forget_interval(books, guest)
+        touched = _list_touched(books, states.quiet, begin, end)
+        _close_touched(books, guest, touched)
+        written = _close_heat(books, states.quiet, guest, begin, touched)
+        _close_written(books, guest, written)
+        for vcpu in range(guests[guest].first_vcpu, guests[guest].first_vcpu + guests[guest].vcpus):
+            books.first_writes[vcpu] = books.first_writing[vcpu]
+            books.first_writing[vcpu] = 0
+        books.tally[guest].touched = touched
+        books.tally[guest].written = written
+        books.tally[guest].interval += 1
 
 
 @kernel
-def _close_guest(books: Books, quiet: NDArray[np.uint8], begin: Int, opened: Int) -> None:
-    """Enter what one guest, whose page 0 has the flat number `begin`, touched; `opened` pages are listed in all."""
-    _forget_interval(books)
-    tally = books.tally[0]
-    touched: Int = 0
-    for i in range(opened):
-        ahead = books.opened[min(i + AHEAD, opened - 1)] - begin
-        prefetch(books.touch, max(0, min(ahead, len(books.touch) - 1)))
-        page = np.int64(books.opened[i]) - begin
-        if 0 <= page < len(quiet):
-            _close_page(books, tally, page, quiet[page])
-            quiet[page] &= ~TOUCHED
-            touched += 1
-    for vcpu in range(len(books.first_writes)):
-        books.first_writes[vcpu] = books.first_writing[vcpu]
-        books.first_writing[vcpu] = 0
-    tally.touched = touched
-    tally.interval += 1
-
-
-@kernel
-def _forget_interval(books: Books) -> None:
+def _forget_interval(books: Books, guest: Int) -> None:
     """Empty the books of the interval that closed last."""
     for history in range(HISTORIES):
-        for i in range(books.returned_count[history]):
-            books.returns[history, books.returned[history, i]] = 0
-        books.returned_count[history] = 0
-    books.heat[:] = 0
-    tally = books.tally[0]
-    tally.written = 0
-    tally.regions = 0
-    tally.region_pages = 0
+        for i in range(books.returned_count[guest, history]):
+            books.returns[guest, history, books.returned[guest, history, i]] = 0
+        books.returned_count[guest, history] = 0
+    books.heat[guest, :, :] = 0
+    books.tally[guest].regions = 0
+    books.tally[guest].region_pages = 0
 
 
 @kernel
-def _close_page(books: Books, tally: Record, page: Int, state: np.uint8) -> None:
-    """Enter a page that was touched; `state` is its byte of State.quiet."""
-    touch = books.touch[page]
-    stretch = page >> books.heat_shift[0]
-    _return(books, PAGES_TOUCHED, touch.last_touch, 1)
-    touch.last_touch = tally.interval + 1
-    books.heat[stretch, TOUCHED_AT_ALL] += 1
-    for op in range(KINDS):
-        books.heat[stretch, op] += np.int32((state >> np.uint8(op)) & ONE)
-    if (state >> np.uint8(OP_WRITE)) & ONE != 0:
-        _close_written_page(books, touch, tally, page)
+def _list_touched(books: Books, quiet: NDArray[np.uint8], begin: Int, end: Int) -> Int:
+    """List the flat pages [begin, end) that were touched, and close their blocks; return how many there are."""
+    touched = np.uint64(0)
+    for block in range(np.uint64(begin) >> OPEN_SHIFT, (np.uint64(end) + LAST_OF_OPEN) >> OPEN_SHIFT):
+        if books.open[block] != 0:
+            books.open[block] = 0
+            first = np.uint64(block) << OPEN_SHIFT
+            for page in range(first, min(first + LAST_OF_OPEN + NEXT, np.uint64(end))):
+                books.listed[touched] = page
+                touched += np.uint64(quiet[page] & TOUCHED != 0)
+    return np.int64(touched)
 
 
 @kernel
-def _close_written_page(books: Books, touch: Record, tally: Record, page: Int) -> None:
-    """Enter a page that was written."""
-    now = tally.interval + 1
-    _return(books, PAGES_WRITTEN, touch.last_write, 1)
-    if touch.first_write == 0:
-        touch.first_write = now
-    touch.last_write = now
-    tally.written += 1
-    region = books.region[page // NPTEPG]
-    if region.last_write != now:
-        _return(books, REGIONS_WRITTEN, region.last_write, region.pages)
-        if region.first_write == 0:
-            region.first_write = now
-        region.last_write = now
-        tally.regions += 1
-        tally.region_pages += region.pages
+def _close_touched(books: Books, guest: Int, touched: Int) -> None:
+    """Enter when the listed pages were touched before."""
+    now: Int = books.tally[guest].interval + 1
+    for i in range(np.uint64(touched)):
+        page = np.uint64(books.listed[i])
+        _return(books, guest, PAGES_TOUCHED, np.uint64(books.touch[page].last_touch), 1)
+        books.touch[page].last_touch = now
 
 
 @kernel
-def _return(books: Books, history: Int, before: Int, pages: Int) -> None:
+def _close_heat(books: Books, quiet: NDArray[np.uint8], guest: Int, begin: Int, touched: Int) -> Int:
+    """Enter what was done to the listed pages, which are not touched any more; keep those written, and return how many."""
+    shift = np.uint64(books.heat_shift[guest])
+    heat = books.heat[guest]
+    written = np.uint64(0)
+    for i in range(np.uint64(touched)):
+        page = np.uint64(books.listed[i])
+        state = quiet[page]
+        stretch = (page - np.uint64(begin)) >> shift
+        heat[stretch, TOUCHED_AT_ALL] += 1
+        for op in range(KINDS):
+            heat[stretch, op] += np.int32((state >> np.uint8(op)) & ONE)
+        books.listed[written] = page
+        written += np.uint64((state >> np.uint8(OP_WRITE)) & ONE)
+        quiet[page] = state & ~TOUCHED
+    return np.int64(written)
+
+
+@kernel
+def _close_written(books: Books, guest: Int, written: Int) -> None:
+    """Enter the listed pages, which were written, and their regions."""
+    now: Int = books.tally[guest].interval + 1
+    for i in range(np.uint64(written)):
+        page = np.uint64(books.listed[i])
+        touch = books.touch[page]
+        _return(books, guest, PAGES_WRITTEN, np.uint64(touch.last_write), 1)
+        if touch.first_write == 0:
+            touch.first_write = now
+        touch.last_write = now
+        if books.region[page >> REGION_SHIFT].last_write != now:
+            _close_region(books, guest, page >> REGION_SHIFT, now)
+
+
+@kernel
+def _close_region(books: Books, guest: Int, number: np.uint64, now: Int) -> None:
+    """Enter a region of which a page was written."""
+    tally = books.tally[guest]
+    region = books.region[number]
+    _return(books, guest, REGIONS_WRITTEN, np.uint64(region.last_write), np.int64(region.pages))
+    if region.first_write == 0:
+        region.first_write = now
+    region.last_write = now
+    tally.regions += 1
+    tally.region_pages += region.pages
+
+
+@kernel
+def _return(books: Books, guest: Int, history: Int, before: np.uint64, pages: Int) -> None:
     """Enter pages that come up for the first time in the open interval, and `before` (1 + interval) for the last time."""
-    if books.returns[history, before] == 0:
-        books.returned[history, books.returned_count[history]] = before
-        books.returned_count[history] += 1
-    books.returns[history, before] += pages
+    if books.returns[guest, history, before] == 0:
+        books.returned[guest, history, books.returned_count[guest, history]] = before
+        books.returned_count[guest, history] += 1
+    books.returns[guest, history, before] += pages
 
 
 @kernel
-def note_harvest(books: Books, quiet: NDArray[np.uint8]) -> None:
-    """Enter a harvest of one guest: the pages written since the one before; from now on pages count as written since this one."""
+def note_harvest(books: Books, quiet: NDArray[np.uint8], guest: Int, begin: Int, end: Int) -> None:
+    """Enter a harvest of a guest's flat pages [begin, end): those written since the one before, from which on pages count anew."""
     written: Int = 0
-    for page in range(len(quiet)):
-        written += np.int64((quiet[page] & (UNHARVESTED | NO_MEMORY)) == UNHARVESTED)
-        quiet[page] &= ~UNHARVESTED
-    books.tally[0].harvest_written += written
+    for page in range(begin, end):
+        written += np.int64(books.unharvested[page] & np.uint8(quiet[page] & NO_MEMORY == 0))
+        books.unharvested[page] = 0
+    books.tally[guest].harvest_written += written
 
 
 @kernel

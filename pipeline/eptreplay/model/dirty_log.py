@@ -13,14 +13,16 @@ Sources: pmap.c pmap_is_modified and pmap_clear_modify, FreeBSD 10.0; SDM volume
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eptreplay.model import pte
 from eptreplay.model._jit import entry_point, kernel, part
-from eptreplay.model.books import OP_WRITE, Books, guest_books, note_harvest
+from eptreplay.model._pointer import Fields, passed_as_pointer, table_of_places
+from eptreplay.model.books import OP_WRITE, Books, note_harvest
 from eptreplay.model.invalidate import CAUSE_FAULT, CAUSE_HARVEST
 from eptreplay.model.pmap_page import pmap_clear_modify, pmap_is_modified
 from eptreplay.model.state import Int, State, account, world, worlds_in
@@ -33,7 +35,8 @@ PML_ENTRIES = 512
 NO_PML = -1
 
 
-class DirtyLog(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class DirtyLog:
     """What is known of dirty tracking, in every world."""
 
     pml: NDArray[
@@ -43,6 +46,15 @@ class DirtyLog(NamedTuple):
         np.uint8
     ]  # [worlds, flat guest pages]: 1: a harvest made it clean, and it was not written since
     split: NDArray[np.uint8]  # [worlds, flat 2 MB blocks]: 1: a harvest demoted its superpage
+    places: NDArray[np.int64]  # [1, words]: where all these are, for compiled code (_pointer.py)
+
+
+FIELDS: Fields = {
+    "pml": (np.dtype(np.int32), 2),
+    "clean": (np.dtype(np.uint8), 2),
+    "split": (np.dtype(np.uint8), 2),
+}
+passed_as_pointer(DirtyLog, FIELDS)
 
 
 def new_dirty_log(pml: NDArray[np.bool_], pages: int, vcpus: int) -> DirtyLog:
@@ -55,11 +67,12 @@ def new_dirty_log(pml: NDArray[np.bool_], pages: int, vcpus: int) -> DirtyLog:
     """
     worlds = len(pml)
     blocks = -(-pages // NPTEPG)
-    return DirtyLog(
-        pml=np.repeat(np.where(pml, 0, NO_PML).astype(np.int32)[:, None], vcpus, axis=1),
-        clean=np.zeros((worlds, blocks * NPTEPG), np.uint8),
-        split=np.zeros((worlds, blocks), np.uint8),
-    )
+    arrays: dict[str, Any] = {
+        "pml": np.repeat(np.where(pml, 0, NO_PML).astype(np.int32)[:, None], vcpus, axis=1),
+        "clean": np.zeros((worlds, blocks * NPTEPG), np.uint8),
+        "split": np.zeros((worlds, blocks), np.uint8),
+    }
+    return DirtyLog(**arrays, places=table_of_places(FIELDS, [list(arrays.values())]))
 
 
 @part
@@ -121,9 +134,8 @@ def harvest_guest(states: State, books: Books, log: DirtyLog, guest: Int) -> Non
     """Harvest one guest in every world."""
     for number in range(worlds_in(states)):
         _harvest_world(world(states, number), log, number, guest)
-    guests = world(states, 0).guests
-    quiet = states.quiet[guests[guest].begin : guests[guest].end]
-    note_harvest(guest_books(books, guests, guest), quiet)
+    known = world(states, 0).guests[guest]
+    note_harvest(books, states.quiet, guest, np.int64(known.begin), np.int64(known.end))
 
 
 @part

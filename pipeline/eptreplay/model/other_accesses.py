@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eptreplay.model._jit import entry_point
-from eptreplay.model.books import OP_WRITE, Books
-from eptreplay.model.state import TOUCHED, Int
+from eptreplay.model.books import OP_WRITE, OPEN_SHIFT, Books
+from eptreplay.model.state import Int
 
 ONE = np.uint8(1)
 WRITTEN = np.uint8(1 << OP_WRITE)
@@ -24,10 +24,8 @@ def enter_access(books: Books, quiet: NDArray[np.uint8], flat: Int, op: Int, row
         op: OP_READ or OP_WRITE.
         row: number of the row in its guest's trace.
     """
-    tally = books.tally[0]
     state = quiet[flat]
-    books.opened[tally.opened] = flat
-    tally.opened += np.int64(state & TOUCHED == 0)
+    books.open[flat >> OPEN_SHIFT] = 1
     if books.first_row[flat] == 0:
         books.first_row[flat] = row + 1
     quiet[flat] = state | (ONE << np.uint8(op))

@@ -10,13 +10,13 @@ states of all profiles):
   models have taken one (a write settles reads, too), and cleared when any model takes something away from the page's entry (entry.py);
 * bit 6 (NO_MEMORY): the page is not memory.  The byte after the last page has it too and stands for all
   addresses beyond;
-* bit 7 (UNHARVESTED): the page was written since the last harvest.
+* bit 7 (UNSAMPLED): no distances of reuse are taken of the page (reuse.py).
 
-Rows go through in chunks, each in three steps.  The first looks at every row, without a branch and without
-writing to any page's byte, and finds those there is something to do for.  The second marks these, lists pages
-that the interval sees for the first time, and keeps the late ones: those that are not settled.  The third makes
-them in order, asking for the memory of those to come (_prefetch.py).  When one of them takes something away
-from any page, what was found out about the rows after it need not be true any more: they are looked at again.
+Rows go through in chunks, each in steps.  The first looks at every row, without a branch and without
+writing to any page's byte, and finds those there is something to do for.  The second marks these, and keeps the late
+ones: those that are not settled.  The third makes them in order, asking for the memory of those to come (_prefetch.py).
+When one of them takes something away from any page, what was found out about the rows after it need not be true any
+more: they are looked at again.  The last step takes in the distances of reuse of the rows that are done.
 
 Worlds: the states of all profiles are stacked along a leading axis.
 """
@@ -32,6 +32,7 @@ from eptreplay.model._prefetch import prefetch
 from eptreplay.model.books import (
     CHUNK_ROWS,
     OP_WRITE,
+    OPEN_SHIFT,
     Books,
     add_accesses,
     crosses,
@@ -41,12 +42,11 @@ from eptreplay.model.books import (
 from eptreplay.model.dirty_log import DirtyLog, logged_access
 from eptreplay.model.marks import WARM, mark_accessed, write_marks_for
 from eptreplay.model.ptp import NULL, pmap_pde, pmap_pde_to_pte
+from eptreplay.model.reuse import Reuse, note_rows, rows_before, sampled_rows
 from eptreplay.model.sg_pager import device_access
 from eptreplay.model.state import (
     NO_MEMORY,
     SETTLED_SHIFT,
-    TOUCHED,
-    UNHARVESTED,
     Int,
     State,
     world,
@@ -71,15 +71,15 @@ NOWHERE_PAGE = NOWHERE >> PAGE_SHIFT
 NEXT = np.uint64(1)
 AHEAD = 8  # late accesses whose memory is on its way
 ONE = np.uint8(1)
+MEMORY_SHIFT = np.uint8(6)  # of NO_MEMORY
 ONE_SETTLED = np.uint8(1 << SETTLED_SHIFT)
 # The bits of State.quiet that a page has when there is nothing to do for a read, a write, a fetch.
-DONE = np.array([0b0000_1001, 0b1001_0010, 0b0010_0100], np.uint8)
+DONE = np.array([0b1000_1001, 0b1001_0010, 0b1010_0100], np.uint8)
 # The kinds of access that change nothing after one of a kind: a page that was written may be read, in either format.
 SETTLED_BY = np.array([0b0000_1000, 0b0001_1000, 0b0010_0000], np.uint8)
 UNSETTLED = np.uint8(0)
 GUEST = 0  # the only guest, where TLBs are modelled
-KEEPS_OFF_LIST = TOUCHED | NO_MEMORY
-KEEPS_WRITE_OFF_LIST = np.uint8(1 << OP_WRITE) | NO_MEMORY
+IS_NO_FIRST_WRITE = np.uint8(1 << OP_WRITE) | NO_MEMORY
 
 
 @entry_point
@@ -88,6 +88,7 @@ def replay_rows(
     books: Books,
     log: DirtyLog,
     tlbs: Tlbs,
+    reuse: Reuse,
     gpa: NDArray[np.uint64],
     op: NDArray[np.uint8],
     vcpu: NDArray[np.uint16],
@@ -106,6 +107,7 @@ def replay_rows(
         books: what the trace did, updated.
         log: what dirty tracking saw, updated.
         tlbs: the TLBs of all worlds, updated; of no worlds where they are not modelled, or with several guests.
+        reuse: distances of reuse, updated; it watches State.quiet, or keeps none.
         gpa: shape [rows]: flat byte addresses.
         op: shape [rows]: OP_READ, OP_WRITE or OP_FETCH; the caller has checked that.
         vcpu: shape [rows]: vCPUs, checked likewise; shape [1]: one for all rows.
@@ -124,10 +126,12 @@ def replay_rows(
             rows = _look(states.quiet, books.rows, gpa, op, begin, end)
         else:
             rows = _look_across(states.quiet, books.rows, gpa, op, size, begin, end)
+        sampled = sampled_rows(reuse, gpa, size, books.rows, rows)
         rows = _mark(states.quiet, books, gpa, op, vcpu, size, rows)
         begin = _make_late(states, books, log, tlbs, gpa, op, vcpu, size, count, row, first_row, rows, end)
         if len(tlbs.counters) != 0:
             translate_rows(states, tlbs, gpa, op, vcpu, size, begin)
+        note_rows(reuse, states.quiet, gpa, size, rows_before(reuse, sampled, begin))
 
 
 @kernel
@@ -196,14 +200,13 @@ def _mark(
 
 @kernel
 def _mark_page(quiet: NDArray[np.uint8], books: Books, page: np.uint64, op: np.uint8, vcpu: Int) -> bool:
-    """Mark an access to a page and list the page if it is new; return whether the access is unsettled."""
-    tally = books.tally[0]
+    """Mark an access to a page and open its block; return whether the access is unsettled."""
     known = known_page(page, np.uint64(len(quiet) - 1))
     state = quiet[known]
-    books.opened[tally.opened] = known
-    tally.opened += np.int64(state & KEEPS_OFF_LIST == 0)
-    books.first_writing[vcpu] += np.int64((state & KEEPS_WRITE_OFF_LIST == 0) & (op == OP_WRITE))
-    quiet[known] = state | (ONE << op) | ((op & np.uint8(OP_WRITE)) * UNHARVESTED)
+    is_memory = (state >> MEMORY_SHIFT & ONE) ^ ONE
+    books.open[known >> OPEN_SHIFT] = 1
+    books.first_writing[vcpu] += np.int64((state & IS_NO_FIRST_WRITE == 0) & (op == OP_WRITE))
+    quiet[known] = state | (is_memory << op)
     return (state >> op) & ONE_SETTLED == 0
 
 
@@ -307,6 +310,8 @@ def _make_access(
         return False
     if (state >> op) & ONE_SETTLED != 0:
         return False
+    # A settled write is one after another since the last harvest, which unsettles all.
+    books.unharvested[known] |= np.uint8(op == OP_WRITE)
     if mark_accessed(states, books.cold, log.pml, guest, known, np.uint8(op), vcpu):
         return False
     if books.first_row[known] == 0:

@@ -22,26 +22,29 @@ The guests of a host are kept apart: each has its own list, marks and sample, an
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eptreplay.model._jit import entry_point, kernel, part
+from eptreplay.model._pointer import passed_as_pointer, table_of_places
 from eptreplay.model.books import CHUNK_ROWS
 from eptreplay.model.sample import (
     EVERY_PAGE,
-    GROUP_SHIFT,
     GROUPS,
     NO_PAGE,
-    SAMPLED,
     draw_pages,
     find_rows,
     find_rows_across,
+    group_of,
+    is_sampled,
+    keep_rows,
     list_pages,
     list_pages_across,
 )
-from eptreplay.model.state import NO_MEMORY, Int, Record, Records, records
+from eptreplay.model.state import NO_MEMORY, UNSAMPLED, Int, Record, Records, records
 
 ONE = np.uint64(1)
 WORD_SHIFT = 6
@@ -74,16 +77,14 @@ REUSE = np.dtype(
 )
 
 
-class Reuse(NamedTuple):
-    """Reuse distances of the guests of a host.  The arrays are shared, not copied, when the tuple is."""
+@dataclass(frozen=True, slots=True)
+class Reuse:
+    """Reuse distances of the guests of a host; no guests: none are kept."""
 
     state: Records  # REUSE [guests]
-    drawn: NDArray[
-        np.uint64
-    ]  # [flat pages / 64 + 2]: bit p % 64 of word p / 64: page p is in the sample; 0 in the last
-    sampled: NDArray[
+    watched: NDArray[
         np.uint8
-    ]  # [flat pages + 1]: SAMPLED, and the group; the last one stands for all beyond: 0
+    ]  # [flat pages + 1]: UNSAMPLED is a bit of it; the last one stands for all beyond, and has it
     rows: NDArray[np.int32]  # [CHUNK_ROWS]: rows of a chunk that access the sample
     used: NDArray[np.int64]  # [2 * CHUNK_ROWS]: pages that they access, but for repetitions
     recent: NDArray[np.int64]  # [guests, RECENT]: flat pages used last, the latest first; NO_PAGE behind them
@@ -95,48 +96,74 @@ class Reuse(NamedTuple):
         np.int64
     ]  # [guests, GROUPS, BUCKETS]: accesses to the sample by distance among it, at this rate
     distances: NDArray[np.int64]  # [guests, GROUPS, BUCKETS]: accesses by distance, at higher rates before
+    places: NDArray[np.int64]  # [1, words]: where all these are, for compiled code (_pointer.py)
 
 
-def new_reuse(bases: NDArray[np.int64], most_pages: int, weight: int = 1) -> Reuse:
+FIELDS = {
+    "state": (REUSE, 1),
+    "watched": (np.dtype(np.uint8), 1),
+    "rows": (np.dtype(np.int32), 1),
+    "used": (np.dtype(np.int64), 1),
+    "recent": (np.dtype(np.int64), 2),
+    "slot": (np.dtype(np.int32), 1),
+    "page": (np.dtype(np.int32), 2),
+    "marks": (np.dtype(np.uint64), 2),
+    "tree": (np.dtype(np.int32), 2),
+    "counts": (np.dtype(np.int64), 3),
+    "distances": (np.dtype(np.int64), 3),
+}
+passed_as_pointer(Reuse, FIELDS)
+
+
+def new_reuse(
+    bases: NDArray[np.int64], most_pages: int, weight: int = 1, watched: NDArray[np.uint8] | None = None
+) -> Reuse:
     """Return reuse distances of guests of which nothing was seen.
 
     Args:
         bases: shape [guests + 1]: flat number of every guest's page 0, and of the page after the last one's.
         most_pages: the most pages in the sample of each guest.
         weight: pages that one of the sample stands for at the beginning, a power of two; 1: every page is in it.
+        watched: shape [flat pages + 1]: UNSAMPLED all over; None: an array for this alone.
     """
     guests, pages = len(bases) - 1, int(bases[-1])
-    words = (SLOTS_PER_PAGE * (min(int(np.diff(bases).max()), most_pages) + 1) >> WORD_SHIFT) + 1
+    longest = int(np.diff(bases).max(initial=0))
+    words = (SLOTS_PER_PAGE * (min(longest, most_pages) + 1) >> WORD_SHIFT) + 1
     state = records(guests, REUSE)
     state.begin = bases[:-1]
     state.end = bases[1:]
     state.threshold = EVERY_PAGE // weight
     state.weight = weight
     state.most_pages = most_pages
-    sampled = np.zeros(pages + 1, np.uint8)
-    drawn = np.zeros((pages >> WORD_SHIFT) + 2, np.uint64)
-    draw_sample(state, sampled, drawn)
-    return Reuse(
-        state=state,
-        drawn=drawn,
-        sampled=sampled,
-        rows=np.zeros(CHUNK_ROWS, np.int32),
-        used=np.zeros(2 * CHUNK_ROWS, np.int64),
-        recent=np.full((guests, RECENT), NO_PAGE, np.int64),
-        slot=np.zeros(pages, np.int32),
-        page=np.zeros((guests, words << WORD_SHIFT), np.int32),
-        marks=np.zeros((guests, words), np.uint64),
-        tree=np.zeros((guests, words + 1), np.int32),
-        counts=np.zeros((guests, GROUPS, BUCKETS), np.int64),
-        distances=np.zeros((guests, GROUPS, BUCKETS), np.int64),
-    )
+    arrays: dict[str, Any] = {
+        "state": state,
+        "watched": np.full(pages + 1, UNSAMPLED) if watched is None else watched,
+        "rows": np.zeros(CHUNK_ROWS, np.int32),
+        "used": np.zeros(2 * CHUNK_ROWS, np.int64),
+        "recent": np.full((guests, RECENT), NO_PAGE, np.int64),
+        "slot": np.zeros(pages, np.int32),
+        "page": np.zeros((guests, words << WORD_SHIFT), np.int32),
+        "marks": np.zeros((guests, words), np.uint64),
+        "tree": np.zeros((guests, words + 1), np.int32),
+        "counts": np.zeros((guests, GROUPS, BUCKETS), np.int64),
+        "distances": np.zeros((guests, GROUPS, BUCKETS), np.int64),
+    }
+    reuse = Reuse(**arrays, places=table_of_places(FIELDS, [list(arrays.values())]))
+    draw_sample(reuse)
+    return reuse
+
+
+def no_reuse() -> Reuse:
+    """Return what stands for reuse distances where none are kept."""
+    return new_reuse(np.zeros(1, np.int64), 0)
 
 
 @entry_point
-def draw_sample(state: Records, sampled: NDArray[np.uint8], drawn: NDArray[np.uint64]) -> None:
+def draw_sample(reuse: Reuse) -> None:
     """Write which pages of every guest are in its sample."""
-    for guest in range(len(state)):
-        draw_pages(sampled, drawn, state[guest].begin, state[guest].end, state[guest].threshold)
+    for guest in range(len(reuse.state)):
+        known = reuse.state[guest]
+        draw_pages(reuse.watched, np.int64(known.begin), np.int64(known.end), np.int64(known.threshold))
 
 
 class GuestReuse(NamedTuple):
@@ -172,13 +199,41 @@ def note_reuses(
     for begin in range(0, len(gpa), CHUNK_ROWS):
         end = min(begin + CHUNK_ROWS, len(gpa))
         if len(size) == 0:
-            rows = find_rows(reuse.drawn, reuse.rows, gpa, begin, end)
-            pages = list_pages(reuse.rows, reuse.used, gpa, rows)
+            rows = find_rows(reuse.watched, reuse.rows, gpa, begin, end)
         else:
-            rows = find_rows_across(reuse.drawn, reuse.rows, gpa, size, begin, end)
-            pages = list_pages_across(reuse.rows, reuse.used, gpa, size, rows)
-        for k in range(pages):
-            _note_access(reuse, quiet, np.int64(reuse.used[k]))
+            rows = find_rows_across(reuse.watched, reuse.rows, gpa, size, begin, end)
+        note_rows(reuse, quiet, gpa, size, rows)
+
+
+@kernel
+def sampled_rows(
+    reuse: Reuse, gpa: NDArray[np.uint64], size: NDArray[np.uint16], of: NDArray[np.int32], count: Int
+) -> Int:
+    """Note in `reuse.rows` which of the first `count` rows in `of` matter here; return how many."""
+    if len(reuse.state) == 0:
+        return 0
+    return keep_rows(reuse.watched, reuse.rows, gpa, size, of, count)
+
+
+@kernel
+def rows_before(reuse: Reuse, rows: Int, end: Int) -> Int:
+    """Return how many of the first `rows` of `reuse.rows`, which ascend, are before row `end`."""
+    while rows > 0 and reuse.rows[rows - 1] >= end:
+        rows -= 1
+    return rows
+
+
+@kernel
+def note_rows(
+    reuse: Reuse, quiet: NDArray[np.uint8], gpa: NDArray[np.uint64], size: NDArray[np.uint16], rows: Int
+) -> None:
+    """Take in the first `rows` of `reuse.rows`; see note_reuses for the arrays."""
+    if len(size) == 0:
+        pages = list_pages(reuse.rows, reuse.used, gpa, rows)
+    else:
+        pages = list_pages_across(reuse.rows, reuse.used, gpa, size, rows)
+    for k in range(pages):
+        _note_access(reuse, quiet, np.int64(reuse.used[k]))
 
 
 @kernel
@@ -199,9 +254,9 @@ def _guest_of(state: Records, page: Int) -> Int:
 def _note_access(reuse: Reuse, quiet: NDArray[np.uint8], page: Int) -> None:
     """Take in an access to a page, if it is in the sample: it goes to the head of the list of those used last."""
     known = min(page, len(reuse.slot))
-    if (reuse.sampled[known] & SAMPLED) != 0 and (quiet[known] & NO_MEMORY) == 0:
+    if is_sampled(reuse.watched, np.uint64(known)) != 0 and (quiet[known] & NO_MEMORY) == 0:
         guest = _guest_of(reuse.state, page)
-        group = np.int64(reuse.sampled[page] >> np.uint8(GROUP_SHIFT))
+        group = group_of(page - np.int64(reuse.state[guest].begin))
         recent = reuse.recent[guest]
         pushed: Int = page
         place: Int = 0
@@ -328,7 +383,7 @@ def _close_up(reuse: Reuse, state: Record, guest: Int) -> None:
         if (marks[slot >> WORD_SHIFT] >> np.uint64(slot & WORD_MASK)) & ONE:
             page = pages[slot]
             reuse.slot[page] = 0
-            if reuse.sampled[page] != 0:
+            if is_sampled(reuse.watched, np.uint64(page)) != 0:
                 pages[used] = page
                 used += 1
     marks[:] = 0
@@ -345,13 +400,13 @@ def _halve(reuse: Reuse, state: Record, guest: Int) -> None:
     settle(reuse, guest)
     state.threshold >>= 1
     state.weight *= 2
-    draw_pages(reuse.sampled, reuse.drawn, state.begin, state.end, state.threshold)
+    draw_pages(reuse.watched, np.int64(state.begin), np.int64(state.end), np.int64(state.threshold))
     recent = reuse.recent[guest]
     state.recent = 0
     for place in range(RECENT):
         page = recent[place]
         recent[place] = NO_PAGE
-        if page != NO_PAGE and reuse.sampled[page] != 0:
+        if page != NO_PAGE and is_sampled(reuse.watched, np.uint64(page)) != 0:
             recent[state.recent] = page
             state.recent += 1
     _close_up(reuse, state, guest)

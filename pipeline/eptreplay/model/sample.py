@@ -1,7 +1,7 @@
 """A sample of pages: those whose hash is below a threshold, and the rows of a trace that access them.
 
-A bit a page says whether it is in the sample, so that an access to any other costs a look at that bit: all bits of a
-guest of some GB fit into a core's first cache.  A byte a page says the same, and which part of the sample it is in.
+Whether a page is in the sample, a bit of its byte says (UNSAMPLED).  Where the access loop looks at a page's byte anyway, that is
+State.quiet itself, and a row that accesses the sample is one that there is something to do for: all others cost nothing.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from eptreplay.model import pte
 from eptreplay.model._jit import kernel
-from eptreplay.model.books import crosses
-from eptreplay.model.state import Int
+from eptreplay.model.books import crosses, known_page
+from eptreplay.model.state import UNSAMPLED, Int
 
 PAGE_SHIFT = pte.PAGE_SHIFT
 
@@ -25,14 +25,8 @@ _FOLD_SHIFT = np.uint64(32)
 GROUPS = 16  # parts of the sample, of which the error is estimated
 _GROUP_MASK = np.uint64(GROUPS - 1)
 
-# A page's byte: a bit says whether it is in the sample, four more which part of it.
-SAMPLED = np.uint8(1)
-GROUP_SHIFT = 4
-
-ONE = np.uint64(1)
-NOTHING = np.uint64(0)
-WORD_SHIFT = 6
-WORD_MASK = np.uint64(63)
+SAMPLED_SHIFT = np.uint8(7)  # of UNSAMPLED
+ONE = np.uint8(1)
 NO_PAGE = -1
 
 
@@ -44,36 +38,70 @@ def _hash(page: Int) -> np.uint64:
 
 
 @kernel
-def draw_pages(
-    sampled: NDArray[np.uint8], drawn: NDArray[np.uint64], begin: Int, end: Int, threshold: Int
-) -> None:
-    """Write which of the flat pages [begin, end) of a guest are in its sample, and in which group."""
-    for page in range(begin, end):
-        found = _hash(page - begin)
-        group = np.uint8((found & _GROUP_MASK) << np.uint64(GROUP_SHIFT))
-        chosen = found < np.uint64(threshold)
-        sampled[page] = (group | SAMPLED) if chosen else np.uint8(0)
-        bit = ONE << (np.uint64(page) & WORD_MASK)
-        drawn[page >> WORD_SHIFT] = (drawn[page >> WORD_SHIFT] & ~bit) | (bit if chosen else NOTHING)
+def group_of(page: Int) -> Int:
+    """Return the part of the sample that a page, counted from its guest's first, belongs to."""
+    return np.int64(_hash(page) & _GROUP_MASK)
 
 
 @kernel
-def _is_drawn(drawn: NDArray[np.uint64], gpa: np.uint64) -> np.uint64:
-    """Return 1 if the page of an address is in the sample, else 0."""
-    page = gpa >> PAGE_SHIFT
-    word = min(page >> np.uint64(WORD_SHIFT), np.uint64(len(drawn) - 1))
-    return (drawn[word] >> (page & WORD_MASK)) & ONE
+def draw_pages(watched: NDArray[np.uint8], begin: Int, end: Int, threshold: Int) -> None:
+    """Write which of the flat pages [begin, end) of a guest are in its sample."""
+    for page in range(begin, end):
+        left_out = np.uint8(_hash(page - begin) >= np.uint64(threshold))
+        watched[page] = (watched[page] & ~UNSAMPLED) | np.uint8(left_out * UNSAMPLED)
+
+
+@kernel
+def is_sampled(watched: NDArray[np.uint8], page: np.uint64) -> np.uint8:
+    """Return 1 if a page is in the sample, else 0."""
+    return (watched[known_page(page, np.uint64(len(watched) - 1))] >> SAMPLED_SHIFT) ^ ONE
 
 
 @kernel
 def find_rows(
-    drawn: NDArray[np.uint64], rows: NDArray[np.int32], gpa: NDArray[np.uint64], begin: Int, end: Int
+    watched: NDArray[np.uint8], rows: NDArray[np.int32], gpa: NDArray[np.uint64], begin: Int, end: Int
 ) -> Int:
     """Note in `rows` which of the rows [begin, end) access the sample, without a branch; return how many."""
     found = np.uint64(0)
     for i in range(np.uint64(begin), np.uint64(end)):
         rows[found] = i
-        found += _is_drawn(drawn, gpa[i])
+        found += np.uint64(is_sampled(watched, gpa[i] >> PAGE_SHIFT))
+    return np.int64(found)
+
+
+@kernel
+def find_rows_across(
+    watched: NDArray[np.uint8],
+    rows: NDArray[np.int32],
+    gpa: NDArray[np.uint64],
+    size: NDArray[np.uint16],
+    begin: Int,
+    end: Int,
+) -> Int:
+    """Do the same as find_rows where rows may cross a page; all that do are noted."""
+    found = np.uint64(0)
+    for i in range(np.uint64(begin), np.uint64(end)):
+        rows[found] = i
+        found += np.uint64(is_sampled(watched, gpa[i] >> PAGE_SHIFT)) | np.uint64(crosses(gpa[i], size, i))
+    return np.int64(found)
+
+
+@kernel
+def keep_rows(
+    watched: NDArray[np.uint8],
+    rows: NDArray[np.int32],
+    gpa: NDArray[np.uint64],
+    size: NDArray[np.uint16],
+    of: NDArray[np.int32],
+    count: Int,
+) -> Int:
+    """Note in `rows` which of the first `count` rows in `of` access the sample or cross a page; return how many."""
+    found = np.uint64(0)
+    for k in range(count):
+        i = of[k]
+        rows[found] = i
+        page = gpa[i] >> PAGE_SHIFT
+        found += np.uint64(is_sampled(watched, page)) | np.uint64(crosses(gpa[i], size, np.int64(i)))
     return np.int64(found)
 
 
@@ -88,23 +116,6 @@ def list_pages(rows: NDArray[np.int32], used: NDArray[np.int64], gpa: NDArray[np
         listed += np.uint64(page != last)
         last = page
     return np.int64(listed)
-
-
-@kernel
-def find_rows_across(
-    drawn: NDArray[np.uint64],
-    rows: NDArray[np.int32],
-    gpa: NDArray[np.uint64],
-    size: NDArray[np.uint16],
-    begin: Int,
-    end: Int,
-) -> Int:
-    """Do the same as find_rows where rows may cross a page; all that do are noted."""
-    found = np.uint64(0)
-    for i in range(np.uint64(begin), np.uint64(end)):
-        rows[found] = i
-        found += _is_drawn(drawn, gpa[i]) | np.uint64(crosses(gpa[i], size, i))
-    return np.int64(found)
 
 
 @kernel

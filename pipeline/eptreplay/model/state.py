@@ -1,6 +1,6 @@
 """The state of one simulated host: page tables, physical pages, pv lists, counters.
 
-All of it lives in flat arrays, which a kernel gets as one NamedTuple, and nothing is allocated while
+All of it lives in flat arrays, which a kernel gets as one structure, and nothing is allocated while
 a trace runs.  Records are numpy structured types and read like C structs: `m.dirty`, `pmap.pm_eptgen`.
 
 Three kinds of number point from one array into another:
@@ -18,7 +18,8 @@ leading axis; `world` takes one of them out, and `worlds_in` counts them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,7 +143,7 @@ SETTLED_SHIFT = 3
 NO_MEMORY = np.uint8(
     0b0100_0000
 )  # the page is not memory: it is on no list, and no access to it is ever settled
-UNHARVESTED = np.uint8(0b1000_0000)  # written since the last harvest
+UNSAMPLED = np.uint8(0b1000_0000)  # no distances of reuse are taken of the page (reuse.py)
 
 FAULT_KINDS = 3  # read, write, fetch
 FAULT_CAUSES = 8  # see vm_fault.py
@@ -231,8 +232,9 @@ EXTRA_PAGES = 4  # in State.pageq: the heads of three lists, and a marker
 EXTRA_RESERVATIONS = 2  # in State.rv: the heads of two lists
 
 
-class State(NamedTuple):
-    """One simulated host, or several, stacked.  The arrays are shared, not copied, when the tuple is.
+@dataclass(frozen=True, slots=True)
+class State:
+    """One simulated host, or several, stacked.
 
     In compiled code it is a pointer to a row of `places` (_pointer.py): that of the first world; `world` takes another.
     """
@@ -293,7 +295,8 @@ DTYPES = {
     "log": np.dtype(np.int64),
     "quiet": np.dtype(np.uint8),
 }
-passed_as_pointer(State, DTYPES)
+FIELDS = {name: (dtype, 1) for name, dtype in DTYPES.items()}
+passed_as_pointer(State, FIELDS)
 
 
 def _zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:  # noqa: ANN401 - records, or an array
@@ -370,13 +373,18 @@ def stacked(arrays: Mapping[str, Any], quiet: NDArray[np.uint8]) -> State:
     """Return arrays whose first axis are worlds as a State; `quiet` belongs to all of them."""
     in_order = [arrays[name] for name in DTYPES if name != "quiet"]
     worlds = [[*(array[number] for array in in_order), quiet] for number in range(len(arrays["host"]))]
-    return State._make([*in_order, quiet, table_of_places(worlds)])
+    return State(**dict(zip(DTYPES, [*in_order, quiet], strict=True)), places=table_of_places(FIELDS, worlds))
 
 
 def single(states: State) -> State:
     """Return the first of several stacked states, as Python sees one: views of the same memory."""
-    *arrays, quiet, places = states
-    return State._make([*(array[0] for array in arrays), quiet, places[:1]])
+    return _arrays_of(states, 0, 1)
+
+
+def _arrays_of(states: State, number: Int, end: Int | None) -> State:
+    """Return the arrays of one of several stacked states, with the places of those from it to before `end`."""
+    arrays = {name: getattr(states, name)[number] for name in DTYPES if name != "quiet"}
+    return State(**arrays, quiet=states.quiet, places=states.places[number:end])
 
 
 @kernel
@@ -387,8 +395,7 @@ def account(st: State) -> Record:
 
 def _world_of_arrays(states: State, number: Int) -> State:
     """Return one of several stacked states, as views of the same memory."""
-    *arrays, quiet, places = states
-    return State._make([*(array[number] for array in arrays), quiet, places[number:]])
+    return _arrays_of(states, number, None)
 
 
 @kernel

@@ -19,13 +19,15 @@ Sources: SDM volume 3, 28.3 (caching of translations), 4.10 and 28.3.1 (paging-s
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eptreplay.model import pte
 from eptreplay.model._jit import entry_point, kernel
+from eptreplay.model._pointer import passed_as_pointer, table_of_places
 from eptreplay.model.books import CHUNK_ROWS, OP_READ
 from eptreplay.model.ptp import NULL, pmap_pde
 from eptreplay.model.state import Int, Record, Records, State, records, world
@@ -92,7 +94,8 @@ SETTING = np.dtype(
 )
 
 
-class Tlbs(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Tlbs:
     """The TLBs of all CPUs in all worlds; no worlds: TLBs are not modelled."""
 
     unit: Records  # UNIT [worlds, UNITS]
@@ -105,6 +108,20 @@ class Tlbs(NamedTuple):
     missed_by: NDArray[np.int32]  # [2 * CHUNK_ROWS]: vCPUs that asked for them
     counters: Records  # TLB_COUNTERS [worlds, 1]
     setting: Records  # SETTING [1]
+    places: NDArray[np.int64]  # [1, words]: where all these are, for compiled code (_pointer.py)
+
+
+FIELDS = {
+    "unit": (UNIT, 2),
+    "route": (np.dtype(np.int32), 4),
+    "entry": (np.dtype(np.uint64), 3),
+    "structure": (np.dtype(np.uint64), 4),
+    "missed": (np.dtype(np.uint64), 1),
+    "missed_by": (np.dtype(np.int32), 1),
+    "counters": (TLB_COUNTERS, 2),
+    "setting": (SETTING, 1),
+}
+passed_as_pointer(Tlbs, FIELDS)
 
 
 def new_tlbs(
@@ -133,16 +150,17 @@ def new_tlbs(
     setting = records(1, SETTING)
     setting.guest_large = guest_large
     setting.structures = structures
-    return Tlbs(
-        unit=unit,
-        route=route,
-        entry=np.zeros((worlds, vcpus, int(entries.sum(axis=1).max(initial=0))), np.uint64),
-        structure=np.zeros((worlds, vcpus, STRUCTURES, max(1, structures)), np.uint64),
-        missed=np.zeros(2 * CHUNK_ROWS, np.uint64),
-        missed_by=np.zeros(2 * CHUNK_ROWS, np.int32),
-        counters=records((worlds, 1), TLB_COUNTERS),
-        setting=setting,
-    )
+    arrays: dict[str, Any] = {
+        "unit": unit,
+        "route": route,
+        "entry": np.zeros((worlds, vcpus, int(entries.sum(axis=1).max(initial=0))), np.uint64),
+        "structure": np.zeros((worlds, vcpus, STRUCTURES, max(1, structures)), np.uint64),
+        "missed": np.zeros(2 * CHUNK_ROWS, np.uint64),
+        "missed_by": np.zeros(2 * CHUNK_ROWS, np.int32),
+        "counters": records((worlds, 1), TLB_COUNTERS),
+        "setting": setting,
+    }
+    return Tlbs(**arrays, places=table_of_places(FIELDS, [list(arrays.values())]))
 
 
 def no_tlbs() -> Tlbs:

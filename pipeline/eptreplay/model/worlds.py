@@ -16,7 +16,7 @@ from eptreplay.model import pte
 from eptreplay.model._jit import entry_point
 from eptreplay.model.page_queue import vm_pagequeues_init
 from eptreplay.model.pmap import pmap_pinit_type
-from eptreplay.model.state import NO_MEMORY, Int, State, new_states, world, worlds_in
+from eptreplay.model.state import NO_MEMORY, UNSAMPLED, Int, State, new_states, world, worlds_in
 from eptreplay.model.vm_limits import HostMemory
 from eptreplay.model.vm_reserv import vm_phys_init
 
@@ -163,12 +163,9 @@ def _place_bars(states: State, guests: Sequence[GuestMemory], number: int, bar_f
 
 def _new_quiet(ram_pages: NDArray[np.int64]) -> NDArray[np.uint8]:
     """Return State.quiet for memory of which nothing has been touched."""
-    quiet = np.zeros(int(ram_pages[-1, 1]) + 1, np.uint8)
-    hole = 0
+    quiet = np.full(int(ram_pages[-1, 1]) + 1, UNSAMPLED | NO_MEMORY)
     for begin, end in ram_pages:
-        quiet[hole:begin] = NO_MEMORY
-        hole = end
-    quiet[hole:] = NO_MEMORY
+        quiet[begin:end] = UNSAMPLED
     return quiet
 
 
