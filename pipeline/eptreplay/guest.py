@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -13,6 +14,7 @@ from eptreplay.errors import TraceError
 from eptreplay.events import PAGE_SHIFT, HostEvent, attach_devices, between, carry_out, events_of, teller
 from eptreplay.feed import Due, steps
 from eptreplay.guest_result import GuestResult, guest_result
+from eptreplay.ingest.look import look
 from eptreplay.ingest.reader import Batch
 from eptreplay.model import replay as kernels
 from eptreplay.model import sweep
@@ -21,9 +23,7 @@ from eptreplay.model.books import (
     TALLY,
     books_of,
     close_interval,
-    count_accesses,
     count_page_accesses,
-    may_cross,
     new_books,
 )
 from eptreplay.model.checksum import state_sums
@@ -87,6 +87,7 @@ def _read_only(array: NDArray[Any]) -> NDArray[Any]:
 
 NO_SIZES = _read_only(np.zeros(0, np.uint16))
 NO_COUNTS = _read_only(np.zeros(0, np.uint32))
+NO_GUESTS = _read_only(np.zeros(0, np.uint8))
 NO_ROW_NUMBERS = _read_only(np.zeros(0, np.int64))
 
 
@@ -98,13 +99,22 @@ Columns: TypeAlias = (
 
 def accesses(batch: Batch, begin: int, end: int, vcpu_constant: int) -> Columns:
     """Return rows [begin, end) of a batch; `vcpu_constant` made them where the batch has no column of vCPUs."""
-    gpa = batch.gpa[begin:end]
-    vcpu = np.array([vcpu_constant]) if batch.vcpu is None else batch.vcpu[begin:end]
-    size = NO_SIZES
-    if batch.size is not None and may_cross(gpa, batch.size[begin:end]):
-        size = _read_only(batch.size[begin:end].astype(np.uint16))
-    count = NO_COUNTS if batch.count is None else batch.count[begin:end]
-    return gpa, batch.op[begin:end], _read_only(vcpu.astype(np.uint16)), size, count
+    return (
+        batch.gpa[begin:end],
+        batch.op[begin:end],
+        _one_vcpu(vcpu_constant) if batch.vcpu is None else _wide(batch.vcpu[begin:end]),
+        _wide(batch.size[begin:end]) if batch.size is not None and batch.crosses else NO_SIZES,
+        NO_COUNTS if batch.count is None else batch.count[begin:end],
+    )
+
+
+@functools.cache
+def _one_vcpu(number: int) -> NDArray[np.uint16]:
+    return _read_only(np.array([number], np.uint16))
+
+
+def _wide(values: NDArray[np.unsignedinteger]) -> NDArray[np.uint16]:
+    return _read_only(values.astype(np.uint16))
 
 
 def reuse_for(
@@ -245,10 +255,8 @@ class Replay:
         """Replay rows [begin, end) of a batch, all of them accesses."""
         if end <= begin:
             return
-        gpa, op, vcpu, size, count = accesses(batch, begin, end, vcpu_constant)
-        count_accesses(self.books.tally, gpa, op, size, count)
         self.rows_of[0] += end - begin
-        self.replay_flat(gpa, op, vcpu, size, count, NO_ROW_NUMBERS)
+        self.replay_flat(*accesses(batch, begin, end, vcpu_constant), NO_GUESTS, NO_ROW_NUMBERS)
 
     def replay_flat(
         self,
@@ -257,9 +265,10 @@ class Replay:
         vcpu: NDArray[np.uint16],
         size: NDArray[np.uint16],
         count: NDArray[np.uint32],
+        guest: NDArray[np.uint8],
         row: NDArray[np.int64],
     ) -> None:
-        """Replay rows that are counted in the tallies already; see kernels.replay_rows."""
+        """Replay rows; see kernels.replay_rows."""
         kernels.replay_rows(
             self.states,
             self.books,
@@ -271,6 +280,7 @@ class Replay:
             vcpu,
             size,
             count,
+            guest,
             row,
             self.rows,
         )
@@ -414,6 +424,8 @@ def warm_up(policies: Sequence[Policy] = tuple(Policy)) -> None:
     gpa = _read_only(np.zeros(1, np.uint64))
     sizes = _read_only(np.ones(1, np.uint16))
     op = _read_only(np.zeros(1, np.uint8))
+    for kind in (np.uint8, np.uint16):
+        look({"gpa": gpa, "op": op, "size": _read_only(sizes.astype(kind))}, 0)
     batch = Batch(
         row_group=0, first_row=0, rows=1, gpa=gpa, op=op, vcpu=None, size=sizes, count=None, time=None
     )

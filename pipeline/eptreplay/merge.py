@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from eptreplay.events import HostEvent, between, events_of
-from eptreplay.model.books import count_merged_accesses, may_cross
 from eptreplay.model.replay import GUEST_SHIFT, NOWHERE
 
 if TYPE_CHECKING:
@@ -128,13 +127,12 @@ class Source:
         rows = end - begin
         first_row = self.rows
         self.rows += rows
-        crosses = batch.size is not None and may_cross(batch.gpa[begin:end], batch.size[begin:end])
         return Merged(
             rows,
             self._flat(batch.gpa[begin:end]),
             batch.op[begin:end],
             self._vcpu(batch, begin, end),
-            batch.size[begin:end].astype(np.uint16) if crosses and batch.size is not None else NO_SIZES,
+            batch.size[begin:end].astype(np.uint16) if batch.size is not None and batch.crosses else NO_SIZES,
             NO_COUNTS if batch.count is None else batch.count[begin:end],
             np.full(rows, self.number, np.uint8),
             np.arange(first_row, first_row + rows, dtype=np.int64),
@@ -249,5 +247,6 @@ def _replay_rows(replay: Replay, batch: Merged, begin: int, end: int) -> None:
     rows = slice(begin, end)  # of a column that is not there, none
     gpa, op, size, accesses = batch.gpa[rows], batch.op[rows], batch.size[rows], batch.accesses[rows]
     vcpu = batch.vcpu[rows] if len(batch.vcpu) == batch.rows else batch.vcpu
-    count_merged_accesses(replay.books.tally, replay.rows_of, batch.guest[rows], gpa, op, size, accesses)
-    replay.replay_flat(gpa, op, vcpu, size, accesses, batch.row[rows])
+    guest = batch.guest[rows]
+    replay.rows_of += np.bincount(guest, minlength=len(replay.rows_of))
+    replay.replay_flat(gpa, op, vcpu, size, accesses, guest, batch.row[rows])

@@ -18,6 +18,7 @@ import numpy as np
 from eptreplay.cuts import Action
 from eptreplay.feed import Due, steps
 from eptreplay.guest import (
+    NO_GUESTS,
     Replay,
     accesses,
     guest_ram_pages,
@@ -27,7 +28,6 @@ from eptreplay.guest import (
 from eptreplay.guest_result import guest_result
 from eptreplay.ingest.reader import BATCH_ROWS
 from eptreplay.ingest.schema import EVENT_MIN
-from eptreplay.model.books import count_accesses
 from eptreplay.model.partition import region_owners, take_rows, upper_tables
 from eptreplay.model.reuse import note_reuses, reuse_of
 from eptreplay.model.worlds import GuestMemory
@@ -240,10 +240,9 @@ def _replay_share(
     gigabytes = -(-replay.guests[0].pages // GIGABYTE_PAGES)
     for step in feed:
         if isinstance(step, Rows):
-            (gpa, op, vcpu, size, count), row = own.take(step)
+            columns, row = own.take(step)
             if len(row):
-                count_accesses(replay.books.tally, gpa, op, size, count)
-                replay.replay_flat(gpa, op, vcpu, size, count, row)
+                replay.replay_flat(*columns, NO_GUESTS, row)
         elif step.action is Action.SWEEP:
             replay.sweep(policy)
         else:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from eptreplay.events import HostEvent
-from eptreplay.guest import NO_COUNTS, NO_ROW_NUMBERS, NO_SIZES, Replay
+from eptreplay.guest import NO_COUNTS, NO_GUESTS, NO_ROW_NUMBERS, NO_SIZES, Replay
 from eptreplay.ingest.schema import Event
 from eptreplay.model.marks import MARKED
 from eptreplay.model.worlds import GuestMemory
@@ -32,7 +32,7 @@ def read_only(values: Iterable[int], kind: type[np.generic]) -> Any:  # noqa: AN
 def touch(replay: Replay, op: int, pages: Iterable[int]) -> None:
     gpa = read_only((4096 * page for page in pages), np.uint64)
     ops = read_only([op] * len(gpa), np.uint8)
-    replay.replay_flat(gpa, ops, read_only([0], np.uint16), NO_SIZES, NO_COUNTS, NO_ROW_NUMBERS)
+    replay.replay_flat(gpa, ops, read_only([0], np.uint16), NO_SIZES, NO_COUNTS, NO_GUESTS, NO_ROW_NUMBERS)
 
 
 def used_again(*profiles: str, slow_path: bool = False) -> Replay:

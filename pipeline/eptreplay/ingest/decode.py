@@ -56,7 +56,7 @@ def decode(file: Opened, group: RowGroup, names: Sequence[str], batch_rows: int)
     while row <= group.rows:
         try:
             batch = next(pieces, None)
-            piece = None if batch is None else _to_numpy(batch, names, row)
+            piece = None if batch is None else _to_numpy(batch, row)
         except PARQUET_ERRORS as error:
             raise TraceError(
                 str(group.file),
@@ -88,18 +88,17 @@ def _record_batches(
     return file.iter_batches(batch_rows, row_groups=[group.index], columns=list(names), use_threads=False)  # type: ignore[no-any-return]
 
 
-def _to_numpy(batch: pa.RecordBatch, names: Sequence[str], row: int) -> Piece | None:
+def _to_numpy(batch: pa.RecordBatch, row: int) -> Piece | None:
     if not batch.num_rows:
         return None
     batch.validate(full=True)
     columns: dict[str, Values] = {}
     nulls: dict[str, Mask] = {}
-    for name in names:
-        array = batch.column(name)
+    for name, array in zip(batch.schema.names, batch.columns, strict=True):
         if array.null_count:
             nulls[name] = array.is_null().to_numpy(zero_copy_only=False)
-            array = array.fill_null(0)
-        columns[name] = array.to_numpy(zero_copy_only=True)
+        filled = array.fill_null(0) if array.null_count else array
+        columns[name] = filled.to_numpy(zero_copy_only=True)
     return Piece(row, columns, nulls)
 
 

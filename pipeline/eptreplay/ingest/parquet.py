@@ -31,9 +31,12 @@ PARQUET_ERRORS = (
 )
 """Everything pyarrow raises on a damaged file (found by damaging files)."""
 
-_BUFFER_BYTES = 1 << 20
-"""Column chunks are read through buffers of this size, so that memory does not grow
-with the row group; as fast as reading them whole."""
+BUFFER_BYTES = 1 << 20
+"""Column chunks of large row groups are read through buffers of this size, so that memory does not grow
+with the row group."""
+
+WHOLE = 0
+"""The size of buffer that stands for none: a column chunk is read at once, which saves a copy of it."""
 
 _HEAD_BYTES = 4096
 _LOOKS_LIKE = (
@@ -69,12 +72,13 @@ class Opened(NamedTuple):
 
 
 @contextmanager
-def open_parquet(path: Path, digest: str) -> Iterator[Opened]:
+def open_parquet(path: Path, digest: str, buffer_bytes: int = BUFFER_BYTES) -> Iterator[Opened]:
     """Open a file whose footer has been checked, for reading with page checksums verified.
 
     Args:
         path: the file.
         digest: `digest` of its footer as it was checked.
+        buffer_bytes: size of the buffer that column chunks are read through; WHOLE: none.
 
     Yields:
         The open file; closed on leaving.
@@ -98,7 +102,7 @@ def open_parquet(path: Path, digest: str) -> Iterator[Opened]:
             # One chunk at a time, read by this thread: the next batch is decoded while the
             # caller works, so pyarrow's own read-ahead would only add threads and memory.
             file = pq.ParquetFile(
-                source, pre_buffer=False, buffer_size=_BUFFER_BYTES, page_checksum_verification=True
+                source, pre_buffer=False, buffer_size=buffer_bytes, page_checksum_verification=True
             )
         except PARQUET_ERRORS as error:
             raise _damaged_footer(path, error) from error

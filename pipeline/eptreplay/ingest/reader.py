@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from eptreplay.errors import TraceError
 from eptreplay.ingest.decode import decode
-from eptreplay.ingest.parquet import open_parquet
+from eptreplay.ingest.parquet import BUFFER_BYTES, WHOLE, open_parquet
 from eptreplay.ingest.prefetch import one_ahead
 from eptreplay.ingest.rows import BadRows, Limits, OnBadRows, Place, check_rows, good_rows
 from eptreplay.ingest.schema import EVENT_MIN
 from eptreplay.ingest.suspects import suspects
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Generator, Iterator, Sequence
+    from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -24,9 +24,12 @@ if TYPE_CHECKING:
     from eptreplay.ingest.decode import Piece
     from eptreplay.ingest.rows import Values
 
-BATCH_ROWS = 1 << 18
+BATCH_ROWS = 1 << 16
 """Rows decoded at a time: a batch stays in the processor's cache between decoding,
 checking and replaying."""
+
+WHOLE_BYTES = 16 << 20
+"""The most compressed bytes of a row group that is read without a buffer."""
 
 
 Transition = tuple[int, int, bool, int]
@@ -52,6 +55,7 @@ class Batch:
         time: shape (n,), in the trace's unit; None where it was not asked for.
         arg: shape (n,), arguments of events; None if the trace has none, or no row can be an event.
         events: whether rows may be events.
+        crosses: whether a row may go on in the next page; False where size was not asked for.
         transitions: when vCPUs begin and cease to run: row, vCPU, whether it runs, host CPU; in order.
     """
 
@@ -66,6 +70,7 @@ class Batch:
     time: NDArray[np.uint64] | None
     arg: NDArray[np.uint64] | None = None
     events: bool = False
+    crosses: bool = True
     transitions: tuple[Transition, ...] = ()
 
 
@@ -155,35 +160,46 @@ def _batches(
         _refuse_suspects(trace, batch_rows)
     last_time = 0
     for path, members in groupby(enumerate(trace.row_groups), key=lambda member: member[1].file):
-        with open_parquet(path, trace.digests[path]) as file:
-            for ordinal, group in members:
+        groups = list(members)
+        with open_parquet(path, trace.digests[path], _buffer_bytes(group for _, group in groups)) as file:
+            for ordinal, group in groups:
                 for piece in decode(file, group, plans[ordinal].decode, batch_rows):
-                    columns = _checked(piece, group, Limits(trace.vcpus, last_time), skipped)
+                    columns, crosses = _checked(piece, group, Limits(trace.vcpus, last_time), skipped)
                     if "time" in columns and len(columns["time"]):
                         last_time = int(columns["time"][-1])
                     if len(columns["gpa"]):
-                        yield _batch(ordinal, group.first_row + piece.row, columns, plans[ordinal])
+                        yield _batch(
+                            ordinal, group.first_row + piece.row, columns, plans[ordinal], crosses=crosses
+                        )
                 if "time" not in plans[ordinal].decode:
                     last_time = max(last_time, group.time_max or 0)
 
 
-def _checked(piece: Piece, group: RowGroup, limits: Limits, skipped: BadRows | None) -> dict[str, Values]:
-    """The columns of a piece after the policy for bad rows."""
+def _buffer_bytes(groups: Iterable[RowGroup]) -> int:
+    """Return the size of buffer to read a file's row groups through."""
+    largest = max(sum(extent.packed for extent in group.extents.values()) for group in groups)
+    return WHOLE if largest <= WHOLE_BYTES else BUFFER_BYTES
+
+
+def _checked(
+    piece: Piece, group: RowGroup, limits: Limits, skipped: BadRows | None
+) -> tuple[dict[str, Values], bool]:
+    """The columns of a piece after the policy for bad rows, and whether any row may cross a page."""
     place = Place(str(group.file), group.index, group.file_row + piece.row)
     nulls = {name: mask for name, mask in piece.nulls.items() if name != "arg"}
     if skipped is None:
-        check_rows(piece.columns, nulls, limits, place)
-        return piece.columns
+        seen = check_rows(piece.columns, nulls, limits, place)
+        return piece.columns, seen.crosses
     keep = good_rows(piece.columns, nulls, limits, place, skipped)
     if keep is None:
-        return piece.columns
+        return piece.columns, True
     kept = {name: values[keep] for name, values in piece.columns.items()}
     for values in kept.values():
         values.flags.writeable = False  # like views of Arrow buffers, so that kernels see one type
-    return kept
+    return kept, True
 
 
-def _batch(ordinal: int, first_row: int, columns: dict[str, Values], plan: _Plan) -> Batch:
+def _batch(ordinal: int, first_row: int, columns: dict[str, Values], plan: _Plan, *, crosses: bool) -> Batch:
     optional: dict[str, Any] = {
         name: columns[name] if name in plan.give else None
         for name in ("vcpu", "size", "count", "time", "arg")
@@ -191,7 +207,14 @@ def _batch(ordinal: int, first_row: int, columns: dict[str, Values], plan: _Plan
     gpa: Any = columns["gpa"]
     op: Any = columns["op"]
     return Batch(
-        row_group=ordinal, first_row=first_row, rows=len(gpa), gpa=gpa, op=op, events=plan.events, **optional
+        row_group=ordinal,
+        first_row=first_row,
+        rows=len(gpa),
+        gpa=gpa,
+        op=op,
+        events=plan.events,
+        crosses=crosses and "size" in plan.give,
+        **optional,
     )
 
 
@@ -202,7 +225,7 @@ def _refuse_suspects(trace: GuestTrace, batch_rows: int) -> None:
         last_time = suspect.last_time
         with open_parquet(group.file, trace.digests[group.file]) as file:
             for piece in decode(file, group, (suspect.column,), batch_rows):
-                columns = _checked(piece, group, Limits(trace.vcpus, last_time), None)
+                columns, _ = _checked(piece, group, Limits(trace.vcpus, last_time), None)
                 if suspect.column == "time":
                     last_time = int(columns["time"][-1])
         raise TraceError(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from eptreplay.errors import TraceError
+from eptreplay.ingest.look import Seen, look
 from eptreplay.ingest.schema import EVENT_MIN, GPA_BITS, OP_MAX, PAGE_SIZE, Event
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class _Rule(NamedTuple):
     Args:
         reason: short name of what a row does that breaks it.
         column: the column it looks at.
-        holds: a cheap test of a whole batch.
+        holds: a cheap test of a whole batch; takes what a look saw of it, the column's values, the limits.
         breaks: which rows break it.
         found: what such a row is, in words; takes its value.
         expected: what the format asks for.
@@ -79,7 +80,7 @@ class _Rule(NamedTuple):
 
     reason: str
     column: str
-    holds: Callable[[Values, Limits], bool]
+    holds: Callable[[Seen, Values, Limits], bool]
     breaks: Callable[[Values, Limits], Mask]
     found: Callable[[int], str]
     expected: Callable[[Limits], str]
@@ -87,10 +88,6 @@ class _Rule(NamedTuple):
 
 def _event(code: int) -> str:
     return f"op {code} is an event code that means nothing"
-
-
-def _ordered(time: Values, limits: Limits) -> bool:
-    return int(time[0]) >= limits.last_time and bool((time[1:] >= time[:-1]).all())
 
 
 def _backwards(time: Values, limits: Limits) -> Mask:
@@ -104,7 +101,7 @@ _RULES = (
     _Rule(
         "unknown_op",
         "op",
-        lambda op, _: int(op.max()) <= OP_MAX,
+        lambda seen, *_: seen.op <= OP_MAX,
         lambda op, _: (op > OP_MAX) & (op < EVENT_MIN),
         lambda value: f"op {value} is unknown",
         lambda _: _OPS,
@@ -112,7 +109,7 @@ _RULES = (
     _Rule(
         "event",
         "op",
-        lambda op, _: int(op.max()) < EVENT_MIN,
+        lambda seen, *_: seen.op < EVENT_MIN,
         lambda op, _: (op >= EVENT_MIN) & ~_IS_EVENT[op],
         _event,
         lambda _: (
@@ -122,7 +119,7 @@ _RULES = (
     _Rule(
         "gpa",
         "gpa",
-        lambda gpa, _: int(gpa.max()) >> GPA_BITS == 0,
+        lambda seen, *_: seen.gpa_bits >> GPA_BITS == 0,
         lambda gpa, _: gpa >= np.uint64(1 << GPA_BITS),
         lambda value: f"the address {value:#x} has more than {GPA_BITS} bits",
         lambda _: f"an address below {1 << GPA_BITS:#x}",
@@ -130,7 +127,7 @@ _RULES = (
     _Rule(
         "vcpu",
         "vcpu",
-        lambda vcpu, limits: int(vcpu.max()) < limits.vcpus,
+        lambda _, vcpu, limits: int(vcpu.max()) < limits.vcpus,
         lambda vcpu, limits: vcpu >= limits.vcpus,
         lambda value: f"vCPU {value} is none of the guest's",
         lambda limits: f"a number below {limits.vcpus}, its vCPUs",
@@ -138,7 +135,7 @@ _RULES = (
     _Rule(
         "count",
         "count",
-        lambda count, _: int(count.min()) > 0,
+        lambda _, count, __: int(count.min()) > 0,
         lambda count, _: count == 0,
         lambda _: "the row stands for 0 accesses",
         lambda _: "at least 1",
@@ -146,7 +143,7 @@ _RULES = (
     _Rule(
         "size",
         "size",
-        lambda size, _: size.itemsize == 1 or int(size.max()) <= PAGE_SIZE,
+        lambda seen, *_: seen.size <= PAGE_SIZE,
         lambda size, _: size > PAGE_SIZE,
         lambda value: f"an access of {value} bytes",
         lambda _: f"at most {PAGE_SIZE}, so that it touches at most two pages",
@@ -154,7 +151,7 @@ _RULES = (
     _Rule(
         "time",
         "time",
-        _ordered,
+        lambda seen, *_: not seen.disordered,
         _backwards,
         lambda value: f"time goes back to {value}",
         lambda limits: f"no time before that of an earlier row (the batch begins after {limits.last_time})",
@@ -164,8 +161,8 @@ _RULES = (
 
 def check_rows(
     columns: Mapping[str, Values], nulls: Mapping[str, Mask], limits: Limits, place: Place
-) -> None:
-    """Refuse a batch with a row that breaks a rule.
+) -> Seen:
+    """Refuse a batch with a row that breaks a rule; return what a look saw of it.
 
     Args:
         columns: decoded columns by name, each of shape (n,), n > 0.
@@ -178,13 +175,15 @@ def check_rows(
     """
     for name, mask in nulls.items():
         raise _null(name, mask, place)
+    seen = look(columns, limits.last_time)
     for rule in _RULES:
         values = columns.get(rule.column)
-        if values is not None and not rule.holds(values, limits):
+        if values is not None and not rule.holds(seen, values, limits):
             mask = rule.breaks(values, limits)
             # `holds` of a lower rule also fails for what a higher one catches.
             if mask.any():
                 raise _broken(rule, mask, values, limits, place)
+    return seen
 
 
 def good_rows(
@@ -202,8 +201,9 @@ def good_rows(
     Returns:
         Shape (n,): which rows to keep; None if all.
     """
+    seen = look(columns, limits.last_time)
     if not nulls and all(
-        rule.holds(columns[rule.column], limits) for rule in _RULES if rule.column in columns
+        rule.holds(seen, columns[rule.column], limits) for rule in _RULES if rule.column in columns
     ):
         return None
     drop = np.zeros(len(next(iter(columns.values()))), dtype=np.bool_)

@@ -378,63 +378,39 @@ def add_accesses(tally: Record, op: Int, accesses: Int) -> None:
         tally.fetches += accesses
 
 
-@entry_point
-def may_cross(gpa: NDArray[np.uint64], size: NDArray[np.uint8 | np.uint16]) -> bool:
-    """Return whether any row crosses a page; `gpa` and `size` in bytes, shape [rows]."""
-    crossing: Int = 0
-    for i in range(len(gpa)):
-        crossing += np.int64(crosses(gpa[i], size, i))
-    return crossing != 0
-
-
-@entry_point
-def count_merged_accesses(
-    tallies: Records,
-    rows: NDArray[np.int64],
-    guest: NDArray[np.uint8],
+@kernel
+def count_accesses(
+    books: Books,
     gpa: NDArray[np.uint64],
     op: NDArray[np.uint8],
     size: NDArray[np.uint16],
     count: NDArray[np.uint32],
+    guest: NDArray[np.uint8],
+    begin: Int,
+    end: Int,
 ) -> None:
-    """Add rows of several guests, and the accesses they stand for, to `rows` [guests] and to the guests' tallies."""
-    for i in range(len(op)):
+    """Add the accesses that the rows [begin, end) stand for to the tallies of their guests; see replay_rows for the arrays.
+
+    The part of an access on the next page is an access of its own.
+    """
+    if len(count) == 0 and len(size) == 0 and len(guest) == 0:
+        _count_rows(books.tally[0], op, begin, end)
+        return
+    for i in range(begin, end):
         accesses = np.int64(count[i]) if len(count) != 0 else 1
         accesses += np.int64(crosses(gpa[i], size, i))
-        rows[guest[i]] += 1
-        add_accesses(tallies[guest[i]], np.int64(op[i]), accesses)
+        add_accesses(books.tally[guest[i] if len(guest) != 0 else 0], np.int64(op[i]), accesses)
 
 
-@entry_point
-def count_accesses(
-    tallies: Records,
-    gpa: NDArray[np.uint64],
-    op: NDArray[np.uint8],
-    size: NDArray[np.uint16],
-    count: NDArray[np.uint32],
-) -> None:
-    """Add the accesses that rows of the only guest stand for to its tally; see replay_rows for the arrays."""
-    tally = tallies[0]
-    total: Int = 0
+@kernel
+def _count_rows(tally: Record, op: NDArray[np.uint8], begin: Int, end: Int) -> None:
+    """Add rows of one access each to a tally."""
     writes: Int = 0
     fetches: Int = 0
-    if len(count) == 0:
-        total = len(op)
-        for i in range(len(op)):
-            writes += np.int64(op[i] == OP_WRITE)
-            fetches += np.int64(op[i] == OP_FETCH)
-    else:
-        for i in range(len(op)):
-            total += np.int64(count[i])
-            writes += np.int64(count[i]) * np.int64(op[i] == OP_WRITE)
-            fetches += np.int64(count[i]) * np.int64(op[i] == OP_FETCH)
-    # The part on the next page is an access of its own.
-    for i in range(len(size)):
-        crossing = np.int64(crosses(gpa[i], size, i))
-        total += crossing
-        writes += crossing * np.int64(op[i] == OP_WRITE)
-        fetches += crossing * np.int64(op[i] == OP_FETCH)
-    tally.reads += total - writes - fetches
+    for i in range(begin, end):
+        writes += np.int64(op[i] == OP_WRITE)
+        fetches += np.int64(op[i] == OP_FETCH)
+    tally.reads += end - begin - writes - fetches
     tally.writes += writes
     tally.fetches += fetches
 
@@ -452,7 +428,7 @@ def count_page_accesses(
     Args:
         gpa: shape [rows]: guest-physical byte addresses.
         op: shape [rows]: codes.
-        size: shape [rows]: bytes; shape [0] when no row crosses a page (may_cross).
+        size: shape [rows]: bytes; shape [0] when no row crosses a page.
         count: shape [rows]: accesses a row stands for; shape [0]: one each.
         page_accesses: shape [guest pages, 4]: reads, writes, fetches of each page, updated; the fourth is unused.
     """

@@ -35,6 +35,7 @@ from eptreplay.model.books import (
     OPEN_SHIFT,
     Books,
     add_accesses,
+    count_accesses,
     crosses,
     known_page,
     vcpu_of,
@@ -94,10 +95,11 @@ def replay_rows(
     vcpu: NDArray[np.uint16],
     size: NDArray[np.uint16],
     count: NDArray[np.uint32],
+    guest: NDArray[np.uint8],
     row: NDArray[np.int64],
     first_row: Int,
 ) -> None:
-    """Replay consecutive rows that are counted already; one that crosses a page touches the next page once, too.
+    """Replay consecutive rows; one that crosses a page touches the next page once, too.
 
     Pages, addresses and vCPUs have flat numbers (worlds.py).  An address beyond its guest's range has NOWHERE
     set, and the number of the guest from bit 48 on.
@@ -111,8 +113,9 @@ def replay_rows(
         gpa: shape [rows]: flat byte addresses.
         op: shape [rows]: OP_READ, OP_WRITE or OP_FETCH; the caller has checked that.
         vcpu: shape [rows]: vCPUs, checked likewise; shape [1]: one for all rows.
-        size: shape [rows]: bytes; shape [0] when no row crosses a page (may_cross).
+        size: shape [rows]: bytes; shape [0] when no row crosses a page.
         count: shape [rows]: accesses a row stands for; shape [0]: one each.
+        guest: shape [rows]: the guest that made each; shape [0]: the only one.
         row: shape [rows]: number of each row in its guest's trace; shape [0]: they are consecutive.
         first_row: number of the first of these rows in the trace.
     """
@@ -128,10 +131,12 @@ def replay_rows(
             rows = _look_across(states.quiet, books.rows, gpa, op, size, begin, end)
         sampled = sampled_rows(reuse, gpa, size, books.rows, rows)
         rows = _mark(states.quiet, books, gpa, op, vcpu, size, rows)
-        begin = _make_late(states, books, log, tlbs, gpa, op, vcpu, size, count, row, first_row, rows, end)
+        done = _make_late(states, books, log, tlbs, gpa, op, vcpu, size, count, row, first_row, rows, end)
         if len(tlbs.counters) != 0:
-            translate_rows(states, tlbs, gpa, op, vcpu, size, begin)
-        note_rows(reuse, states.quiet, gpa, size, rows_before(reuse, sampled, begin))
+            translate_rows(states, tlbs, gpa, op, vcpu, size, done)
+        note_rows(reuse, states.quiet, gpa, size, rows_before(reuse, sampled, done))
+        count_accesses(books, gpa, op, size, count, guest, begin, done)
+        begin = done
 
 
 @kernel

@@ -194,7 +194,7 @@ def note_reuses(
         reuse: updated.
         quiet: shape [flat pages + 1]: State.quiet, which says what is no memory.
         gpa: shape [rows]: flat byte addresses.
-        size: shape [rows]: bytes; shape [0] when no row crosses a page (may_cross).
+        size: shape [rows]: bytes; shape [0] when no row crosses a page.
     """
     for begin in range(0, len(gpa), CHUNK_ROWS):
         end = min(begin + CHUNK_ROWS, len(gpa))
