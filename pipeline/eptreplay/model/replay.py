@@ -191,28 +191,42 @@ def _mark(
 ) -> Int:
     """Mark the accesses of the first of `books.rows`; of these keep those that are late, and return how many."""
     late: Int = 0
+    first_writes: Int = 0
     for k in range(rows):
         i = np.int64(books.rows[k])
         page = gpa[i] >> PAGE_SHIFT
-        vcpu_of_row = vcpu_of(vcpu, i)
-        unsettled = _mark_page(quiet, books, page, op[i], vcpu_of_row)
+        state = _mark_page(quiet, books.open, page, op[i])
+        unsettled = (state >> op[i]) & ONE_SETTLED == 0
+        writes = _is_first_write(state, op[i])
         if crosses(gpa[i], size, i):
-            unsettled |= _mark_page(quiet, books, page + NEXT, op[i], vcpu_of_row)
+            state = _mark_page(quiet, books.open, page + NEXT, op[i])
+            unsettled |= (state >> op[i]) & ONE_SETTLED == 0
+            writes += _is_first_write(state, op[i])
+        first_writes += writes
+        if len(vcpu) > 1:
+            books.first_writing[vcpu[i]] += writes
         books.rows[late] = i
         late += np.int64(unsettled)
+    if len(vcpu) == 1:  # added up in a register: adding in memory takes longer than all else here
+        books.first_writing[vcpu[0]] += first_writes
     return late
 
 
 @kernel
-def _mark_page(quiet: NDArray[np.uint8], books: Books, page: np.uint64, op: np.uint8, vcpu: Int) -> bool:
-    """Mark an access to a page and open its block; return whether the access is unsettled."""
+def _mark_page(quiet: NDArray[np.uint8], open_: NDArray[np.uint8], page: np.uint64, op: np.uint8) -> np.uint8:
+    """Mark an access to a page and open its block; return the page's byte as it was."""
     known = known_page(page, np.uint64(len(quiet) - 1))
     state = quiet[known]
     is_memory = (state >> MEMORY_SHIFT & ONE) ^ ONE
-    books.open[known >> OPEN_SHIFT] = 1
-    books.first_writing[vcpu] += np.int64((state & IS_NO_FIRST_WRITE == 0) & (op == OP_WRITE))
+    open_[known >> OPEN_SHIFT] = 1
     quiet[known] = state | (is_memory << op)
-    return (state >> op) & ONE_SETTLED == 0
+    return state
+
+
+@kernel
+def _is_first_write(state: np.uint8, op: np.uint8) -> Int:
+    """Return 1 if an access writes a page of memory, whose byte was `state`, for the first time in the interval, else 0."""
+    return np.int64((state & IS_NO_FIRST_WRITE == 0) & (op == OP_WRITE))
 
 
 @part
