@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from eptreplay.model import pte
-from eptreplay.model._jit import kernel
+from eptreplay.model._jit import kernel, part
 from eptreplay.model.ptp import NPTEPG, table_of
 from eptreplay.model.state import Int, Record, State, account
 
@@ -26,7 +26,7 @@ VM_PROT_WRITE = pte.VM_PROT_WRITE
 NINE_BITS = np.uint64(9)
 
 
-@kernel
+@part
 def _leaf_slot(st: State, pmap: Record, va: np.uint64, access: Int) -> tuple[Int, Int]:
     """Return level and slot of the leaf that translates an access, 0 and 0 if some level does not allow it."""
     needed = pmap.PG_READ
