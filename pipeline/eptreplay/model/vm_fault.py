@@ -136,18 +136,19 @@ def vm_fault(st: State, pmap: Record, va: np.uint64, access: Int, flat: Int) -> 
 
 @kernel
 def fault_cause(st: State, pmap: Record, va: np.uint64, flat: Int) -> Int:
-    """Return why the walker refused an access to a guest page that A/D emulation could not settle."""
+    """Return why the walker refused an access to a guest page that A/D emulation could not settle.
+
+    A page that is not in memory is mapped nowhere, so that its tables need not be asked.
+    """
+    frame = st.object[flat].frame
+    if frame == GONE:
+        return CAUSE_SWAPPED_OUT if st.swblk[flat] != 0 else CAUSE_FREED_CLEAN
+    if frame == 0:
+        return CAUSE_FIRST_USE
     level, _ = leaf_of(st, pmap, va)
     if level == 2:
         return CAUSE_SUPERPAGE_PROTECTED
-    if level == 1:
-        return CAUSE_WRITE_PROTECTED
-    page = st.object[flat]
-    if page.frame > 0:
-        return CAUSE_UNMAPPED
-    if page.frame == GONE:
-        return CAUSE_SWAPPED_OUT if st.swblk[flat] != 0 else CAUSE_FREED_CLEAN
-    return CAUSE_FIRST_USE
+    return CAUSE_WRITE_PROTECTED if level == 1 else CAUSE_UNMAPPED
 
 
 @part
