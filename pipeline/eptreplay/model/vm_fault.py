@@ -73,8 +73,8 @@ def access_page(st: State, pmap: Record, va: np.uint64, access: Int) -> Int:
 def vm_fault_page(st: State, flat: Int) -> Int:
     """Bring a guest page into memory if it is not, and take it off its queue; return the page, -1 without a frame.
 
-    The page daemon runs to its end in here when frames are scarce: before the frame is taken if they are very scarce,
-    else after it.
+    It belongs to the guest that events are counted for (HOST.guest).  The page daemon runs to its end in here when
+    frames are scarce: before the frame is taken if they are very scarce, else after it.
     """
     vm = st.vm[0]
     m = vm_page_lookup(st, flat)
@@ -85,12 +85,13 @@ def vm_fault_page(st: State, flat: Int) -> Int:
         return m
     if vm.v_free_count < vm.v_free_severe:
         vm_pageout(st)
-    m = vm_phys_alloc(st, flat)
+    guest = np.int64(st.host[0].guest)
+    m = vm_phys_alloc(st, guest, flat)
     if m < 0:
         vm.out_of_memory = 1
         return m
     vm_page_alloc(st, m)
-    vm_page_insert(st, m, flat)
+    vm_page_insert(st, m, guest, flat)
     vm_page_xbusy(st, m)
     note_reference(st, m)
     vm.v_free_count -= 1

@@ -43,11 +43,11 @@ def pmap_guest(st: State, pm_id: Int) -> Int:
 
 
 @kernel
-def vm_page_insert(st: State, m: Int, flat: Int) -> None:
-    """Let page `m` hold a flat guest page; it is on no queue yet."""
+def vm_page_insert(st: State, m: Int, guest: Int, flat: Int) -> None:
+    """Let page `m` hold a flat guest page of a guest; it is on no queue yet."""
     st.object[flat].frame = m + 1
     st.page[m].pindex = flat
-    st.cnt[guest_of(st, flat)].v_resident += 1
+    st.cnt[guest].v_resident += 1
 
 
 @kernel

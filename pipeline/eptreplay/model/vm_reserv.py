@@ -18,7 +18,6 @@ from eptreplay.model import pte
 from eptreplay.model._jit import kernel
 from eptreplay.model.page_queue import PQ_FREE, insert_after, queue_head, remove
 from eptreplay.model.state import EXTRA_RESERVATIONS, Int, State, account
-from eptreplay.model.vm_object import guest_of
 
 NPTEPG = pte.NPTEPG
 
@@ -169,11 +168,16 @@ def _alloc_single(st: State, flat: Int) -> Int:
 
 
 @kernel
-def vm_phys_alloc(st: State, flat: Int) -> Int:
-    """Return the free frame that a flat guest page gets, -1 if there is none."""
+def _identity_frame(st: State, guest: Int, flat: Int) -> Int:
+    """Return the frame that a flat guest page of a guest has for good, with identity placement."""
+    return st.guests[guest].first_frame + flat - st.guests[guest].begin
+
+
+@kernel
+def vm_phys_alloc(st: State, guest: Int, flat: Int) -> Int:
+    """Return the free frame that a flat guest page of a guest gets, -1 if there is none."""
     if st.vm[0].identity != 0:
-        guest = st.guests[guest_of(st, flat)]
-        return guest.first_frame + flat - guest.begin
+        return _identity_frame(st, guest, flat)
     m = vm_reserv_alloc_page(st, flat)
     return m if m >= 0 else _alloc_single(st, flat)
 
