@@ -24,6 +24,7 @@ from eptreplay.model.state import Int, Record, State, account
 from eptreplay.model.vm_object import (
     NOT_RESIDENT,
     swap_pager_unswapped,
+    swap_slot,
     vm_page_insert,
     vm_page_lookup,
 )
@@ -98,7 +99,7 @@ def vm_fault_page(st: State, flat: Int) -> Int:
     log_event(st, LOG_ALLOCATE, flat, vm.v_free_count)
     if vm.v_free_count < vm.vm_pageout_wakeup_thresh:
         vm_pageout(st)
-    if st.swblk[flat] != 0:
+    if swap_slot(st, flat) != 0:
         account(st).swap_ins += 1
         log_event(st, LOG_SWAP_IN, flat, 0)
     else:
@@ -122,7 +123,8 @@ def vm_fault(st: State, pmap: Record, va: np.uint64, access: Int, flat: Int) -> 
     m = vm_fault_page(st, flat)
     if m < 0:
         return False
-    wired = st.pageq[m].wire_count != 0 and pmap.pm_process == 0
+    # As long as the guest has no wired page, the page's own count is not fetched from memory.
+    wired = account(st).v_wired != 0 and st.pageq[m].wire_count != 0 and pmap.pm_process == 0
     rights = VM_PROT_ALL & ~taken
     if wired:
         access = rights  # what must stay is got for every access at once (vm_map_lookup)
@@ -143,7 +145,7 @@ def fault_cause(st: State, pmap: Record, va: np.uint64, flat: Int) -> Int:
     """
     frame = st.object[flat].frame
     if frame == GONE:
-        return CAUSE_SWAPPED_OUT if st.swblk[flat] != 0 else CAUSE_FREED_CLEAN
+        return CAUSE_SWAPPED_OUT if swap_slot(st, flat) != 0 else CAUSE_FREED_CLEAN
     if frame == 0:
         return CAUSE_FIRST_USE
     level, _ = leaf_of(st, pmap, va)

@@ -17,6 +17,7 @@ from eptreplay.model.host_state import GONE
 from eptreplay.model.state import Int, State, account
 
 NOT_RESIDENT = -1
+SWAP_UNUSED = 1  # VM.swap_used before any slot was taken: there is no slot 0
 
 
 @kernel
@@ -58,6 +59,15 @@ def vm_page_remove(st: State, m: Int) -> None:
 
 
 @kernel
+def swap_slot(st: State, flat: Int) -> Int:
+    """Return the slot of swap that holds a copy of a flat guest page, 0 if it has none.
+
+    As long as nothing was ever swapped, the page's own word is not looked at: it would come from memory.
+    """
+    return st.swblk[flat] if st.vm[0].swap_used != SWAP_UNUSED else 0
+
+
+@kernel
 def swap_out(st: State, flat: Int) -> None:
     """Give a flat guest page a copy in swap, in its old slot if it has one."""
     if st.swblk[flat] != 0:
@@ -77,7 +87,7 @@ def swap_out(st: State, flat: Int) -> None:
 @kernel
 def swap_pager_unswapped(st: State, flat: Int) -> None:
     """Give up the copy in swap of a flat guest page, if it has one: the page is about to differ from it."""
-    slot = st.swblk[flat]
+    slot = swap_slot(st, flat)
     if slot == 0:
         return
     st.swblk[flat] = 0
