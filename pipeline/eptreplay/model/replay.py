@@ -57,6 +57,7 @@ from eptreplay.model.tlb import Tlbs, cached, flush_if_invalidated, serves
 from eptreplay.model.translation import translate_rows
 from eptreplay.model.vm_map import NO_BAR, bar_at
 from eptreplay.model.vm_object import guest_of
+from eptreplay.model.vm_reserv import vm_phys_foreseen
 from eptreplay.model.walk import walk_changes_nothing
 
 EMPTY = pte.EMPTY
@@ -70,7 +71,7 @@ NOWHERE = np.uint64(1 << 47)  # the bit that puts such an address beyond every r
 GUEST_PAGE_SHIFT = GUEST_SHIFT - PAGE_SHIFT
 NOWHERE_PAGE = NOWHERE >> PAGE_SHIFT
 NEXT = np.uint64(1)
-AHEAD = 8  # late accesses whose memory is on its way
+AHEAD = 8  # late accesses whose memory is on its way; what tells which memory is, for twice as many
 ONE = np.uint8(1)
 MEMORY_SHIFT = np.uint8(6)  # of NO_MEMORY
 ONE_SETTLED = np.uint8(1 << SETTLED_SHIFT)
@@ -247,6 +248,8 @@ def _make_late(
 ) -> Int:
     """Make the late accesses, in order; return the row from which on the chunk has to be looked at again, or `end`."""
     for k in range(late):
+        if k + 2 * AHEAD < late:
+            _prefetch_marks(states, books, gpa[books.rows[k + 2 * AHEAD]])
         if k + AHEAD < late:
             ahead = np.int64(books.rows[k + AHEAD])
             if _needs_tables(states.quiet, books.cold, gpa[ahead] >> PAGE_SHIFT, op[ahead]):
@@ -287,6 +290,15 @@ def _needs_tables(quiet: NDArray[np.uint8], cold: NDArray[np.uint8], page: np.ui
 
 
 @kernel
+def _prefetch_marks(states: State, books: Books, gpa: np.uint64) -> None:
+    """Ask for the bytes that tell whether an access has to look at page tables."""
+    page = gpa >> PAGE_SHIFT
+    if page < np.uint64(len(books.cold)):
+        prefetch(states.quiet, np.int64(page))
+        prefetch(books.cold, np.int64(page))
+
+
+@kernel
 def _prefetch_access(states: State, first_row: NDArray[np.int64], gpa: np.uint64) -> None:
     """Ask for the memory that an access may need."""
     page = gpa >> PAGE_SHIFT
@@ -297,6 +309,9 @@ def _prefetch_access(states: State, first_row: NDArray[np.int64], gpa: np.uint64
         for number in range(worlds_in(states)):
             st = world(states, number)
             prefetch(st.object, np.int64(page))
+            m = vm_phys_foreseen(st, guest, np.int64(page))
+            if m >= 0:
+                prefetch(st.page, m)
             pde = pmap_pde(st, st.pmap[guest], va)
             if pde != NULL and (st.pt[pde] & PG_PS) == EMPTY and st.pt[pde] != EMPTY:
                 prefetch(st.pt, pmap_pde_to_pte(st, pde, va))

@@ -183,6 +183,15 @@ def vm_phys_alloc(st: State, guest: Int, flat: Int) -> Int:
 
 
 @kernel
+def vm_phys_foreseen(st: State, guest: Int, flat: Int) -> Int:
+    """Return the frame that a flat guest page of a guest has, or would get now; -1 if it cannot be told without looking."""
+    if st.vm[0].identity != 0:
+        return _identity_frame(st, guest, flat)
+    reservation = st.blocks[flat // NPTEPG].reservation
+    return (reservation - 1) * NPTEPG + flat % NPTEPG if reservation != 0 else -1
+
+
+@kernel
 def vm_phys_free(st: State, m: Int, flat: Int) -> None:
     """Take back the frame of a flat guest page; the page is free already (vm_page_free)."""
     if st.vm[0].identity != 0:
