@@ -285,8 +285,14 @@ def _is_settled(quiet: NDArray[np.uint8], page: np.uint64, op: np.uint8) -> bool
 def _needs_tables(quiet: NDArray[np.uint8], cold: NDArray[np.uint8], page: np.uint64, op: np.uint8) -> bool:
     """Return whether an access to a page may have to look at page tables."""
     known = np.int64(known_page(page, np.uint64(len(quiet) - 1)))
-    light = known < len(cold) and (cold[known] >> op) & ONE_SETTLED != 0
+    light = known < len(cold) and _is_light(cold, known, op)
     return not light and (quiet[known] >> op) & ONE_SETTLED == 0
+
+
+@kernel
+def _is_light(cold: NDArray[np.uint8], known: Int, op: np.uint8) -> bool:
+    """Return whether an access to a page of memory would do no more than mark it (marks.py)."""
+    return (cold[known] >> op) & ONE_SETTLED != 0
 
 
 @kernel
@@ -346,7 +352,10 @@ def _make_access(
         return False
     # A settled write is one after another since the last harvest, which unsettles all.
     books.unharvested[known] |= np.uint8(op == OP_WRITE)
-    if mark_accessed(states, books.cold, log.pml, guest, known, np.uint8(op), vcpu):
+    kind = np.uint8(op)
+    if _is_light(books.cold, known, kind) and mark_accessed(
+        states, books.cold, log.pml, guest, known, kind, vcpu
+    ):
         return False
     if books.first_row[known] == 0:
         books.first_row[known] = row + 1
