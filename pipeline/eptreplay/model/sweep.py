@@ -24,7 +24,7 @@ EMPTY = pte.EMPTY
 NPTEPG = pte.NPTEPG
 PAGE_SHIFT = pte.PAGE_SHIFT
 SUPERPAGE_LEVEL = 2
-AHEAD = 16  # frames whose pv entries are on their way
+AHEAD = 32  # pages whose memory is on its way
 
 
 @entry_point
@@ -60,15 +60,15 @@ def _age_guest(st: State, books: Books, guest: Int, first: bool, light: np.uint8
     """
     wired = st.pmap[guest].wired_count != 0
     found: Int = 0
-    for flat in range(st.guests[guest].begin, st.guests[guest].end):
+    end = st.guests[guest].end
+    for flat in range(st.guests[guest].begin, end):
+        _prefetch_asked(st, books.cold, flat, end)
         if books.cold[flat] & COLD == 0:
             frame = st.object[flat].frame
             kinds = st.quiet[flat] & light
             shows = wired or books.tally[0].settles == 0
             if frame > 0:
                 m = np.int64(frame) - 1
-                ahead = m + AHEAD if m + AHEAD < len(st.page) else m
-                prefetch(st.pv, np.int64(st.page[ahead].pv_last))
                 shows |= st.pv_table[m // NPTEPG] != 0 or _mapped_twice(st, m)
                 found += pmap_ts_referenced(st, m)
             if shows:
@@ -77,6 +77,17 @@ def _age_guest(st: State, books: Books, guest: Int, first: bool, light: np.uint8
                 books.cold[flat] = COOLING | kinds
     account(st).ts_referenced += found
     account(st).sweeps += 1
+
+
+@part
+def _prefetch_asked(st: State, cold: NDArray[np.uint8], flat: Int, end: Int) -> None:
+    """Ask for the memory of pages that a sweep over the pages up to `end` will ask soon: those that are not cold."""
+    soon = flat + AHEAD
+    if soon < end and cold[soon] & COLD == 0 and st.object[soon].frame > 0:
+        prefetch(st.pv, np.int64(st.page[st.object[soon].frame - 1].pv_last))
+    later = soon + AHEAD
+    if later < end and cold[later] & COLD == 0 and st.object[later].frame > 0:
+        prefetch(st.page, np.int64(st.object[later].frame - 1))
 
 
 @kernel
