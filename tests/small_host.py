@@ -11,7 +11,7 @@ from eptreplay.merge import NO_VCPUS, Merged, replay_merged
 from eptreplay.model import candidates
 from eptreplay.model.candidates import CANDIDATE, list_candidates, note_positions
 from eptreplay.model.conservation import HOLDS, LAWS, check_worlds
-from eptreplay.model.replay import GUEST_SHIFT, NOWHERE
+from eptreplay.model.late import GUEST_SHIFT, NOWHERE
 from eptreplay.model.state import records
 from eptreplay.model.sweep import scan
 from eptreplay.model.vm_limits import HostMemory

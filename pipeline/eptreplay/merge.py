@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from eptreplay.events import HostEvent, between, events_of
-from eptreplay.model.replay import GUEST_SHIFT, NOWHERE
+from eptreplay.model.late import GUEST_SHIFT, NOWHERE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
