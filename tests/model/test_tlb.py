@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -11,16 +12,55 @@ from hypothesis import strategies as st
 
 from eptreplay.guest import Replay
 from eptreplay.ingest.reader import Batch
+from eptreplay.model import _jit
+from eptreplay.model._lanes import LANES, move_up, move_up_slowly
 from eptreplay.model.state import UNSAMPLED
-from eptreplay.model.tlb import NO_STRUCTURE, walk_references
+from eptreplay.model.tlb import (
+    KINDS,
+    LEVELS,
+    NO_STRUCTURE,
+    NO_UNIT,
+    SIZES,
+    SMALL,
+    UNITS,
+    new_tlbs,
+    touch,
+    walk_references,
+)
 from eptreplay.model.worlds import GuestMemory
 from eptreplay.options import Policy, TlbOptions
 from eptreplay.profiles import TlbGeometry, resolve
 from eptreplay.tlb_shapes import sets_and_ways, tlb_shapes
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from eptreplay.model.state import Records
+
 READ, WRITE, FETCH = 0, 1, 2
 PAGES = 2048
 RAM = np.array([[0, 700], [900, PAGES]], np.int64)
+
+
+@_jit.entry_point
+def touch_from_python(entries: NDArray[np.uint64], units: Records, page: np.uint64, key: np.uint64) -> bool:
+    """Call the kernel `touch` for the first of several units."""
+    return touch(entries, units[0], page, key)
+
+
+@_jit.entry_point
+def move_from_python(
+    entries: NDArray[np.uint64],
+    at: np.uint64,
+    key: np.uint64,
+    before: np.uint64,
+    ignored: np.uint64,
+    kept: np.uint64,
+    lanes: np.uint64,
+) -> tuple[np.uint64, np.uint64, np.uint64]:
+    """Call `move_up`."""
+    found: tuple[np.uint64, np.uint64, np.uint64] = move_up(entries, at, key, before, ignored, kept, lanes)
+    return found
 
 
 def batch(accesses: list[tuple[int, int, int]]) -> Batch:
@@ -37,6 +77,13 @@ def batch(accesses: list[tuple[int, int, int]]) -> Batch:
 
 def replay_of(*profiles: str, vcpus: int = 1, **options: Any) -> Replay:  # noqa: ANN401 - TlbOptions' own
     return Replay([resolve(name) for name in profiles], [GuestMemory(RAM, vcpus)], tlb=TlbOptions(**options))
+
+
+def crossing(rows: Batch, by_row: list[bool]) -> Batch:
+    """Return rows of which some go on in the next page."""
+    size = np.array([4097 if crosses else 1 for crosses in by_row], np.uint16)
+    size.flags.writeable = False
+    return replace(rows, size=size)
 
 
 class SlowTlb:
@@ -104,6 +151,92 @@ def test_misses_are_those_of_lists_in_order_of_use(profile: str, data: st.DataOb
     assert found["first_misses"].tolist() == first
     assert found["misses"].tolist() == second
     assert found["walks"].sum() == sum(second)
+
+
+@pytest.mark.parametrize("profile", ["haswell", "icelake-sp", "zen4"])
+@settings(max_examples=10)
+@given(seed=st.integers(0, 2**32), structures=st.sampled_from([0, 2]))
+def test_rows_that_cross_pages_and_holes_miss_as_lists_do(profile: str, seed: int, structures: int) -> None:
+    rng = np.random.default_rng(seed)
+    count = int(rng.integers(1, 2000))
+    spread = int(rng.choice([20, 720, PAGES + 20]))
+    accesses = list(
+        zip(
+            rng.integers(max(0, spread - 120) if spread == 720 else 0, spread, count).tolist(),
+            rng.integers(0, 3, count).tolist(),
+            rng.integers(0, 2, count).tolist(),
+            strict=True,
+        )
+    )
+    by_row = (rng.random(count) < 0.2).tolist()
+    translations = [
+        (page + part, op, vcpu)
+        for (page, op, vcpu), crosses in zip(accesses, by_row, strict=True)
+        for part in range(1 + crosses)
+    ]
+    replay = replay_of(profile, vcpus=2, structures=structures)
+    for _ in range(2):
+        replay.replay(crossing(batch(accesses), by_row), 0, count)
+    found = replay.tlb_counters()[0]
+    first, second = slow_misses(profile, translations * 2)
+    assert found["first_misses"].tolist() == first
+    assert found["misses"].tolist() == second
+    assert found["walks"].sum() == sum(second)
+
+
+@settings(max_examples=60)
+@given(
+    sets=st.sampled_from([1, 2, 8]),
+    ways=st.integers(1, 40),
+    accesses=st.lists(st.tuples(st.integers(0, 60), st.integers(0, 2)), max_size=300),
+)
+def test_a_set_is_a_list_in_order_of_use_and_remembers_kinds_of_access(
+    sets: int, ways: int, accesses: list[tuple[int, int]]
+) -> None:
+    units = np.zeros((1, UNITS, 2), np.int64)
+    units[0, 0] = sets, ways
+    route = np.full((1, KINDS, SIZES, LEVELS), NO_UNIT, np.int32)
+    route[:, :, SMALL, 0] = 0
+    tlbs = new_tlbs(units, route, vcpus=1)
+    lists: list[list[tuple[int, int]]] = [[] for _ in range(sets)]
+    for page, op in accesses:
+        chosen = lists[page % sets]
+        used = next((bits for held, bits in chosen if held == page), 0)
+        key = np.uint64(((page + 1) << 4) | (1 << op))
+        assert touch_from_python(tlbs.entry[0, 0], tlbs.unit[0], np.uint64(page), key) == (used != 0)
+        rest = [entry for entry in chosen if entry[0] != page]
+        lists[page % sets] = [(page, used | (1 << op)), *rest][:ways]
+    step = int(tlbs.unit[0, 0].step)
+    for number, chosen in enumerate(lists):
+        expected = [((page + 1) << 4) | bits for page, bits in chosen]
+        assert tlbs.entry[0, 0, number * step : (number + 1) * step].tolist() == expected + [0] * (
+            step - len(expected)
+        )
+    assert not tlbs.entry[0, 0, sets * step :].any(), "what lies beyond the sets stays empty"
+
+
+@pytest.mark.parametrize("lanes", [1, 4, 8])
+@settings(max_examples=60)
+@given(
+    old=st.lists(st.integers(1, 12), min_size=LANES, max_size=LANES, unique=True),
+    bits=st.lists(st.integers(0, 7), min_size=LANES, max_size=LANES),
+    page=st.integers(1, 12),
+    kept=st.sampled_from([0, 7]),
+)
+def test_compiled_and_plain_code_move_a_group_alike(
+    lanes: int, old: list[int], bits: list[int], page: int, kept: int
+) -> None:
+    group = [
+        (held << 4) | used if lane < lanes else 0
+        for lane, (held, used) in enumerate(zip(old, bits, strict=True))
+    ]
+    word = np.uint64
+    arguments = (word(8), word((page << 4) | 1), word(0x7770), word(7), word(kept), word((1 << lanes) - 1))
+    entries = np.array([[5] * 8 + group + [5] * 8] * 2, np.uint64)
+    compiled = move_from_python(entries[0], *arguments)
+    plain = move_up_slowly(entries[1], *arguments)
+    assert [int(part) for part in compiled] == [int(part) for part in plain]
+    assert entries[0].tolist() == entries[1].tolist()
 
 
 @pytest.mark.parametrize(

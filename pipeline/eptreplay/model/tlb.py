@@ -27,8 +27,9 @@ from numpy.typing import NDArray
 
 from eptreplay.model import pte
 from eptreplay.model._jit import entry_point, kernel
+from eptreplay.model._lanes import ALL_LANES, LANES, move_up
 from eptreplay.model._pointer import passed_as_pointer, table_of_places
-from eptreplay.model.books import CHUNK_ROWS, OP_READ
+from eptreplay.model.books import OP_READ
 from eptreplay.model.ptp import NULL, pmap_pde
 from eptreplay.model.state import Int, Record, Records, State, records, world
 
@@ -41,9 +42,12 @@ KINDS = 3  # read, write, fetch
 SIZES = 2  # 4 KB, 2 MB: the second index of Tlbs.route
 SMALL = 0
 LARGE = 1
-LEVELS = 2  # first, second: the third index
+LEVELS = 2  # the third index:
+FIRST = 0
+SECOND = 1
 UNITS = KINDS * SIZES * LEVELS  # the most TLBs a CPU can have
 NO_UNIT = -1
+LINE_BYTES = 64  # of the caches of the CPU that the model runs on
 
 # Bits of Tlbs.entry.
 ONE = np.uint64(1)
@@ -63,6 +67,21 @@ UNIT = np.dtype(
         ("first", np.uint64),  # where its entries begin in Tlbs.entry
         ("set_mask", np.uint64),  # sets - 1; sets are a power of two
         ("ways", np.uint64),  # entries of a set
+        ("step", np.uint64),  # places of a set: groups of LANES, of which those beyond the ways stay EMPTY
+        ("lanes", np.uint64),  # a bit for each place of the first group that is one of the ways
+    ],
+    align=True,
+)
+
+# The two TLBs that serve accesses of a kind to 4 KB translations, level by level: as UNIT, but what a loop over rows
+# needs of both stands together.  Where there is no second level, its one group is one that stays EMPTY.
+PATH = np.dtype(
+    [
+        ("first", np.uint64, (LEVELS,)),
+        ("set_mask", np.uint64, (LEVELS,)),
+        ("ways", np.uint64, (LEVELS,)),
+        ("step", np.uint64, (LEVELS,)),
+        ("lanes", np.uint64, (LEVELS,)),
     ],
     align=True,
 )
@@ -102,10 +121,7 @@ class Tlbs:
     route: NDArray[np.int32]  # [worlds, KINDS, SIZES, LEVELS]: the unit that serves, NO_UNIT: none
     entry: NDArray[np.uint64]  # [worlds, vCPUs, entries]: see USED and after; 0: empty
     structure: NDArray[np.uint64]  # [worlds, vCPUs, STRUCTURES, entries]: 1 + number of the range; 0: empty
-    missed: NDArray[
-        np.uint64
-    ]  # [2 * CHUNK_ROWS]: pages whose translations were in no TLB of a stretch of rows
-    missed_by: NDArray[np.int32]  # [2 * CHUNK_ROWS]: vCPUs that asked for them
+    path: Records  # PATH [worlds, KINDS]
     counters: Records  # TLB_COUNTERS [worlds, 1]
     setting: Records  # SETTING [1]
     places: NDArray[np.int64]  # [1, words]: where all these are, for compiled code (_pointer.py)
@@ -116,8 +132,7 @@ FIELDS = {
     "route": (np.dtype(np.int32), 4),
     "entry": (np.dtype(np.uint64), 3),
     "structure": (np.dtype(np.uint64), 4),
-    "missed": (np.dtype(np.uint64), 1),
-    "missed_by": (np.dtype(np.int32), 1),
+    "path": (PATH, 2),
     "counters": (TLB_COUNTERS, 2),
     "setting": (SETTING, 1),
 }
@@ -143,20 +158,24 @@ def new_tlbs(
     """
     worlds = len(units)
     unit = records((worlds, UNITS), UNIT)
-    entries = units.prod(axis=2)
-    unit["first"] = np.cumsum(entries, axis=1) - entries
-    unit["set_mask"] = np.maximum(units[:, :, 0] - 1, 0)
-    unit["ways"] = units[:, :, 1]
+    sets, ways = units[:, :, 0], units[:, :, 1]
+    steps = -(-ways // LANES) * LANES
+    sizes = sets * steps
+    ends = sizes.sum(axis=1)
+    unit["first"] = np.cumsum(sizes, axis=1) - sizes
+    unit["set_mask"] = np.maximum(sets - 1, 0)
+    unit["ways"] = ways
+    unit["step"] = steps
+    unit["lanes"] = (1 << np.minimum(ways, LANES)) - 1
     setting = records(1, SETTING)
     setting.guest_large = guest_large
     setting.structures = structures
     arrays: dict[str, Any] = {
         "unit": unit,
         "route": route,
-        "entry": np.zeros((worlds, vcpus, int(entries.sum(axis=1).max(initial=0))), np.uint64),
+        "entry": _zeros_by_line((worlds, vcpus, int(ends.max(initial=0)) + LANES)),
         "structure": np.zeros((worlds, vcpus, STRUCTURES, max(1, structures)), np.uint64),
-        "missed": np.zeros(2 * CHUNK_ROWS, np.uint64),
-        "missed_by": np.zeros(2 * CHUNK_ROWS, np.int32),
+        "path": _paths(unit, route, ends),
         "counters": records((worlds, 1), TLB_COUNTERS),
         "setting": setting,
     }
@@ -166,6 +185,26 @@ def new_tlbs(
 def no_tlbs() -> Tlbs:
     """Return what stands for TLBs where they are not modelled."""
     return new_tlbs(np.zeros((0, UNITS, 2), np.int64), np.zeros((0, KINDS, SIZES, LEVELS), np.int32), vcpus=1)
+
+
+def _paths(unit: Records, route: NDArray[np.int32], nowhere: NDArray[np.int64]) -> Records:
+    """Return PATH [worlds, KINDS]; `nowhere`, shape [worlds]: a group that stays EMPTY."""
+    path = records((len(unit), KINDS), PATH)
+    path.first = nowhere[:, None, None]
+    path.step = LANES
+    for number, kind, level in np.argwhere(route[:, :, SMALL] != NO_UNIT):
+        serving = unit[number, route[number, kind, SMALL, level]]
+        for name in PATH.names or ():
+            path[number, kind][name][level] = serving[name]
+    return path
+
+
+def _zeros_by_line(shape: tuple[int, ...]) -> NDArray[np.uint64]:
+    """Return zeroed words from the beginning of a line of cache on, so that no group of entries lies in two."""
+    size = int(np.prod(shape)) * np.dtype(np.uint64).itemsize
+    memory = np.zeros(size + LINE_BYTES, np.uint8)
+    begin = -memory.ctypes.data % LINE_BYTES
+    return memory[begin : begin + size].view(np.uint64).reshape(shape)
 
 
 @kernel
@@ -178,26 +217,33 @@ def touch(entries: NDArray[np.uint64], unit: Record, page: np.uint64, key: np.ui
         page: number of the page, in pages of its size.
         key: the entry looked for, with the bit of USED that the access sets.
     """
-    first = unit.first + (page & unit.set_mask) * unit.ways
-    wanted = key | USED
-    if (entries[first] | USED) == wanted:
-        entries[first] |= key
+    at = unit.first + (page & unit.set_mask) * unit.step
+    if (entries[at] | USED) == (key | USED):
+        entries[at] |= key
         return True
+    return touch_set(entries, unit.ways, at, key)
+
+
+@kernel
+def touch_set(entries: NDArray[np.uint64], ways: np.uint64, at: np.uint64, key: np.uint64) -> bool:
+    """Do so in the set that begins at `at`, group by group, each of which hands its last entry on to the next."""
     before = key
-    for way in range(unit.ways):
-        entry = entries[first + np.uint64(way)]
-        entries[first + np.uint64(way)] = before
-        if (entry | USED) == wanted:
-            entries[first] |= entry & USED
+    kept = USED
+    for group in range(np.uint64(0), ways, np.uint64(LANES)):
+        lanes = ALL_LANES >> (np.uint64(LANES) - min(ways - group, np.uint64(LANES)))
+        found, entry, before = move_up(entries, at + group, key, before, USED, kept, lanes)
+        if found != EMPTY:
+            if group != EMPTY:
+                entries[at] |= entry & USED
             return True
-        before = entry
+        kept = EMPTY
     return False
 
 
 @kernel
 def _find(entries: NDArray[np.uint64], unit: Record, page: np.uint64, key: np.uint64) -> np.uint64:
     """Return the entry of a translation in one TLB, EMPTY if it is not there; nothing moves."""
-    first = unit.first + (page & unit.set_mask) * unit.ways
+    first = unit.first + (page & unit.set_mask) * unit.step
     for way in range(unit.ways):
         entry = entries[first + np.uint64(way)]
         if (entry | USED) == (key | USED):
@@ -261,19 +307,23 @@ def host_size(st: State, page: np.uint64) -> Int:
 
 
 @kernel
-def cached_structure(tlbs: Tlbs, number: Int, vcpu: Int, page: np.uint64) -> Int:
-    """Return the entry nearest the leaf that the paging-structure caches hold for a page, and let them hold all."""
-    entries = tlbs.setting[0].structures
+def cached_structure(held: NDArray[np.uint64], entries: Int, page: np.uint64) -> Int:
+    """Return the entry nearest the leaf that a CPU's paging-structure caches hold for a page, and let them hold all.
+
+    Args:
+        held: the caches, as in Tlbs.structure: shape [STRUCTURES, entries].
+        entries: of each; 0 for none.
+        page: guest page, in pages of 4 KB.
+    """
     nearest: Int = NO_STRUCTURE
     if entries == 0:
         return nearest
     for structure in range(STRUCTURES - 1, -1, -1):
         wanted = (page >> (NPTEPG_SHIFT * np.uint64(structure + 1))) + ONE
-        held = tlbs.structure[number, vcpu, structure]
         before = wanted
         for i in range(entries):
-            entry = held[i]
-            held[i] = before
+            entry = held[structure, i]
+            held[structure, i] = before
             if entry == wanted:
                 nearest = structure
                 break
