@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eptreplay.model import pte
+from eptreplay.model._bits import bytes_having, list_bits
 from eptreplay.model._jit import entry_point, kernel
 from eptreplay.model._pointer import passed_as_pointer, table_of_places
 from eptreplay.model.state import NO_MEMORY, SETTLED, TOUCHED, Int, Record, Records, State, records, world
@@ -44,7 +45,7 @@ TOUCHED_AT_ALL = 3  # beside the three kinds in Books.heat: a page touched in wh
 
 CHUNK_ROWS = 4096  # rows that the access loop looks at before it makes those that may change something
 OPEN_SHIFT = np.uint64(6)  # log2 of the pages of a block
-LAST_OF_OPEN = np.uint64((1 << 6) - 1)  # its last page
+OPEN_PAGES = 1 << 6  # those pages
 
 # When the trace touched a guest page; entered when an interval closes.
 TOUCH = np.dtype(
@@ -110,8 +111,9 @@ class Books:
     ]  # [guest pages / 64 + 1]: 1: the open interval may have touched a page of the block
     unharvested: NDArray[np.uint8]  # [guest pages]: 1: written since the last harvest
     cold: NDArray[np.uint8]  # [guest pages]: what is known of a page since the last aging sweep (marks.py)
+    unfinished: NDArray[np.uint8]  # [CHUNK_ROWS]: not 0: there is something to do for that row of a chunk
     rows: NDArray[np.int32]  # [CHUNK_ROWS]: rows of a chunk that there is something to do for
-    listed: NDArray[np.int32]  # [guest pages + 1]: pages of the interval that is being closed
+    listed: NDArray[np.int32]  # [guest pages]: pages that the end of an interval, or a sweep, is about
     heat: NDArray[
         np.int32
     ]  # [guests, stretches, 4]: distinct pages of each stretch of addresses that the interval
@@ -136,6 +138,7 @@ FIELDS = {
     "open": (np.dtype(np.uint8), 1),
     "unharvested": (np.dtype(np.uint8), 1),
     "cold": (np.dtype(np.uint8), 1),
+    "unfinished": (np.dtype(np.uint8), 1),
     "rows": (np.dtype(np.int32), 1),
     "listed": (np.dtype(np.int32), 1),
     "heat": (np.dtype(np.int32), 3),
@@ -189,8 +192,9 @@ def new_books(
         "open": np.zeros((pages >> int(OPEN_SHIFT)) + 1, np.uint8),
         "unharvested": np.zeros(pages, np.uint8),
         "cold": np.zeros(pages, np.uint8),
+        "unfinished": np.zeros(CHUNK_ROWS, np.uint8),
         "rows": np.zeros(CHUNK_ROWS, np.int32),
-        "listed": np.zeros(pages + 1, np.int32),
+        "listed": np.zeros(pages, np.int32),
         "heat": np.zeros((count, rows, KINDS + 1), np.int32),
         "heat_shift": np.array(shifts, np.int64),
         "first_writes": np.zeros(vcpus, np.int64),
@@ -263,15 +267,13 @@ def _forget_interval(books: Books, guest: Int) -> None:
 @kernel
 def _list_touched(books: Books, quiet: NDArray[np.uint8], begin: Int, end: Int) -> Int:
     """List the flat pages [begin, end) that were touched, and close their blocks; return how many there are."""
-    touched = np.uint64(0)
-    for block in range(np.uint64(begin) >> OPEN_SHIFT, (np.uint64(end) + LAST_OF_OPEN) >> OPEN_SHIFT):
+    touched: Int = 0
+    for block in range(begin // OPEN_PAGES, (end + OPEN_PAGES - 1) // OPEN_PAGES):
         if books.open[block] != 0:
             books.open[block] = 0
-            first = np.uint64(block) << OPEN_SHIFT
-            for page in range(first, min(first + LAST_OF_OPEN + NEXT, np.uint64(end))):
-                books.listed[touched] = page
-                touched += np.uint64(quiet[page] & TOUCHED != 0)
-    return np.int64(touched)
+            first = block * OPEN_PAGES
+            touched = list_bits(bytes_having(quiet, first, end, TOUCHED), first, books.listed, touched)
+    return touched
 
 
 @kernel
@@ -403,7 +405,7 @@ def count_accesses(
     The part of an access on the next page is an access of its own.
     """
     if len(count) == 0 and len(size) == 0 and len(guest) == 0:
-        _count_rows(books.tally[0], op, begin, end)
+        _count_rows(books.tally[0], op[begin:end])
         return
     for i in range(begin, end):
         accesses = np.int64(count[i]) if len(count) != 0 else 1
@@ -412,14 +414,14 @@ def count_accesses(
 
 
 @kernel
-def _count_rows(tally: Record, op: NDArray[np.uint8], begin: Int, end: Int) -> None:
+def _count_rows(tally: Record, op: NDArray[np.uint8]) -> None:
     """Add rows of one access each to a tally."""
     writes: Int = 0
     fetches: Int = 0
-    for i in range(begin, end):
+    for i in range(len(op)):
         writes += np.int64(op[i] == OP_WRITE)
         fetches += np.int64(op[i] == OP_FETCH)
-    tally.reads += end - begin - writes - fetches
+    tally.reads += len(op) - writes - fetches
     tally.writes += writes
     tally.fetches += fetches
 

@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eptreplay.model import pte
+from eptreplay.model._bits import BYTES, bytes_having, list_bits
 from eptreplay.model._jit import entry_point, kernel
 from eptreplay.model.books import CHUNK_ROWS, OP_WRITE, OPEN_SHIFT, Books, count_accesses, crosses, known_page
 from eptreplay.model.dirty_log import DirtyLog
@@ -44,6 +45,8 @@ MEMORY_SHIFT = np.uint8(6)  # of NO_MEMORY
 ONE_SETTLED = np.uint8(1 << SETTLED_SHIFT)
 # The bits of State.quiet that a page has when there is nothing to do for a read, a write, a fetch.
 DONE = np.array([0b1000_1001, 0b1001_0010, 0b1010_0100], np.uint8)
+ANY = np.uint8(0xFF)
+FAR_PAGES = 1 << 22  # bytes, one a page: more than a core has cache for
 IS_NO_FIRST_WRITE = np.uint8(1 << OP_WRITE) | NO_MEMORY
 
 
@@ -89,10 +92,12 @@ def replay_rows(
     begin: Int = 0
     while begin < len(gpa):
         end = min(begin + CHUNK_ROWS, len(gpa))
-        if len(size) == 0:
+        if len(size) != 0:
+            rows = _look_across(states.quiet, books.rows, gpa, op, size, begin, end)
+        elif len(states.quiet) < FAR_PAGES:
             rows = _look(states.quiet, books.rows, gpa, op, begin, end)
         else:
-            rows = _look_across(states.quiet, books.rows, gpa, op, size, begin, end)
+            rows = _look_far(states.quiet, books, gpa, op, begin, end)
         sampled = sampled_rows(reuse, gpa, size, books.rows, rows)
         rows = _mark(states.quiet, books, gpa, op, vcpu, size, rows)
         done = make_late(states, books, log, tlbs, gpa, op, vcpu, size, count, row, first_row, rows, end)
@@ -141,6 +146,31 @@ def _look_across(
         unfinished = quiet[known_page(gpa[i] >> PAGE_SHIFT, beyond)] & done != done
         found += np.uint64(unfinished | crosses(gpa[i], size, i))
     return np.int64(found)
+
+
+@kernel
+def _look_far(
+    quiet: NDArray[np.uint8],
+    books: Books,
+    gpa: NDArray[np.uint64],
+    op: NDArray[np.uint8],
+    begin: Int,
+    end: Int,
+) -> Int:
+    """Do the same as _look for a guest whose bytes do not fit into the cache.
+
+    The list is written in a second step: a processor that may not guess where its next place is (speculative store bypass)
+    would let no byte come from memory before the last one has.
+    """
+    beyond = np.uint64(len(quiet) - 1)
+    first = np.uint64(begin)
+    for i in range(first, np.uint64(end)):
+        books.unfinished[i - first] = ~quiet[known_page(gpa[i] >> PAGE_SHIFT, beyond)] & DONE[op[i]]
+    rows: Int = 0
+    for at in range(0, end - begin, BYTES):
+        word = bytes_having(books.unfinished, at, end - begin, ANY)
+        rows = list_bits(word, begin + at, books.rows, rows)
+    return rows
 
 
 @kernel

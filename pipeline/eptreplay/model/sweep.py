@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eptreplay.model import pte
+from eptreplay.model._bits import BYTES, bytes_having, first_bits, list_bits
 from eptreplay.model._jit import entry_point, kernel, part
 from eptreplay.model._prefetch import prefetch
 from eptreplay.model.books import Books
@@ -40,54 +41,65 @@ def age(states: State, books: Books) -> None:
     for guest in range(len(world(states, 0).guests)):
         known = world(states, 0).guests[guest]
         marked = take_marks(books.cold[known.begin : known.end], states.quiet[known.begin : known.end])
+        warm = _list_warm(books, known.begin, known.end)
         for number in range(worlds_in(states)):
             st = world(states, number)
             st.host[0].cause = CAUSE_AGING
             st.host[0].guest = guest
             account(st).ts_referenced += marked
             pmap_invalidate_pages(st, st.pmap[guest], marked)
-            _age_guest(st, books, guest, number == 0, light)
+            _age_pages(st, books, guest, warm, number == 0, light)
     cool(books.cold)
     books.tally[0].marks = np.uint8(light != 0)
 
 
+@kernel
+def _list_warm(books: Books, begin: Int, end: Int) -> Int:
+    """List the flat pages [begin, end) that are not cold; return how many there are."""
+    warm: Int = 0
+    for first in range(begin, end, BYTES):
+        cold = bytes_having(books.cold, first, end, COLD)
+        warm = list_bits(first_bits(end - first) & ~cold, first, books.listed, warm)
+    return warm
+
+
 @part
-def _age_guest(st: State, books: Books, guest: Int, first: bool, light: np.uint8) -> None:
-    """Age the pages of one guest that are not cold; keep for COOLING those that cannot show another use.
+def _age_pages(st: State, books: Books, guest: Int, warm: Int, first: bool, light: np.uint8) -> None:
+    """Age the listed pages of one guest; keep for COOLING those that cannot show another use.
 
     A superpage has one accessed bit for all its pages, which also lives on when the sweep demotes it; that of a wired
     page is not cleared.
     """
     wired = st.pmap[guest].wired_count != 0
     found: Int = 0
-    end = st.guests[guest].end
-    for flat in range(st.guests[guest].begin, end):
-        _prefetch_asked(st, books.cold, flat, end)
-        if books.cold[flat] & COLD == 0:
-            frame = st.object[flat].frame
-            kinds = st.quiet[flat] & light
-            shows = wired or books.tally[0].settles == 0
-            if frame > 0:
-                m = np.int64(frame) - 1
-                shows |= st.pv_table[m // NPTEPG] != 0 or _mapped_twice(st, m)
-                found += pmap_ts_referenced(st, m)
-            if shows:
-                books.cold[flat] = WARM
-            elif first:
-                books.cold[flat] = COOLING | kinds
+    for k in range(warm):
+        if k + 2 * AHEAD < warm:
+            _prefetch_asked(st, books, k)
+        flat = np.int64(books.listed[k])
+        frame = st.object[flat].frame
+        kinds = st.quiet[flat] & light
+        shows = wired or books.tally[0].settles == 0
+        if frame > 0:
+            m = np.int64(frame) - 1
+            shows |= st.pv_table[m // NPTEPG] != 0 or _mapped_twice(st, m)
+            found += pmap_ts_referenced(st, m)
+        if shows:
+            books.cold[flat] = WARM
+        elif first:
+            books.cold[flat] = COOLING | kinds
     account(st).ts_referenced += found
     account(st).sweeps += 1
 
 
-@part
-def _prefetch_asked(st: State, cold: NDArray[np.uint8], flat: Int, end: Int) -> None:
-    """Ask for the memory of pages that a sweep over the pages up to `end` will ask soon: those that are not cold."""
-    soon = flat + AHEAD
-    if soon < end and cold[soon] & COLD == 0 and st.object[soon].frame > 0:
-        prefetch(st.pv, np.int64(st.page[st.object[soon].frame - 1].pv_last))
-    later = soon + AHEAD
-    if later < end and cold[later] & COLD == 0 and st.object[later].frame > 0:
-        prefetch(st.page, np.int64(st.object[later].frame - 1))
+@kernel
+def _prefetch_asked(st: State, books: Books, k: Int) -> None:
+    """Ask for the memory of listed pages that come after number `k`."""
+    frame = st.object[books.listed[k + AHEAD]].frame
+    if frame > 0:
+        prefetch(st.pv, np.int64(st.page[frame - 1].pv_last))
+    frame = st.object[books.listed[k + 2 * AHEAD]].frame
+    if frame > 0:
+        prefetch(st.page, np.int64(frame - 1))
 
 
 @kernel
