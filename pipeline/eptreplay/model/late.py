@@ -14,7 +14,15 @@ from eptreplay.model._jit import kernel, part
 from eptreplay.model._prefetch import prefetch
 from eptreplay.model.books import OP_WRITE, Books, add_accesses, crosses, known_page, vcpu_of
 from eptreplay.model.dirty_log import DirtyLog, logged_access
-from eptreplay.model.marks import WARM, is_light, mark_accessed, mark_rows, write_marks_for
+from eptreplay.model.marks import (
+    WARM,
+    count_marks,
+    is_light,
+    mark_accessed,
+    mark_alone,
+    marks_alone,
+    write_marks_for,
+)
 from eptreplay.model.ptp import NULL, pmap_pde, pmap_pde_to_pte
 from eptreplay.model.sg_pager import device_access
 from eptreplay.model.state import NO_MEMORY, SETTLED, SETTLED_SHIFT, Int, State, world, worlds_in
@@ -75,7 +83,9 @@ def make_late(
         late: how many of `books.rows` are late.
         end: of the chunk.
     """
-    for k in range(mark_rows(states, books, log.pml, gpa, op, size, late), late):
+    alone = marks_alone(states, books, log.pml)
+    marked: Int = 0
+    for k in range(late):
         if k + 2 * AHEAD < late:
             _prefetch_marks(states, books, gpa[books.rows[k + 2 * AHEAD]])
         if k + AHEAD < late:
@@ -87,6 +97,9 @@ def make_late(
         crossing = crosses(gpa[i], size, i)
         if not crossing and _is_settled(states.quiet, page, op[i]):
             continue  # by a late access shortly before
+        if alone and not crossing and mark_alone(books.cold, states.quiet, page, op[i]):
+            marked += 1
+            continue
         accesses = np.int64(count[i]) if len(count) != 0 else 1
         kind = np.int64(op[i])
         who = vcpu_of(vcpu, np.int64(i))
@@ -99,7 +112,9 @@ def make_late(
             stands_for = accesses if part_of_access == 0 else 1
             disturbed |= _make_access(states, books, log, tlbs, here, kind, who, stands_for, number)
         if disturbed:
-            return i + 1
+            end = i + 1
+            break
+    count_marks(states, marked)
     return end
 
 

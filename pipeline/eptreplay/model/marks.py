@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from eptreplay.model import pte
 from eptreplay.model._jit import entry_point, kernel, part
-from eptreplay.model.books import Books, crosses
+from eptreplay.model.books import Books
 from eptreplay.model.dirty_log import NO_PML, pml_log
 from eptreplay.model.entry import set_bits
 from eptreplay.model.pmap import leaf_of
@@ -52,49 +52,30 @@ def is_light(cold: NDArray[np.uint8], flat: Int, op: np.uint8) -> bool:
 
 
 @kernel
-def mark_rows(
-    states: State,
-    books: Books,
-    pml: NDArray[np.int32],
-    gpa: NDArray[np.uint64],
-    op: NDArray[np.uint8],
-    size: NDArray[np.uint16],
-    late: Int,
-) -> Int:
-    """Make the first of the late accesses, those before one that marks cannot stand for; return how many those are.
-
-    The same as mark_accessed for one after the other, without its calls and branches: after a sweep most accesses are such.
-    """
-    if not _marks_alone(states, books, pml):
-        return 0
-    cold, quiet = books.cold, states.quiet
-    marked: Int = 0
-    done: Int = 0
-    while done < late:
-        i = books.rows[done]
-        page = gpa[i] >> PAGE_SHIFT
-        if page >= np.uint64(len(cold)) or crosses(gpa[i], size, np.int64(i)):
-            break
-        settled = (quiet[page] >> op[i]) & ONE_SETTLED  # by one of the same kind shortly before
-        if settled | ((cold[page] >> op[i]) & ONE_SETTLED) == 0:
-            break
-        kinds = cold[page] & SETTLED if settled == 0 else np.uint8(0)
-        cold[page] = kinds | MARKED if settled == 0 else cold[page]
-        quiet[page] |= kinds
-        marked += np.int64(settled == 0)
-        done += 1
-    for number in range(worlds_in(states)):
-        world(states, number).cnt[0].accessed_bits += marked
-    return done
-
-
-@kernel
-def _marks_alone(states: State, books: Books, pml: NDArray[np.int32]) -> bool:
+def marks_alone(states: State, books: Books, pml: NDArray[np.int32]) -> bool:
     """Return whether a mark needs no more than itself: there may be marks, of one guest, and no processor logs anything."""
     logs = False
     for number in range(worlds_in(states)):
         logs |= pml[number, 0] != NO_PML
     return books.tally[0].marks != 0 and len(world(states, 0).guests) == 1 and not logs
+
+
+@kernel
+def mark_alone(cold: NDArray[np.uint8], quiet: NDArray[np.uint8], page: np.uint64, op: np.uint8) -> bool:
+    """Do the same as mark_accessed, but for the counting (count_marks), where marks_alone; after a sweep most accesses are such."""
+    if page >= np.uint64(len(cold)) or (cold[page] >> op) & ONE_SETTLED == 0:
+        return False
+    kinds = cold[page] & SETTLED
+    cold[page] = kinds | MARKED
+    quiet[page] |= kinds
+    return True
+
+
+@kernel
+def count_marks(states: State, marked: Int) -> None:
+    """Count the accessed bits of so many marks of mark_alone."""
+    for number in range(worlds_in(states)):
+        world(states, number).cnt[0].accessed_bits += marked
 
 
 @kernel
