@@ -105,7 +105,7 @@ def _last_time(batch: Rows, time_min: int | None) -> int | None:
 
 def _rows_before(batch: Rows, time: int) -> int:
     """Return how many rows of a batch are earlier than `time`; none when its times are not decoded."""
-    return int(np.searchsorted(batch.time, np.uint64(time), side="left")) if batch.time is not None else 0
+    return int(batch.time.searchsorted(np.uint64(time))) if batch.time is not None else 0
 
 
 def timed_row_groups(trace: GuestTrace, rhythms: Sequence[Rhythm]) -> frozenset[int]:

@@ -57,6 +57,8 @@ class OtherWriters:
 
     def close(self, books: Books, quiet: NDArray[np.uint8]) -> OtherWrites:
         """Enter what only devices wrote in the books of the interval that is about to close, and return who wrote what."""
+        if self._accesses == 0:
+            return OtherWrites()
         first = Counter(
             device
             for flat, (device, row) in self._by_devices.items()

@@ -82,15 +82,15 @@ def look_at(
         time: shape (n,).
     """
     gpa_bits, highest_op, highest_size = np.uint64(0), np.uint64(0), np.uint64(0)
-    time_bits, crossing = np.uint64(0), np.uint64(0)
-    for begin in range(0, max(len(gpa), len(op), len(size), len(time)), PIECE_ROWS):
+    crossing = np.uint64(0)
+    time_bits = _time_bits(time)  # first, so that what a replay needs next stays in the cache
+    for begin in range(0, max(len(gpa), len(op), len(size)), PIECE_ROWS):
         end = begin + PIECE_ROWS
         gpa_bits |= _bits(gpa[begin:end])
         highest_op = max(highest_op, np.uint64(_highest(op[begin:end])))
         highest_size = max(highest_size, np.uint64(_highest(size[begin:end])))
         if len(gpa) == len(size):
             crossing += _crossing(gpa[begin:end], size[begin:end])
-        time_bits |= _time_bits(time[max(begin, 1) - 1 : end])
     return gpa_bits, highest_op, highest_size, crossing, time_bits
 
 

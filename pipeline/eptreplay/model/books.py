@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eptreplay.model import pte
-from eptreplay.model._bits import bytes_having, list_bits
+from eptreplay.model._bits import BYTES, bytes_having, list_bits, lowest
 from eptreplay.model._jit import entry_point, kernel
 from eptreplay.model._pointer import passed_as_pointer, table_of_places
 from eptreplay.model.state import NO_MEMORY, SETTLED, TOUCHED, Int, Record, Records, State, records, world
@@ -268,11 +268,15 @@ def _forget_interval(books: Books, guest: Int) -> None:
 def _list_touched(books: Books, quiet: NDArray[np.uint8], begin: Int, end: Int) -> Int:
     """List the flat pages [begin, end) that were touched, and close their blocks; return how many there are."""
     touched: Int = 0
-    for block in range(begin // OPEN_PAGES, (end + OPEN_PAGES - 1) // OPEN_PAGES):
-        if books.open[block] != 0:
+    end_block = (end + OPEN_PAGES - 1) // OPEN_PAGES
+    for first in range(begin // OPEN_PAGES, end_block, BYTES):
+        blocks = bytes_having(books.open, first, end_block, ONE)
+        while blocks != 0:
+            block = first + np.int64(lowest(blocks))
+            page = block * OPEN_PAGES
             books.open[block] = 0
-            first = block * OPEN_PAGES
-            touched = list_bits(bytes_having(quiet, first, end, TOUCHED), first, books.listed, touched)
+            touched = list_bits(bytes_having(quiet, page, end, TOUCHED), page, books.listed, touched)
+            blocks &= blocks - NEXT
     return touched
 
 
