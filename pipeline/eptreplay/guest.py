@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from eptreplay.compiled import compiled_before
 from eptreplay.cuts import Action, Rhythm
 from eptreplay.errors import TraceError
 from eptreplay.events import PAGE_SHIFT, HostEvent, attach_devices, between, carry_out, events_of, teller
@@ -18,7 +19,6 @@ from eptreplay.ingest.look import look
 from eptreplay.ingest.reader import Batch
 from eptreplay.model import replay as kernels
 from eptreplay.model import sweep
-from eptreplay.model._jit import compiled_before
 from eptreplay.model.books import (
     TALLY,
     books_of,

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eptreplay.compiled import entry_point
 from eptreplay.guest import Replay
 from eptreplay.ingest.reader import Batch
-from eptreplay.model import _jit
 from eptreplay.model._lanes import LANES, move_up, move_up_slowly
 from eptreplay.model.state import UNSAMPLED
 from eptreplay.model.tlb import (
@@ -42,13 +42,13 @@ PAGES = 2048
 RAM = np.array([[0, 700], [900, PAGES]], np.int64)
 
 
-@_jit.entry_point
+@entry_point
 def touch_from_python(entries: NDArray[np.uint64], units: Records, page: np.uint64, key: np.uint64) -> bool:
     """Call the kernel `touch` for the first of several units."""
     return touch(entries, units[0], page, key)
 
 
-@_jit.entry_point
+@entry_point
 def move_from_python(
     entries: NDArray[np.uint64],
     at: np.uint64,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from eptreplay.compiled import entry_point, kernel
 from eptreplay.ingest.schema import PAGE_SIZE
-from eptreplay.model._jit import entry_point, kernel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

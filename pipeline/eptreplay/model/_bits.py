@@ -15,7 +15,7 @@ from llvmlite import ir
 from numba.core import types as _types
 from numba.extending import intrinsic
 
-from eptreplay.model._jit import config, kernel
+from eptreplay.compiled import config, kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

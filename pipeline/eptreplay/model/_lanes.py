@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba.core import types as _types
 from numba.extending import intrinsic
 
-from eptreplay.model._jit import config
+from eptreplay.compiled import config
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

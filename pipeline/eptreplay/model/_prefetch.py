@@ -15,7 +15,7 @@ from numba.core import cgutils as _cgutils
 from numba.core import types
 from numba.extending import intrinsic
 
-from eptreplay.model._jit import config
+from eptreplay.compiled import config
 
 cgutils: Any = _cgutils  # it publishes no types
 

@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from eptreplay.compiled import entry_point, kernel
 from eptreplay.model import pte
 from eptreplay.model._bits import BYTES, bytes_having, list_bits, lowest
-from eptreplay.model._jit import entry_point, kernel
 from eptreplay.model._pointer import passed_as_pointer, table_of_places
 from eptreplay.model.state import NO_MEMORY, SETTLED, TOUCHED, Int, Record, Records, State, records, world
 

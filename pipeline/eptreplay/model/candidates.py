@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from eptreplay.compiled import entry_point, kernel
 from eptreplay.model import pte
-from eptreplay.model._jit import entry_point, kernel
 from eptreplay.model.page_queue import PQ_ACTIVE, PQ_INACTIVE, PQ_NONE, queue_head
 from eptreplay.model.pmap import leaf_of
 from eptreplay.model.pmap_page import pmap_is_modified, pmap_is_referenced

@@ -5,8 +5,8 @@ A debugging aid and a property for tests; every check looks at all pages.
 
 from __future__ import annotations
 
+from eptreplay.compiled import entry_point, kernel
 from eptreplay.model import pte
-from eptreplay.model._jit import entry_point, kernel
 from eptreplay.model.page_queue import PQ_ACTIVE, PQ_FREE, PQ_INACTIVE, PQ_NONE, queue_head
 from eptreplay.model.pv import pv_first, pv_next
 from eptreplay.model.state import EXTRA_PAGES, Int, State, world, worlds_in

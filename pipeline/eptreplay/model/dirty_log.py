@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eptreplay.compiled import entry_point, kernel, part
 from eptreplay.model import pte
-from eptreplay.model._jit import entry_point, kernel, part
 from eptreplay.model._pointer import Fields, passed_as_pointer, table_of_places
 from eptreplay.model.books import OP_WRITE, Books, note_harvest
 from eptreplay.model.invalidate import CAUSE_FAULT, CAUSE_HARVEST

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from eptreplay.compiled import kernel
 from eptreplay.model import pte
-from eptreplay.model._jit import kernel
 from eptreplay.model.entry import set_bits
 from eptreplay.model.ptp import NULL, pmap_pde, pmap_pde_to_pte, table_of
 from eptreplay.model.state import Int, Record, State, account

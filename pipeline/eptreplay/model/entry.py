@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from eptreplay.compiled import kernel
 from eptreplay.model import pte
-from eptreplay.model._jit import kernel
 from eptreplay.model.state import SETTLED, Int, Record, State
 
 EMPTY = pte.EMPTY

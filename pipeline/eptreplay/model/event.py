@@ -7,7 +7,7 @@ or why the event makes no sense; then nothing was done.
 
 from __future__ import annotations
 
-from eptreplay.model._jit import kernel
+from eptreplay.compiled import kernel
 from eptreplay.model.state import Int, State, world
 
 OK = 0

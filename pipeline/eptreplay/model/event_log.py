@@ -6,7 +6,7 @@ its kind and two numbers; a scan's start is followed by the pages of both queues
 
 from __future__ import annotations
 
-from eptreplay.model._jit import entry_point, kernel
+from eptreplay.compiled import entry_point, kernel
 from eptreplay.model.page_queue import PQ_ACTIVE, PQ_INACTIVE, queue_head
 from eptreplay.model.state import PGA_REFERENCED, PGA_WRITEABLE, Int, State, world, worlds_in
 

@@ -9,8 +9,8 @@ vm_page_wire, vm_page_unwire, FreeBSD 10.0.
 
 from __future__ import annotations
 
+from eptreplay.compiled import entry_point, kernel
 from eptreplay.model import pte
-from eptreplay.model._jit import entry_point, kernel
 from eptreplay.model.event import NO_DEVICE, NO_HOLD, NOT_ALLOWED, NOT_MEMORY, NOT_WIRED, OK, begin_event
 from eptreplay.model.invalidate import CAUSE_HOST_ACCESS, CAUSE_WIRING
 from eptreplay.model.page_queue import PQ_ACTIVE, vm_page_enqueue

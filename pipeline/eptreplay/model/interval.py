@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eptreplay.model._jit import entry_point
+from eptreplay.compiled import entry_point
 from eptreplay.model.books import HISTORIES, KINDS, TOUCHED_AT_ALL, Books
 from eptreplay.model.state import Int, State, world
 

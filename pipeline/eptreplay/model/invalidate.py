@@ -12,8 +12,8 @@ Source: pmap.c pmap_invalidate_ept, pmap_invalidate_page, pmap_invalidate_range,
 
 from __future__ import annotations
 
+from eptreplay.compiled import kernel
 from eptreplay.model import pte
-from eptreplay.model._jit import kernel
 from eptreplay.model.state import Int, Record, State, account
 
 PT_EPT = pte.PT_EPT

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from eptreplay.compiled import kernel, part
 from eptreplay.model import pte
-from eptreplay.model._jit import kernel, part
 from eptreplay.model._prefetch import prefetch
 from eptreplay.model.books import OP_WRITE, Books, add_accesses, crosses, known_page, vcpu_of
 from eptreplay.model.dirty_log import DirtyLog, logged_access

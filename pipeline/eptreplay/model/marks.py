@@ -20,8 +20,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from eptreplay.compiled import entry_point, kernel, part
 from eptreplay.model import pte
-from eptreplay.model._jit import entry_point, kernel, part
 from eptreplay.model.books import Books
 from eptreplay.model.dirty_log import NO_PML, pml_log
 from eptreplay.model.entry import set_bits

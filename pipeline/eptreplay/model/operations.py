@@ -12,8 +12,8 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from eptreplay.compiled import entry_point, kernel
 from eptreplay.model import pte
-from eptreplay.model._jit import entry_point, kernel
 from eptreplay.model.checksum import pmap_state_sum
 from eptreplay.model.emulate import pmap_emulate_accessed_dirty
 from eptreplay.model.pmap import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from eptreplay.model._jit import entry_point
+from eptreplay.compiled import entry_point
 from eptreplay.model.books import OP_WRITE, OPEN_SHIFT, Books
 from eptreplay.model.state import Int
 

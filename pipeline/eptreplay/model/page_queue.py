@@ -11,7 +11,7 @@ vm_page.h ACT_*, FreeBSD 10.0.
 
 from __future__ import annotations
 
-from eptreplay.model._jit import kernel
+from eptreplay.compiled import kernel
 from eptreplay.model.state import EXTRA_PAGES, Int, State
 
 PQ_NONE = 0

@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from eptreplay.compiled import entry_point, kernel
 from eptreplay.model import pte
-from eptreplay.model._jit import entry_point, kernel
 from eptreplay.model.books import crosses
 from eptreplay.model.ptp import NULL, pmap_pdpe
 from eptreplay.model.state import Int, State, world

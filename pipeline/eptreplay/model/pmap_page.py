@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from eptreplay.compiled import kernel, part
 from eptreplay.model import pte
-from eptreplay.model._jit import kernel, part
 from eptreplay.model.emulate import safe_to_clear_referenced
 from eptreplay.model.entry import pde_clear_bits, pte_clear_bits, pte_load_clear
 from eptreplay.model.invalidate import pmap_invalidate_page

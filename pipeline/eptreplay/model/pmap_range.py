@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from eptreplay.compiled import kernel
 from eptreplay.model import pte
-from eptreplay.model._jit import kernel
 from eptreplay.model.entry import pte_clear_bits, pte_load_clear, pte_load_store, set_bits
 from eptreplay.model.invalidate import pmap_invalidate_all, pmap_invalidate_page
 from eptreplay.model.ptp import NULL, pmap_next_pde, pmap_pde, pmap_pde_to_pte, pmap_unwire_pt, table_of

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from eptreplay.compiled import kernel
 from eptreplay.model import pte
-from eptreplay.model._jit import kernel
 from eptreplay.model.state import PGA_WRITEABLE, Int, Record, State
 
 NPTEPG = pte.NPTEPG

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from eptreplay.model._jit import entry_point, kernel
+from eptreplay.compiled import entry_point, kernel
 from eptreplay.model.page_queue import PQ_ACTIVE, PQ_INACTIVE, queue_head
 from eptreplay.model.state import Int, State, world
 from eptreplay.model.vm_object import guest_of

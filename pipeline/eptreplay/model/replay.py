@@ -26,9 +26,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from eptreplay.compiled import entry_point, kernel
 from eptreplay.model import pte
 from eptreplay.model._bits import BYTES, bytes_having, list_bits
-from eptreplay.model._jit import entry_point, kernel
 from eptreplay.model.books import CHUNK_ROWS, OP_WRITE, OPEN_SHIFT, Books, count_accesses, crosses, known_page
 from eptreplay.model.dirty_log import DirtyLog
 from eptreplay.model.late import make_late

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from eptreplay.model._jit import entry_point, kernel, part
+from eptreplay.compiled import entry_point, kernel, part
 from eptreplay.model._pointer import passed_as_pointer, table_of_places
 from eptreplay.model.books import CHUNK_ROWS
 from eptreplay.model.sample import (

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from eptreplay.compiled import kernel
 from eptreplay.model import pte
-from eptreplay.model._jit import kernel
 from eptreplay.model.invalidate import CAUSE_FAULT
 from eptreplay.model.pmap import pmap_enter
 from eptreplay.model.state import PG_FICTITIOUS, UNCACHEABLE, VPO_UNMANAGED, Int, State, account

@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from eptreplay.compiled import config, kernel
 from eptreplay.model import pte
-from eptreplay.model._jit import config, kernel
 from eptreplay.model._pointer import passed_as_pointer, row, rows, table_of_places
 from eptreplay.model.host_state import (
     GUEST,

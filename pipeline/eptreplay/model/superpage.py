@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from eptreplay.compiled import kernel
 from eptreplay.model import pte
-from eptreplay.model._jit import kernel
 from eptreplay.model.entry import pde_load_store, pte_clear_bits
 from eptreplay.model.invalidate import CAUSE_DEMOTION, pmap_invalidate_page
 from eptreplay.model.ptp import (

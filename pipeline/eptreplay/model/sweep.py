@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from eptreplay.compiled import entry_point, kernel, part
 from eptreplay.model import pte
 from eptreplay.model._bits import BYTES, bytes_having, first_bits, list_bits
-from eptreplay.model._jit import entry_point, kernel, part
 from eptreplay.model._prefetch import prefetch
 from eptreplay.model.books import Books
 from eptreplay.model.invalidate import CAUSE_AGING, pmap_invalidate_pages

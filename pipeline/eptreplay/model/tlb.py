@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eptreplay.compiled import entry_point, kernel
 from eptreplay.model import pte
-from eptreplay.model._jit import entry_point, kernel
 from eptreplay.model._lanes import ALL_LANES, LANES, move_up
 from eptreplay.model._pointer import passed_as_pointer, table_of_places
 from eptreplay.model.books import OP_READ

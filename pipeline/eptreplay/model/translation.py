@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from eptreplay.compiled import kernel, part
 from eptreplay.model import pte
-from eptreplay.model._jit import kernel, part
 from eptreplay.model._lanes import LANES, move_up
 from eptreplay.model.books import crosses, known_page, vcpu_of
 from eptreplay.model.state import NO_MEMORY, Int, Record, State, world

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from eptreplay.compiled import kernel, part
 from eptreplay.model import pte
-from eptreplay.model._jit import kernel, part
 from eptreplay.model.emulate import HANDLED, pmap_emulate_accessed_dirty
 from eptreplay.model.event_log import LOG_ALLOCATE, LOG_SOFT_FAULT, LOG_SWAP_IN, LOG_ZERO_FILL, log_event
 from eptreplay.model.host_state import GONE

@@ -19,8 +19,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from eptreplay.compiled import entry_point, kernel
 from eptreplay.model import pte
-from eptreplay.model._jit import entry_point, kernel
 from eptreplay.model.event import IN_USE, IS_THERE, NOT_ALLOWED, NOT_MEMORY, OK, begin_event
 from eptreplay.model.invalidate import CAUSE_ADVISE, CAUSE_PROTECT, CAUSE_UNMAP
 from eptreplay.model.page_queue import (

@@ -12,7 +12,7 @@ swap_pager_unswapped, FreeBSD 10.0.
 
 from __future__ import annotations
 
-from eptreplay.model._jit import kernel
+from eptreplay.compiled import kernel
 from eptreplay.model.host_state import GONE
 from eptreplay.model.state import Int, State, account
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from eptreplay.compiled import kernel
 from eptreplay.model import pte
-from eptreplay.model._jit import kernel
 from eptreplay.model.state import Int, State, account
 
 NPTEPG = pte.NPTEPG

@@ -13,7 +13,7 @@ vm_page.c vm_page_cache, vm_page_try_to_cache, vm_page_test_dirty, FreeBSD 10.0.
 
 from __future__ import annotations
 
-from eptreplay.model._jit import kernel, part
+from eptreplay.compiled import kernel, part
 from eptreplay.model.event_log import LOG_FREE, LOG_LAUNDER, log_event, log_scan
 from eptreplay.model.invalidate import CAUSE_AGING, CAUSE_PAGE_DAEMON
 from eptreplay.model.page_queue import (

@@ -14,8 +14,8 @@ FreeBSD 10.0.
 
 from __future__ import annotations
 
+from eptreplay.compiled import kernel
 from eptreplay.model import pte
-from eptreplay.model._jit import kernel
 from eptreplay.model.page_queue import PQ_FREE, insert_after, queue_head, remove
 from eptreplay.model.state import EXTRA_RESERVATIONS, Int, State, account
 

@@ -12,8 +12,8 @@ Source: vmm.c vm_run, vm_handle_paging; vmx.c vmx_run, vmx_support.S (pm_active,
 
 from __future__ import annotations
 
+from eptreplay.compiled import entry_point, kernel
 from eptreplay.model import pte
-from eptreplay.model._jit import entry_point, kernel
 from eptreplay.model.state import Int, Record, State, account, world, worlds_in
 
 PT_X86 = pte.PT_X86

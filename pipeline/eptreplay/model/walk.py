@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from eptreplay.compiled import kernel, part
 from eptreplay.model import pte
-from eptreplay.model._jit import kernel, part
 from eptreplay.model.ptp import NPTEPG, table_of
 from eptreplay.model.state import Int, Record, State, account
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from eptreplay.compiled import entry_point
 from eptreplay.model import pte
-from eptreplay.model._jit import entry_point
 from eptreplay.model.page_queue import vm_pagequeues_init
 from eptreplay.model.pmap import pmap_pinit_type
 from eptreplay.model.state import NO_MEMORY, UNSAMPLED, Int, State, new_states, world, worlds_in

@@ -2,7 +2,7 @@
 
 Numba's own cache looks only at the file a function stands in, so a change in a callee or in a constant
 elsewhere would leave stale machine code behind.  The cache folder is therefore named after a digest of
-every source file of this package, numba's version and its environment flags.
+every file that kernels are made from, numba's version and its environment flags.
 """
 
 from __future__ import annotations
@@ -24,12 +24,22 @@ types: Any = numba.types  # they have no types
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
+PACKAGE = Path(__file__).parent
+SOURCES = (
+    Path(__file__),
+    *PACKAGE.glob("model/*.py"),
+    PACKAGE / "ingest/look.py",
+    PACKAGE / "ingest/schema.py",
+)
+"""The files that kernels, and the constants in them, are made from."""
+
+
 def _digest() -> str:
     """Return a digest of all that decides the machine code of the kernels."""
     digest = hashlib.sha256(f"{numba.__version__} {sys.version_info[:2]}".encode())
     for name in sorted(name for name in os.environ if name.startswith("NUMBA_")):
         digest.update(f"{name}={os.environ[name]}\n".encode())
-    for file in sorted(Path(__file__).parent.glob("*.py")):
+    for file in sorted(SOURCES):
         digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()[:20]
 
@@ -46,9 +56,9 @@ CACHE_DIR = _cache_root() / "eptreplay" / "kernels" / _digest()
 def _compile(function: Function, **options: bool | str) -> Function:
     """Compile without the interpreter lock, without reference counting, into this package's cache.
 
-    The state travels as one NamedTuple of arrays.  Counting references to all of them at every call
-    makes a call about ten times slower; kernels allocate nothing, so there is nothing to count
-    (`_nrt=False`, private to numba: tests/model/test_jit.py watches it).
+    Arrays travel from kernel to kernel.  Counting references to all of them at every call makes a call
+    about ten times slower; kernels allocate nothing, so there is nothing to count
+    (`_nrt=False`, private to numba: tests/test_compiled.py watches it).
     """
     before = config.CACHE_DIR
     config.CACHE_DIR = str(CACHE_DIR)

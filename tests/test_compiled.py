@@ -13,19 +13,20 @@ import numba
 import numpy as np
 import pytest
 
-from eptreplay.model import _jit, state, worlds
+from eptreplay import compiled as jit
+from eptreplay.model import state, worlds
 from eptreplay.model._pointer import table_of_places
 from eptreplay.model.books import close_interval, new_books
 from eptreplay.model.state import TOUCHED
 from eptreplay.model.vm_limits import HostMemory
 
-compiling = pytest.mark.skipif(bool(_jit.config.DISABLE_JIT), reason="nothing is compiled")
+compiling = pytest.mark.skipif(bool(jit.config.DISABLE_JIT), reason="nothing is compiled")
 
 PROGRAM = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from eptreplay.model import _jit, pte
-print(_jit.CACHE_DIR)
+from eptreplay import compiled as jit
+print(jit.CACHE_DIR)
 """
 
 
@@ -44,13 +45,13 @@ def cache_folder(source: Path, cache: Path, **environment: str) -> Path:
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     """Return a folder with a copy of the package's source."""
-    package = Path(_jit.__file__).parents[1]
+    package = Path(jit.__file__).parent
     shutil.copytree(package, tmp_path / "source" / "eptreplay", ignore=shutil.ignore_patterns("__pycache__"))
     return tmp_path / "source"
 
 
 def test_the_version_of_numba_is_the_one_that_was_measured() -> None:
-    pinned = (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
+    pinned = (Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8")
     assert f'"numba=={numba.__version__}"' in pinned
 
 
@@ -70,7 +71,7 @@ def hands_on(arrays: Arrays, count: int) -> Arrays:
 
 def machine_code(**options: bool) -> str:
     """Return what `hands_on` is compiled to."""
-    compiled: Any = _jit.njit(nogil=True, error_model="numpy", **options)(hands_on)
+    compiled: Any = jit.njit(nogil=True, error_model="numpy", **options)(hands_on)
     compiled.compile(signature())
     return str(compiled.inspect_llvm(compiled.signatures[0]))
 
@@ -90,7 +91,7 @@ def test_without_reference_counting_none_is_in_the_code() -> None:
 
 @compiling
 def test_kernels_are_compiled_without_reference_counting_and_without_the_interpreter_lock() -> None:
-    for made in (_jit.kernel, _jit.entry_point):
+    for made in (jit.kernel, jit.entry_point):
         compiled: Any = made(hands_on)
         assert compiled.targetoptions["_nrt"] is False
         assert compiled.targetoptions["nogil"] is True
@@ -126,10 +127,11 @@ def test_compiled_code_lies_where_the_environment_says(source: Path, tmp_path: P
     assert folder.is_relative_to(tmp_path / "here" / "eptreplay" / "kernels")
 
 
-def test_any_change_in_the_model_gets_a_folder_of_its_own(source: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kernels", ["model/pte.py", "ingest/look.py", "compiled.py"])
+def test_any_change_in_kernels_gets_a_folder_of_its_own(source: Path, tmp_path: Path, kernels: str) -> None:
     before = cache_folder(source, tmp_path)
     assert cache_folder(source, tmp_path) == before
-    file = source / "eptreplay" / "model" / "pte.py"
+    file = source / "eptreplay" / kernels
     file.write_text(file.read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
     assert cache_folder(source, tmp_path) != before
 
@@ -138,10 +140,8 @@ def test_settings_of_numba_get_a_folder_of_their_own(source: Path, tmp_path: Pat
     assert cache_folder(source, tmp_path) != cache_folder(source, tmp_path, NUMBA_OPT="1")
 
 
-@pytest.mark.parametrize("outside", ["cli.py", "guest.py"])
-def test_a_change_outside_the_model_compiles_nothing_again(
-    source: Path, tmp_path: Path, outside: str
-) -> None:
+@pytest.mark.parametrize("outside", ["cli.py", "guest.py", "ingest/reader.py"])
+def test_a_change_elsewhere_compiles_nothing_again(source: Path, tmp_path: Path, outside: str) -> None:
     before = cache_folder(source, tmp_path)
     (source / "eptreplay" / outside).write_text("# changed\n", encoding="utf-8")
     assert cache_folder(source, tmp_path) == before
@@ -164,7 +164,7 @@ def test_the_model_runs_without_a_compiler(tmp_path: Path) -> None:
 
 def test_worlds_are_counted_by_worlds_in_alone() -> None:
     """In compiled code `len(states.page)` would be the pages of the first world."""
-    for file in set(Path(_jit.__file__).parent.glob("*.py")) - {
+    for file in set(Path(state.__file__).parent.glob("*.py")) - {
         Path(state.__file__)
     }:  # where worlds_in stands
         assert "len(states." not in file.read_text(encoding="utf-8").replace("len(states.quiet)", ""), file
