@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 PAGES = 1024
 BLOCK = 512
-READ, WRITE = 0, 1
+READ, WRITE, FETCH = 0, 1, 2
 
 
 def read_only(values: Iterable[int], kind: type[np.generic]) -> Any:  # noqa: ANN401 - an array
@@ -112,6 +112,18 @@ def test_another_kind_of_access_than_before_the_sweep_goes_through_the_entries()
         found.append((counters(replay), replay.state_sums()))
         assert replay.states.cnt.dirty_bits_4k[0, 0] == 6
     assert found[0] == found[1]
+
+
+def test_a_page_keeps_the_kinds_that_are_known_when_another_comes() -> None:
+    replay = Replay([resolve("ept-ad")], [GuestMemory(np.array([[0, PAGES]], np.int64), 1)])
+    touch(replay, READ, range(9))
+    replay.sweep(Policy.AGE)
+    touch(replay, FETCH, range(9))
+    replay.sweep(Policy.AGE)
+    touch(replay, READ, range(9))
+    touch(replay, FETCH, range(9))
+    assert (replay.books.cold[:9] & MARKED != 0).all()
+    assert replay.states.cnt.accessed_bits[0, 0] == 2 * 9
 
 
 def test_one_profile_that_emulates_accessed_bits_keeps_all_from_marks() -> None:
