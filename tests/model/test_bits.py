@@ -16,13 +16,15 @@ from eptreplay.model._bits import BYTES, bytes_having, list_bits
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from eptreplay.model.state import Int
+
 
 @entry_point
 def listed_having(
     array: NDArray[np.uint8], begin: int, end: int, bits: np.uint8, listed: NDArray[np.int32]
-) -> int:
+) -> Int:
     """List the bytes [begin, end) that have any of the bits; return how many they are."""
-    count = 0
+    count: Int = 0
     for first in range(begin, end, BYTES):
         count = list_bits(bytes_having(array, first, end, bits), first, listed, count)
     return count

@@ -43,7 +43,7 @@ OP_FETCH = 2
 KINDS = 3
 TOUCHED_AT_ALL = 3  # beside the three kinds in Books.heat: a page touched in whatever way
 
-CHUNK_ROWS = 4096  # rows that the access loop looks at before it makes those that may change something
+CHUNK_ROWS = 2048  # rows that the access loop looks at before it makes those that may change something
 OPEN_SHIFT = np.uint64(6)  # log2 of the pages of a block
 OPEN_PAGES = 1 << 6  # those pages
 
