@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from eptreplay.ingest.decode import Piece
     from eptreplay.ingest.rows import Values
 
-BATCH_ROWS = 1 << 16
-"""Rows decoded at a time: a batch stays in the processor's cache between decoding,
-checking and replaying."""
+BATCH_ROWS = 96 << 10
+"""Rows decoded at a time: few enough that they are decoded within a core's second cache, many
+enough that a batch's share of Python does not show."""
 
 WHOLE_BYTES = 16 << 20
 """The most compressed bytes of a row group that is read without a buffer."""
