@@ -16,7 +16,8 @@ import pytest
 from eptreplay import compiled as jit
 from eptreplay.model import state, worlds
 from eptreplay.model._pointer import table_of_places
-from eptreplay.model.books import close_interval, new_books
+from eptreplay.model.books import new_books
+from eptreplay.model.close import close_interval
 from eptreplay.model.state import TOUCHED
 from eptreplay.model.vm_limits import HostMemory
 

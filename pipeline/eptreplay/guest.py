@@ -22,11 +22,11 @@ from eptreplay.model import sweep
 from eptreplay.model.books import (
     TALLY,
     books_of,
-    close_interval,
     count_page_accesses,
     new_books,
 )
 from eptreplay.model.checksum import state_sums
+from eptreplay.model.close import close_interval
 from eptreplay.model.dirty_log import harvest, new_dirty_log
 from eptreplay.model.marks import write_marks
 from eptreplay.model.reuse import new_reuse, no_reuse, note_reuses, settle

@@ -86,12 +86,7 @@ def make_late(
     alone = marks_alone(states, books, log.pml)
     marked: Int = 0
     for k in range(late):
-        if k + 2 * AHEAD < late:
-            _prefetch_marks(states, books, gpa[books.rows[k + 2 * AHEAD]])
-        if k + AHEAD < late:
-            ahead = np.int64(books.rows[k + AHEAD])
-            if _needs_tables(states.quiet, books.cold, gpa[ahead] >> PAGE_SHIFT, op[ahead]):
-                _prefetch_access(states, books.first_row, gpa[ahead])
+        _ask_ahead(states, books, gpa, op, k, late)
         i = np.int64(books.rows[k])
         page = gpa[i] >> PAGE_SHIFT
         crossing = crosses(gpa[i], size, i)
@@ -116,6 +111,19 @@ def make_late(
             break
     count_marks(states, marked)
     return end
+
+
+@part
+def _ask_ahead(
+    states: State, books: Books, gpa: NDArray[np.uint64], op: NDArray[np.uint8], k: Int, late: Int
+) -> None:
+    """Ask for the memory that late accesses after number `k` need."""
+    if k + 2 * AHEAD < late:
+        _prefetch_marks(states, books, gpa[books.rows[k + 2 * AHEAD]])
+    if k + AHEAD < late:
+        i = np.int64(books.rows[k + AHEAD])
+        if _needs_tables(states.quiet, books.cold, gpa[i] >> PAGE_SHIFT, op[i]):
+            _prefetch_access(states, books.first_row, gpa[i])
 
 
 @kernel

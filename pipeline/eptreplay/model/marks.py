@@ -62,7 +62,10 @@ def marks_alone(states: State, books: Books, pml: NDArray[np.int32]) -> bool:
 
 @kernel
 def mark_alone(cold: NDArray[np.uint8], quiet: NDArray[np.uint8], page: np.uint64, op: np.uint8) -> bool:
-    """Do the same as mark_accessed, but for the counting (count_marks), where marks_alone; after a sweep most accesses are such."""
+    """Make an access by marking the page, if no more than accessed bits would be set; return whether it was made.
+
+    What is to be counted, count_marks adds where marks_alone; after a sweep most accesses are such.  Else mark_accessed.
+    """
     if page >= np.uint64(len(cold)) or (cold[page] >> op) & ONE_SETTLED == 0:
         return False
     kinds = cold[page] & SETTLED
@@ -88,12 +91,9 @@ def mark_accessed(
     op: np.uint8,
     vcpu: Int,
 ) -> bool:
-    """Make an access by marking the page, if no more than accessed bits would be set; return whether it was made."""
-    kinds = cold[flat] & SETTLED
-    if kinds & (ONE_SETTLED << op) == 0:
+    """Do the same as mark_alone, counting and logging included."""
+    if not mark_alone(cold, states.quiet, np.uint64(flat), op):
         return False
-    cold[flat] = MARKED | kinds
-    states.quiet[flat] |= kinds
     for number in range(worlds_in(states)):
         st = world(states, number)
         st.cnt[guest].accessed_bits += 1
