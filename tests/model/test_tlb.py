@@ -215,7 +215,7 @@ def test_a_set_is_a_list_in_order_of_use_and_remembers_kinds_of_access(
     assert not tlbs.entry[0, 0, sets * step :].any(), "what lies beyond the sets stays empty"
 
 
-@pytest.mark.parametrize("lanes", [1, 4, 8])
+@pytest.mark.parametrize("lanes", [0, 1, 4, 8])
 @settings(max_examples=60)
 @given(
     old=st.lists(st.integers(1, 12), min_size=LANES, max_size=LANES, unique=True),

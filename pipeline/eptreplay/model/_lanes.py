@@ -94,8 +94,7 @@ def move_up_slowly(
     number = int(places[0]) if len(places) else LANES
     bits = old[number] & LOW_BYTE if len(places) else np.uint64(0)
     moving = min(number + 1, int(lanes).bit_count())
-    group[1:moving] = old[: moving - 1]
-    group[0] = before | (bits & kept)
+    group[:moving] = [before | (bits & kept), *old][:moving]
     return np.uint64((1 << number) & int(ALL_LANES)), bits, old[LANES - 1]
 
 
