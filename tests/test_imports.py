@@ -19,7 +19,7 @@ PACKAGE = Path(__file__).parents[1] / "pipeline" / "eptreplay"
 ALLOWED: dict[str, set[str]] = {
     "": set(),
     "__main__": {"cli"},
-    "cli": {"", "cli_options", "commands", "request", "errors"},
+    "cli": {"", "cli_options", "commands", "request", "signals", "errors"},
     "cli_options": set(),
     "request": {"analysis", "host", "options", "units"},
     "commands": {
@@ -33,6 +33,10 @@ ALLOWED: dict[str, set[str]] = {
         "host",
         "ingest",
         "output",
+        "pages",
+        "leftovers",
+        "lock",
+        "signals",
         "options",
         "partition",
         "report",
@@ -43,6 +47,8 @@ ALLOWED: dict[str, set[str]] = {
     "batch": {
         "",
         "output",
+        "pages",
+        "written",
         "results",
         "guest",
         "guest_result",
@@ -69,7 +75,13 @@ ALLOWED: dict[str, set[str]] = {
         "units",
         "errors",
     },
-    "output": {"report", "errors"},
+    "output": {"beside", "lock", "written", "report", "signals", "errors"},
+    "pages": {"written", "report", "signals", "errors"},
+    "leftovers": {"beside", "lock", "written", "report", "errors"},
+    "written": {"report", "errors"},
+    "lock": {"beside", "errors"},
+    "beside": set(),
+    "signals": set(),
     "results": {
         "analysis",
         "findings",

@@ -19,11 +19,12 @@ from eptreplay.errors import TraceError
 from eptreplay.host_replay import replay_host
 from eptreplay.ingest.rows import BadRows
 from eptreplay.output import new_output
+from eptreplay.pages import make_pages
 from eptreplay.partition import replay_guest
 from eptreplay.report.files import TABLES_FOLDER, TableWriter, slug, write_columns_file, write_run_file
-from eptreplay.report.html import remove_pages, render
 from eptreplay.report.tables import REPLAYED
 from eptreplay.results import tables
+from eptreplay.written import list_all, write_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -109,16 +110,16 @@ def run(
         replayed = [trace for trace in traces if trace.name in guests]
         write_columns_file(work / TABLES_FOLDER)
         write_run_file(work, _describe(replayed, profiles, options, failures, bad_rows))
+        write_list(work, list_all(work, {}))  # from here on, pages can be made even if this process is killed
         unrendered = _rendered(work)
     return RunResult(out, tuple(guests), tuple(failures), bad_rows, unrendered)
 
 
 def _rendered(work: Path) -> Exception | None:
-    """Render the pages of a run; return why that failed, with none left half-written."""
+    """Make the pages of a run; return why that failed, with none left half-written."""
     try:
-        render(work)
+        make_pages(work)
     except Exception as error:  # noqa: BLE001 - any fault in a page: the tables are worth more
-        remove_pages(work)
         return error
     return None
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from eptreplay import __version__, cli_options
-from eptreplay.errors import EptReplayError, Exit
+from eptreplay import __version__, cli_options, signals
+from eptreplay.errors import EptReplayError
 from eptreplay.request import ReplayRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 app = typer.Typer(
     name="eptreplay",
@@ -224,11 +227,23 @@ def profiles_from_msr(
 
 def main() -> None:
     """Run the command line; errors that eptreplay raises on purpose become one line and an exit code."""
+    came: list[int] = []
     try:
-        app()
+        with signals.raised() as came:
+            app()
     except EptReplayError as error:
         sys.stderr.write(f"eptreplay: {error}\n")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.stderr.write("eptreplay: interrupted; nothing was written\n")
-        sys.exit(Exit.INTERRUPTED)
+    except signals.Stopped as stop:
+        _end_stopped(stop.number, getattr(stop, "__notes__", []))
+    except Exception:
+        if not came:
+            raise
+        _end_stopped(came[0], [])  # a library made an error of its own of the signal
+
+
+def _end_stopped(number: int, notes: Sequence[str]) -> NoReturn:
+    """Say that a signal ended the command, and what was and what was not written."""
+    name = signals.name(number)
+    sys.stderr.write(f"eptreplay: interrupted by {name}; {'; '.join(notes) or 'nothing was written'}\n")
+    sys.exit(signals.EXIT_BASE + number)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eptreplay import profiles as cpu
@@ -11,8 +13,7 @@ from eptreplay.console import ProgressBar, note, say, say_all, say_table
 from eptreplay.errors import Exit
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Iterator, Sequence
 
     from eptreplay.batch import Failure, RunResult
     from eptreplay.conform import Mismatch
@@ -30,12 +31,31 @@ def replay(request: ReplayRequest) -> int:
     """Carry out `replay` and return the exit code."""
     profiles = [cpu.resolve(spec) for spec in request.profile]
     _refuse_twice([profile.name for profile in profiles])
-    from eptreplay import batch  # noqa: PLC0415 - an unknown profile is told without waiting for numba
-    from eptreplay.output import check_output  # noqa: PLC0415
+    from eptreplay.output import reserved  # noqa: PLC0415 - an unknown profile is told without waiting for numba
 
     options = request.options()
-    check_output(request.out, overwrite=request.overwrite)
     traces, failed = _open(request.traces)
+    tell_leftovers(request.out)
+    with reserved(request.out, overwrite=request.overwrite, inputs=_inputs(request.traces, traces)):
+        return _replay(request, profiles, options, traces, failed)
+
+
+def _inputs(specs: Sequence[str], traces: Sequence[GuestTrace]) -> list[Path]:
+    """Return the files and folders that a replay reads."""
+    named = [path for path in map(Path, specs) if path.exists()]
+    return [*named, *(file for trace in traces for file in trace.files)]
+
+
+def _replay(
+    request: ReplayRequest,
+    profiles: Sequence[Profile],
+    options: Options,
+    traces: Sequence[GuestTrace],
+    failed: Sequence[Failure],
+) -> int:
+    """Replay traces into a folder that nobody else writes, and say what came of it."""
+    from eptreplay import batch  # noqa: PLC0415 - takes its time
+
     threads = request.jobs or os.cpu_count() or 1
     options = replace(options, decode_ahead=threads > len(traces))
     each = max(1, threads // len(traces))
@@ -54,9 +74,10 @@ def replay(request: ReplayRequest) -> int:
             watch=bar.advance,
             failed_before=failed,
         )
-    _tell_result(result)
-    if result.unrendered is None:
-        _show_page(result.folder, open_page=request.open_page)
+    with complete(result.folder):
+        _tell_result(result)
+        if result.unrendered is None:
+            _show_page(result.folder, open_page=request.open_page)
     return Exit.SOME_FAILED if result.failures or result.unrendered else Exit.GOOD
 
 
@@ -202,11 +223,16 @@ def _tell_trace(trace: GuestTrace, skipped: BadRows) -> None:
 
 def report(run: Path, assume: Sequence[str], *, open_page: bool) -> int:
     """Carry out `report` and return the exit code."""
+    from eptreplay.lock import held  # noqa: PLC0415
+    from eptreplay.pages import make_pages  # noqa: PLC0415
     from eptreplay.report.costs import parse_assumptions  # noqa: PLC0415
-    from eptreplay.report.html import render  # noqa: PLC0415
 
-    render(run, parse_assumptions(assume))
-    _show_page(run, open_page=open_page)
+    assumed = parse_assumptions(assume)
+    tell_leftovers(run)
+    with doubted(run), _left_as_it_was(run), held(run):
+        make_pages(run, assumed)
+    with complete(run):
+        _show_page(run, open_page=open_page)
     return Exit.GOOD
 
 
@@ -214,16 +240,27 @@ def compare(
     first: Path, second: Path, out: Path, assume: Sequence[str], *, overwrite: bool, open_page: bool
 ) -> int:
     """Carry out `compare` and return the exit code."""
-    from eptreplay.output import new_output  # noqa: PLC0415
+    from eptreplay.output import new_output, reserved  # noqa: PLC0415
+    from eptreplay.pages import make_pages  # noqa: PLC0415
     from eptreplay.report.compare import merge  # noqa: PLC0415
     from eptreplay.report.costs import parse_assumptions  # noqa: PLC0415
-    from eptreplay.report.html import render  # noqa: PLC0415
+    from eptreplay.report.run import open_run  # noqa: PLC0415
 
     assumed = parse_assumptions(assume)
-    with new_output(out, overwrite=overwrite) as work:
+    for run in (first, second):
+        tell_leftovers(run)
+        with doubted(run):
+            open_run(run)
+    tell_leftovers(out)
+    with (
+        doubted(first, second),
+        reserved(out, overwrite=overwrite, inputs=(first, second)),
+        new_output(out, overwrite=overwrite) as work,
+    ):
         merge(first, second, work)
-        render(work, assumed)
-    _show_page(out, open_page=open_page)
+        make_pages(work, assumed)
+    with complete(out):
+        _show_page(out, open_page=open_page)
     return Exit.GOOD
 
 
@@ -232,8 +269,66 @@ def summary(run: Path, guests: Sequence[str], assume: Sequence[str]) -> int:
     from eptreplay.report.costs import parse_assumptions  # noqa: PLC0415
     from eptreplay.report.terminal import print_summary  # noqa: PLC0415
 
-    print_summary(run, guests, parse_assumptions(assume))
+    assumed = parse_assumptions(assume)
+    tell_leftovers(run)
+    with doubted(run):
+        print_summary(run, guests, assumed)
     return Exit.GOOD
+
+
+def tell_leftovers(out: Path) -> None:
+    """Say what killed runs left beside the folder of a run."""
+    from eptreplay.leftovers import leftovers  # noqa: PLC0415
+
+    for line in leftovers(out):
+        note(line)
+
+
+@contextmanager
+def doubted(*runs: Path) -> Iterator[None]:
+    """Turn whatever goes wrong with runs that may come from somebody else into one line.
+
+    What run.json and the tables must be is checked first; this is for values that no check foresees.
+
+    Raises:
+        OutputError: the runs' tables do not fit together.
+    """
+    from eptreplay.errors import EptReplayError, OutputError  # noqa: PLC0415
+
+    try:
+        yield
+    except (EptReplayError, BrokenPipeError):
+        raise
+    except Exception as error:
+        names = " or ".join(map(str, runs))
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        raise OutputError(
+            f"{names}: cannot be shown ({text:.200}); tables or run.json are damaged, or this is a fault of eptreplay: replay again"
+        ) from error
+
+
+@contextmanager
+def complete(out: Path) -> Iterator[None]:
+    """Say of a signal that comes while a result is being announced that the result is complete."""
+    from eptreplay.signals import Stopped  # noqa: PLC0415
+
+    try:
+        yield
+    except Stopped as stop:
+        stop.add_note(f"{out} is complete")
+        raise
+
+
+@contextmanager
+def _left_as_it_was(run: Path) -> Iterator[None]:
+    """Say of a signal that comes before new pages are moved in that the older ones are as they were."""
+    from eptreplay.signals import Stopped  # noqa: PLC0415
+
+    try:
+        yield
+    except Stopped as stop:
+        stop.add_note(f"the pages of {run} are as they were")
+        raise
 
 
 def _show_page(run: Path, *, open_page: bool) -> None:

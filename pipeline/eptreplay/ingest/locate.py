@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 SUFFIX = ".parquet"
 _HIVE = "guest="
-_RUN = {"run.json", "index.html"}  # a folder with both holds results, whose tables are no traces
+# A folder with all of one of these holds results, whose tables are no traces.
+_RUNS = ({"run.json", "index.html"}, {"run.json", "files.json"})
 _GLOB_CHARACTERS = frozenset("*?[")
 
 
@@ -145,7 +146,7 @@ def _walk(folder: Path) -> Iterator[Path]:
     visited: set[str] = set()
     for here, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
         real = os.path.realpath(here)
-        if real in visited or _RUN.issubset(files):
+        if real in visited or any(names.issubset(files) for names in _RUNS):
             folders.clear()
             continue
         visited.add(real)

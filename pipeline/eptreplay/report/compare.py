@@ -10,12 +10,12 @@ from eptreplay.errors import UsageError
 from eptreplay.report.files import (
     TABLES_FOLDER,
     TableWriter,
-    read_run_file,
     read_table,
     slug,
     write_columns_file,
     write_run_file,
 )
+from eptreplay.report.run import open_run
 from eptreplay.report.tables import REPLAYED
 
 if TYPE_CHECKING:
@@ -39,9 +39,9 @@ def merge(first: Path, second: Path, out: Path) -> None:
 
     Raises:
         UsageError: a folder is no run, or the runs share no guest.
-        OutputError: a table is damaged.
+        OutputError: a run or a table is damaged.
     """
-    runs = [read_run_file(folder) for folder in (first, second)]
+    runs = [open_run(folder).about for folder in (first, second)]
     labels = _labels(first, second)
     names = [[guest["name"] for guest in run["guests"]] for run in runs]
     shared = [name for name in names[0] if name in names[1]]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import stat
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -13,6 +15,7 @@ import pyarrow.parquet as pq
 
 from eptreplay.errors import OutputError, UsageError
 from eptreplay.report.other_names import other_names
+from eptreplay.report.run_schema import check_run
 from eptreplay.report.tables import CORE, TABLES, csv_names
 
 if TYPE_CHECKING:
@@ -114,34 +117,83 @@ def write_run_file(folder: Path, run: Mapping[str, Any]) -> None:
     (folder / RUN_FILE).write_text(text + "\n", encoding="utf-8")
 
 
+def inside(folder: Path, name: str) -> Path:
+    """Return the path of a file in the folder of a run, which may come from somebody else: no link leads out of it.
+
+    Args:
+        folder: of the run; may itself be reached by a link.
+        name: path in it, with slashes.
+
+    Raises:
+        OutputError: the file, or a folder on the way to it, is a link, or the file is no file.
+    """
+    path = folder
+    parts = PurePosixPath(name).parts
+    for part in parts:
+        path /= part
+        try:
+            mode = path.lstat().st_mode
+        except FileNotFoundError:
+            return folder.joinpath(*parts)
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be looked at ({error.strerror})") from error
+        if not (
+            stat.S_ISREG(mode) if len(parts) == len(path.relative_to(folder).parts) else stat.S_ISDIR(mode)
+        ):
+            raise OutputError(
+                f"{path}: is {'a link' if stat.S_ISLNK(mode) else 'something else than a run has there'}, which is not followed; "
+                "give a run as eptreplay wrote it"
+            )
+    return path
+
+
 def read_run_file(folder: Path) -> dict[str, Any]:
     """Return what was replayed, and how.
 
     Raises:
         UsageError: the folder is not one that `eptreplay replay` wrote.
+        OutputError: run.json is not as eptreplay writes it, or a link.
     """
+    path = inside(folder, RUN_FILE)
     try:
-        run: dict[str, Any] = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        run: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(
             f"{folder}: no run of eptreplay ({RUN_FILE}: {error}); give the folder that 'replay --out' wrote"
         ) from error
+    check_run(run, str(path))
+    for kind in ("guests", "profiles"):
+        for number, each in enumerate(run[kind]):
+            if each["slug"] != slug(each["name"]):
+                raise OutputError(
+                    f"{path}: {kind}[{number}].slug: is {each['slug']!r:.80}, expected {slug(each['name'])!r}; "
+                    "this run was not written by eptreplay as it is, replay again"
+                )
     return run
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no number")
 
 
 def read_table(folder: Path, table: Table) -> pl.DataFrame:
     """Return a table of a run; one without rows where the run has no such table.
 
     Raises:
-        OutputError: the file is damaged, or a table is missing that every run has.
+        OutputError: the file is damaged, a link, or has other columns, or a table is missing that every run has.
     """
-    path = folder / TABLES_FOLDER / f"{table.name}.parquet"
+    path = inside(folder, f"{TABLES_FOLDER}/{table.name}.parquet")
+    schema = arrow_schema(table)
     if table.name not in CORE and not path.exists():
-        return to_polars(arrow_schema(table).empty_table())
+        return to_polars(schema.empty_table())
     try:
-        return to_polars(pq.read_table(path, schema=arrow_schema(table)))
+        missing = set(schema.names) - set(pq.read_schema(path).names)
+        if missing:
+            raise OutputError(f"{path}: column '{min(missing)}' is missing; replay again")
+        return to_polars(pq.read_table(path, schema=schema))
     except (OSError, pa.ArrowException) as error:
-        raise OutputError(f"{path}: cannot be read ({error}); replay again") from error
+        text = " ".join(str(error).split())
+        raise OutputError(f"{path}: cannot be read ({text}); replay again") from error
 
 
 def to_polars(table: pa.Table) -> pl.DataFrame:

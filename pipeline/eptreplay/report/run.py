@@ -9,9 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from eptreplay.errors import OutputError
 from eptreplay.report import tables
 from eptreplay.report.charts import MOST_STEPS, Span
-from eptreplay.report.files import arrow_schema, read_run_file, read_table, to_polars
+from eptreplay.report.files import (
+    RUN_FILE,
+    TABLES_FOLDER,
+    arrow_schema,
+    read_run_file,
+    read_table,
+    to_polars,
+)
 from eptreplay.report.numbers import in_seconds
 
 if TYPE_CHECKING:
@@ -202,5 +210,14 @@ def open_run(folder: Path) -> Run:
 
     Raises:
         UsageError: the folder is no run.
+        OutputError: run.json is damaged, or the summary is, or says nothing of a guest that run.json names.
     """
-    return Run(folder, read_run_file(folder), Frames(folder))
+    run = Run(folder, read_run_file(folder), Frames(folder))
+    for guest in run.guests():
+        for profile in guest.profiles:
+            if profile not in guest.summary:
+                raise OutputError(
+                    f"{folder}: {TABLES_FOLDER}/{tables.SUMMARY.name}.parquet has no row of guest {guest.name!r:.60} under profile "
+                    f"{profile!r:.60}, which {RUN_FILE} names; replay again"
+                )
+    return run

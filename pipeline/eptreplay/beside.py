@@ -1,0 +1,52 @@
+"""Names beside a folder of results: its lock, and folders that are collected for it or moved out of its way."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LETTERS = 8
+"""Characters that `tempfile` puts at the end of a name."""
+
+NEW, OLD, LOCK = "eptreplay-", "eptreplay-old-", "eptreplay-lock"
+LONGEST = len(f"..{OLD}".encode()) + LETTERS
+"""Bytes by which the longest name beside a folder is longer than the folder's."""
+
+
+def place(out: Path) -> Path:
+    """Return where an output folder is or will be: its parent without links, and its own name."""
+    whole = out.absolute()
+    if whole.name in ("", "..") or os.path.lexists(whole):
+        return whole.resolve()
+    return whole.parent.resolve() / whole.name
+
+
+def prefix(out: Path, what: str) -> str:
+    """Return how the name of something beside an output folder begins."""
+    return f".{place(out).name}.{what}"
+
+
+def lock_file(out: Path) -> Path:
+    """Return the lock of an output folder."""
+    at = place(out)
+    return at.with_name(prefix(at, LOCK))
+
+
+def folders(out: Path) -> list[Path]:
+    """Return the folders that were collected for an output folder, or moved out of its way, in order of their names."""
+    at = place(out)
+    name = re.compile(re.escape(prefix(at, NEW)) + rf"(old-)?\w{{{LETTERS}}}", re.ASCII)
+    try:
+        with os.scandir(at.parent) as entries:
+            found = [
+                entry.name
+                for entry in entries
+                if name.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
+            ]
+    except OSError:  # no such folder, or not ours to look into: nothing was left there
+        return []
+    return [at.parent / name for name in sorted(found)]

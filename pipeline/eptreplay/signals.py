@@ -1,0 +1,77 @@
+"""Signals that end a command: raised where the main thread is, so that what is half-written is cleaned up."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+EXIT_BASE = 128
+"""A command that a signal ends has this exit code plus the signal's number, as in a shell."""
+
+
+class Stopped(BaseException):
+    """A signal ended the command; notes say what was and what was not written.
+
+    It is no `Exception`, and no `KeyboardInterrupt`, which typer would end in silence.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(name(number))
+        self.number = number
+
+
+def name(number: int) -> str:
+    """Return what a signal is called."""
+    return signal.Signals(number).name
+
+
+@contextmanager
+def raised() -> Iterator[list[int]]:
+    """Raise `Stopped` when a signal ends the command; give the numbers of the signals that came.
+
+    A signal that whoever began the process had ignored (nohup) stays ignored.
+    """
+    came: list[int] = []
+
+    def stop(number: int, _: FrameType | None) -> None:
+        came.append(number)
+        raise Stopped(number)
+
+    with _handled(stop):
+        yield came
+
+
+@contextmanager
+def deferred() -> Iterator[None]:
+    """Let signals wait until the block is done, which must be short."""
+    came: list[int] = []
+    try:
+        with _handled(lambda number, _: came.append(number)):
+            yield
+    finally:
+        if came:
+            signal.raise_signal(came[0])
+
+
+@contextmanager
+def _handled(handler: signal._HANDLER) -> Iterator[None]:
+    """Let a handler take the signals of `ENDING`; where Python allows it, which is on the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in ENDING}
+    taken = [number for number, old in before.items() if old not in (signal.SIG_IGN, None)]
+    for number in taken:
+        signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, before[number])
