@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
 
 LETTERS = 8
 """Characters that `tempfile` puts at the end of a name."""
@@ -20,9 +17,9 @@ LONGEST = len(f"..{OLD}".encode()) + LETTERS
 def place(out: Path) -> Path:
     """Return where an output folder is or will be: its parent without links, and its own name."""
     whole = out.absolute()
-    if whole.name in ("", "..") or os.path.lexists(whole):
-        return whole.resolve()
-    return whole.parent.resolve() / whole.name
+    if whole.name in ("", ".."):
+        return Path(os.path.realpath(whole))
+    return Path(os.path.realpath(whole.parent)) / whole.name
 
 
 def prefix(out: Path, what: str) -> str:

@@ -228,8 +228,9 @@ def report(run: Path, assume: Sequence[str], *, open_page: bool) -> int:
     from eptreplay.report.costs import parse_assumptions  # noqa: PLC0415
 
     assumed = parse_assumptions(assume)
-    tell_leftovers(run)
-    with doubted(run), _left_as_it_was(run), held(run):
+    folder = run.resolve()  # RUN may be a link
+    tell_leftovers(folder)
+    with doubted(run), _left_as_it_was(run), held(folder):
         make_pages(run, assumed)
     with complete(run):
         _show_page(run, open_page=open_page)
@@ -248,7 +249,7 @@ def compare(
 
     assumed = parse_assumptions(assume)
     for run in (first, second):
-        tell_leftovers(run)
+        tell_leftovers(run.resolve())
         with doubted(run):
             open_run(run)
     tell_leftovers(out)
@@ -270,7 +271,7 @@ def summary(run: Path, guests: Sequence[str], assume: Sequence[str]) -> int:
     from eptreplay.report.terminal import print_summary  # noqa: PLC0415
 
     assumed = parse_assumptions(assume)
-    tell_leftovers(run)
+    tell_leftovers(run.resolve())
     with doubted(run):
         print_summary(run, guests, assumed)
     return Exit.GOOD
@@ -299,6 +300,10 @@ def doubted(*runs: Path) -> Iterator[None]:
         yield
     except (EptReplayError, BrokenPipeError):
         raise
+    except OSError as error:
+        raise OutputError(
+            f"{error.filename or runs[0]}: cannot be read or written ({error.strerror})"
+        ) from error
     except Exception as error:
         names = " or ".join(map(str, runs))
         text = " ".join(f"{type(error).__name__}: {error}".split())

@@ -70,10 +70,10 @@ def _check_name(out: Path) -> None:
     """Refuse what can be no name of a folder."""
     if str(out) == "-":
         raise OutputError(f"-: results are a folder and cannot go to standard output; {ELSEWHERE}")
+    whole = place(out)
+    if not whole.name:
+        raise OutputError(f"{out}: is the root of the file system; {ELSEWHERE}")
     try:
-        whole = place(out)
-        os.path.lexists(whole)
-        out.is_dir()
         parent = next(folder for folder in whole.parents if folder.is_dir())
         longest = os.pathconf(parent, "PC_NAME_MAX") - LONGEST
         out.lstat()
@@ -86,8 +86,6 @@ def _check_name(out: Path) -> None:
         raise OutputError(
             f"{told}: cannot be a folder ({getattr(error, 'strerror', error)}); {ELSEWHERE}"
         ) from error
-    if not whole.name:
-        raise OutputError(f"{out}: is the root of the file system; {ELSEWHERE}")
     if len(os.fsencode(whole.name)) > longest:
         raise OutputError(f"{whole.name[:60]}...: is a name of more than {longest} bytes; {ELSEWHERE}")
 

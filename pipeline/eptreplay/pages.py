@@ -55,26 +55,22 @@ def make_pages(folder: Path, assumed: Assumptions | None = None) -> None:
 
     Raises:
         UsageError: the folder is not a run.
-        OutputError: the run is damaged, the folder cannot be written, or files that the run did not write are in the way.
+        OutputError: the run is damaged, or files that the run did not write are in the way.
+        OSError: the folder cannot be written.
     """
     open_run(folder)
     listed = read_list(folder)
-    try:
-        with _stage(folder) as stage:
-            render(stage, assumed)
-            for name in SOURCES:
-                (stage / name).unlink(missing_ok=True)
-            sync_all(stage)
-            pages: Listed = {
-                name: (written,) for name in files_in(stage) if (written := version(stage / name)) is not None
-            }
-            _refuse_strangers(folder, pages, listed)
-            with deferred():
-                _move_in(stage, folder, pages, listed or {})
-    except OSError as error:
-        raise OutputError(
-            f"{folder}: pages cannot be written ({error.strerror or error}); make room, or copy the run"
-        ) from error
+    with _stage(folder) as stage:
+        render(stage, assumed)
+        for name in SOURCES:
+            (stage / name).unlink(missing_ok=True)
+        sync_all(stage)
+        pages: Listed = {
+            name: (written,) for name in files_in(stage) if (written := version(stage / name)) is not None
+        }
+        _refuse_strangers(folder, pages, listed)
+        with deferred():
+            _move_in(stage, folder, pages, listed or {})
 
 
 @contextmanager

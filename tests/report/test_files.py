@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 import pyarrow as pa
 import pytest
+from tests.report.runs import MadeGuest, write_run
 
 from eptreplay.errors import OutputError, UsageError
 from eptreplay.report.files import (
@@ -18,7 +19,6 @@ from eptreplay.report.files import (
     read_run_file,
     read_table,
     slug,
-    write_run_file,
 )
 from eptreplay.report.tables import BY_NAME, CORE, FAULTS, SUMMARY, TABLES
 
@@ -108,8 +108,8 @@ def test_a_folder_that_is_no_run_is_told(tmp_path: Path) -> None:
 
 
 def test_what_was_replayed_is_kept_as_it_was_named(tmp_path: Path) -> None:
-    write_run_file(tmp_path, {"guests": HOSTILE})
-    assert read_run_file(tmp_path) == {"guests": HOSTILE}
+    run = write_run(tmp_path / "run", [MadeGuest(name) for name in HOSTILE])
+    assert [guest["name"] for guest in read_run_file(run)["guests"]] == list(HOSTILE)
 
 
 def test_tables_and_columns_have_names_of_their_own_and_say_what_they_mean() -> None:
