@@ -76,7 +76,7 @@ ALLOWED: dict[str, set[str]] = {
         "errors",
     },
     "output": {"beside", "lock", "written", "report", "signals", "errors"},
-    "pages": {"written", "report", "signals", "errors"},
+    "pages": {"beside", "written", "report", "signals", "errors"},
     "leftovers": {"beside", "lock", "written", "report", "errors"},
     "written": {"report", "errors"},
     "lock": {"beside", "errors"},

@@ -7,10 +7,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.command_line import eptreplay
 from tests.report.runs import MadeGuest, analysis, write_run
 
 from eptreplay.leftovers import leftovers
@@ -159,7 +161,8 @@ def test_pages_that_are_killed_at_any_step_can_be_made_again(made: Path) -> None
         assert listed is not None
         stages = [path for path in run.iterdir() if path.name.startswith(".eptreplay-pages-")]
         assert len(stages) <= 1
-        for stage in stages:  # what the next report names
+        assert [line.split(" ")[0] for line in leftovers(run)] == [str(path) for path in stages]
+        for stage in stages:
             shutil.rmtree(stage)
         assert strangers(run, listed) == []
         make_pages(run)
@@ -177,8 +180,6 @@ def replay(trace: Path, out: Path, *options: str) -> subprocess.Popen[str]:
 
 @pytest.mark.slow
 def test_replays_that_are_killed_lose_nothing_and_the_next_names_what_is_left(tmp_path: Path) -> None:
-    from tests.command_line import eptreplay  # noqa: PLC0415 - loads the command line, which forks must not have
-
     trace = ROOT / "traces/web-1vcpu.parquet"
     out = tmp_path / "run"
     assert replay(trace, out).wait() == 0
@@ -199,8 +200,6 @@ def test_replays_that_are_killed_lose_nothing_and_the_next_names_what_is_left(tm
 
 
 def _wait_for_work(folder: Path) -> None:
-    import time  # noqa: PLC0415
-
     for _ in range(600):
         if any(path.is_dir() for path in folder.glob(".run.eptreplay-*")):
             return

@@ -14,6 +14,7 @@ from eptreplay.report.files import RUN_FILE
 from eptreplay.written import LIST_FILE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -107,9 +108,10 @@ STRANGERS = [put_file, put_deep, change, put_link, change_to_link]
 
 
 @pytest.mark.parametrize("put", STRANGERS)
-def test_a_run_with_anything_that_is_not_the_runs_is_not_replaced(tmp_path: Path, put: object) -> None:
+def test_a_run_with_anything_that_is_not_the_runs_is_not_replaced(
+    tmp_path: Path, put: Callable[[Path], None]
+) -> None:
     out = finished(tmp_path / "run")
-    assert callable(put)
     put(out)
     before = sorted(out.rglob("*"))
     with pytest.raises(OutputError, match=r"1 file \(.+\) in it were not written"):
@@ -117,46 +119,60 @@ def test_a_run_with_anything_that_is_not_the_runs_is_not_replaced(tmp_path: Path
     assert sorted(out.rglob("*")) == before
 
 
+def write_new(put: Callable[[Path], None], out: Path, work: Path) -> None:
+    (work / RUN_FILE).write_text("new")
+    put(out)
+
+
 @pytest.mark.parametrize("put", STRANGERS)
 def test_what_comes_into_the_older_run_meanwhile_is_kept_and_the_new_run_beside_it(
-    tmp_path: Path, put: object
+    tmp_path: Path, put: Callable[[Path], None]
 ) -> None:
     out = finished(tmp_path / "run")
-    assert callable(put)
     with (
-        pytest.raises(OutputError, match="the finished run is in .*run-1$"),
+        pytest.raises(OutputError, match=r"the finished run is in .*run-1$"),
         new_output(out, overwrite=True) as work,
     ):
-        (work / RUN_FILE).write_text("new")
-        put(out)
+        write_new(put, out, work)
     assert (out / RUN_FILE).read_text() == "old"
     assert (tmp_path / "run-1" / RUN_FILE).read_text() == "new"
     assert (tmp_path / "run-1" / LIST_FILE).exists()
 
 
+def folder_comes(out: Path, work: Path) -> None:
+    (work / RUN_FILE).write_text("new")
+    out.mkdir(exist_ok=True)
+    (out / "thesis.txt").write_text("all of it")
+
+
+def file_comes(out: Path, work: Path) -> None:
+    (work / RUN_FILE).write_text("new")
+    if out.exists():
+        out.rmdir()
+    out.write_text("all of it")
+
+
+def link_comes(out: Path, work: Path) -> None:
+    (work / RUN_FILE).write_text("new")
+    if out.exists():
+        out.rmdir()
+    out.symlink_to("nowhere")
+
+
 @pytest.mark.parametrize("was_there", [False, True], ids=["new", "empty"])
-@pytest.mark.parametrize("come", ["folder", "file", "link"])
+@pytest.mark.parametrize("come", [folder_comes, file_comes, link_comes])
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_what_comes_in_the_place_of_the_run_meanwhile_is_kept(
-    tmp_path: Path, come: str, was_there: bool, overwrite: bool
+    tmp_path: Path, come: Callable[[Path, Path], None], was_there: bool, overwrite: bool
 ) -> None:
     out = tmp_path / "run"
     (tmp_path / "run-1").mkdir()  # a name that is taken
     if was_there:
         out.mkdir()
-    with pytest.raises(OutputError, match="run-2$"), new_output(out, overwrite=overwrite) as work:
-        (work / RUN_FILE).write_text("new")
-        if come == "folder":
-            out.mkdir(exist_ok=True)
-            (out / "thesis.txt").write_text("all of it")
-        elif was_there:
-            out.rmdir()
-        if come == "file":
-            out.write_text("all of it")
-        if come == "link":
-            out.symlink_to("nowhere")
+    with pytest.raises(OutputError, match=r"run-2$"), new_output(out, overwrite=overwrite) as work:
+        come(out, work)
     assert os.path.lexists(out)
-    assert come != "folder" or (out / "thesis.txt").read_text() == "all of it"
+    assert come is not folder_comes or (out / "thesis.txt").read_text() == "all of it"
     assert (tmp_path / "run-2" / RUN_FILE).read_text() == "new"
     assert names(tmp_path) == ["run", "run-1", "run-2"]
 

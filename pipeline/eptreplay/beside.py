@@ -9,6 +9,9 @@ from pathlib import Path
 LETTERS = 8
 """Characters that `tempfile` puts at the end of a name."""
 
+STAGE = ".eptreplay-pages-"
+"""How the name of a folder inside a run begins, in which pages are made before they are moved in."""
+
 NEW, OLD, LOCK = "eptreplay-", "eptreplay-old-", "eptreplay-lock"
 LONGEST = len(f"..{OLD}".encode()) + LETTERS
 """Bytes by which the longest name beside a folder is longer than the folder's."""
@@ -37,8 +40,18 @@ def folders(out: Path) -> list[Path]:
     """Return the folders that were collected for an output folder, or moved out of its way, in order of their names."""
     at = place(out)
     name = re.compile(re.escape(prefix(at, NEW)) + rf"(old-)?\w{{{LETTERS}}}", re.ASCII)
+    return _folders(at.parent, name)
+
+
+def stages(run: Path) -> list[Path]:
+    """Return the folders inside a run in which pages were being made, in order of their names."""
+    return _folders(run, re.compile(re.escape(STAGE) + rf"\w{{{LETTERS}}}", re.ASCII))
+
+
+def _folders(parent: Path, name: re.Pattern[str]) -> list[Path]:
+    """Return the folders of such a name."""
     try:
-        with os.scandir(at.parent) as entries:
+        with os.scandir(parent) as entries:
             found = [
                 entry.name
                 for entry in entries
@@ -46,4 +59,4 @@ def folders(out: Path) -> list[Path]:
             ]
     except OSError:  # no such folder, or not ours to look into: nothing was left there
         return []
-    return [at.parent / name for name in sorted(found)]
+    return [parent / name for name in sorted(found)]

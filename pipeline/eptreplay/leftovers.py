@@ -6,7 +6,7 @@ import os
 import shlex
 from typing import TYPE_CHECKING
 
-from eptreplay.beside import OLD, folders, place, prefix
+from eptreplay.beside import OLD, folders, place, prefix, stages
 from eptreplay.errors import EptReplayError
 from eptreplay.lock import holder
 from eptreplay.report.files import TABLES_FOLDER, read_run_file, read_table
@@ -18,11 +18,17 @@ if TYPE_CHECKING:
 
 
 def leftovers(out: Path) -> list[str]:
-    """Return a line for every folder that a killed run left beside an output folder; none while a run is at work there."""
-    found = folders(out)
-    if not found or holder(out) is not None:
+    """Return a line for every folder that a killed process left beside or in an output folder; none while one is at work there."""
+    found, unmoved = folders(out), stages(out)
+    if not (found or unmoved) or holder(out) is not None:
         return []
-    return [_told(folder, place(out)) for folder in found]
+    return [
+        *(_told(folder, place(out)) for folder in found),
+        *(
+            f"{folder} was left by a process that was killed while it made pages; to remove it: rm -r {shlex.quote(str(folder))}"
+            for folder in unmoved
+        ),
+    ]
 
 
 def _told(folder: Path, out: Path) -> str:

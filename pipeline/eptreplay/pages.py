@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eptreplay.beside import STAGE
 from eptreplay.errors import OutputError
 from eptreplay.report.cost_tables import COSTS
 from eptreplay.report.files import RUN_FILE, TABLES_FOLDER, inside
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from eptreplay.report.costs import Assumptions
     from eptreplay.written import Listed
 
-STAGE = ".eptreplay-pages-"
 FOLDERS = (GUESTS_FOLDER, CSV_FOLDER, ASSETS_FOLDER)
 SOURCES = (RUN_FILE, *(f"{TABLES_FOLDER}/{table.name}.parquet" for table in REPLAYED))
 """What pages are made from."""
