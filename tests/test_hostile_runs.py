@@ -93,6 +93,11 @@ def remove(name: str) -> Damage:
     return lambda run, _: (run / name).unlink()
 
 
+def folder_as_table(run: Path, _: Path) -> None:
+    (run / "tables/faults.parquet").unlink()
+    (run / "tables/faults.parquet").mkdir()
+
+
 REFUSED: dict[str, Damage] = {
     "slug up": slug_of("../../../victim/index"),
     "slug absolute": slug_of("/victim/index"),
@@ -117,10 +122,7 @@ REFUSED: dict[str, Damage] = {
     "linked tables": move_and_link("tables"),
     "no summary": remove("tables/summary.parquet"),
     "no table": lambda run, _: (run / "tables/summary.parquet").write_bytes(b"PAR1"),
-    "folder as table": lambda run, _: (
-        remove("tables/faults.parquet")(run, run),
-        (run / "tables/faults.parquet").mkdir(),
-    ),
+    "folder as table": folder_as_table,
     "column gone": table("summary", lambda frame: frame.drop("traps")),
     "column of text": table("summary", lambda frame: frame.with_columns(traps=pl.lit("many"))),
     "other guests": table("summary", lambda frame: frame.with_columns(guest=pl.lit("nobody"))),
@@ -225,7 +227,7 @@ def nodes(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:  #
         yield from nodes(each, (*at, key))
 
 
-OTHERS = st.sampled_from(
+OTHERS: st.SearchStrategy[Any] = st.sampled_from(
     [None, True, -1, 0, 1 << 70, 1.5, 1e308, "", "x", "../../x", "\ud800", [], [1], {}, {"": []}, [[]]]
 )
 ABSENT = object()
