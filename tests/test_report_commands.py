@@ -129,3 +129,44 @@ def test_help_fits_a_narrow_terminal(command: str, monkeypatch: pytest.MonkeyPat
     listed = answer.out.partition("Commands:")[2].splitlines()
     assert not [line for line in listed if line.rstrip().endswith("...")]
     assert max(map(len, answer.out.splitlines())) <= 60
+
+
+def test_a_missing_trace_is_reported_before_the_output_folder_is(runs: Path, tmp_path: Path) -> None:
+    answer = eptreplay("replay", tmp_path / "none.parquet", "--out", runs / "plain")
+    assert answer.code == 2
+    assert "none.parquet: there is no such file" in answer.err
+    assert "--out" not in answer.err
+
+
+def test_runs_that_are_compared_are_never_replaced_by_the_comparison(runs: Path) -> None:
+    before = pages(runs)
+    for out in (runs / "plain", runs / "aged", runs):
+        answer = eptreplay("compare", runs / "plain", runs / "aged", "--out", out, "--overwrite")
+        assert answer.code == 2
+        assert "which is read" in answer.err
+    assert pages(runs) == before
+
+
+def test_a_trace_in_the_folder_of_a_run_is_kept_and_named(tmp_path: Path) -> None:
+    trace = small_trace(tmp_path / "web.parquet")
+    out = tmp_path / "run"
+    assert eptreplay("replay", trace, "-p", "x86", "--out", out).code == 0
+    (out / "web.parquet").write_bytes(trace.read_bytes())
+    before = pages(out)
+    for given, word in ((trace, "(web.parquet)"), (out / "web.parquet", "which is read")):
+        answer = eptreplay("replay", given, "-p", "x86", "--out", out, "--overwrite")
+        assert answer.code == 2
+        assert word in answer.err
+    assert pages(out) == before
+
+
+def test_a_run_without_pages_is_no_trace_either(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    trace = small_trace(tmp_path / "in/web.parquet")
+    assert eptreplay("replay", trace, "-p", "x86", "--out", tmp_path / "in/run").code == 0
+    (tmp_path / "in/run/index.html").unlink()
+    answer = eptreplay("replay", tmp_path / "in", "-p", "x86", "--out", tmp_path / "again")
+    assert (answer.code, answer.out.splitlines()[0]) == (
+        0,
+        f"1 guest replayed; tables in {tmp_path / 'again/tables'}",
+    )
