@@ -32,7 +32,7 @@ from eptreplay.model.tlb import (
 )
 from eptreplay.model.worlds import GuestMemory
 from eptreplay.options import Policy, TlbOptions
-from eptreplay.profiles import TlbGeometry, resolve
+from eptreplay.profiles import TlbGeometry, names, resolve
 from eptreplay.tlb_shapes import sets_and_ways, tlb_shapes
 
 if TYPE_CHECKING:
