@@ -258,7 +258,7 @@ def test_a_full_disk_costs_the_cache_and_leaves_no_part_of_a_file(
     capsys: pytest.CaptureFixture[str],
     private_root: Path,
 ) -> None:
-    monkeypatch.setattr(kernel_files.os, "fdopen", FullDisk(room, error).fdopen)
+    monkeypatch.setattr(os, "fdopen", FullDisk(room, error).fdopen)
     folder = tmp_path / "cache" / "eptreplay" / "kernels" / "digest"
     files = KernelFiles(folder)
     for number in range(4):

@@ -355,7 +355,7 @@ class SlowTlbs:
 
     def flush(self) -> None:
         """Forget all translations."""
-        self.sets = [[[] for _ in range(sets)] for sets, _ in self.shapes]
+        self.sets: list[list[list[tuple[int, int]]]] = [[[] for _ in range(sets)] for sets, _ in self.shapes]
 
     def _set(self, unit: int, translation: tuple[int, int]) -> list[tuple[int, int]]:
         chosen: list[tuple[int, int]] = self.sets[unit][translation[1] % len(self.sets[unit])]
@@ -389,8 +389,7 @@ class SlowTlbs:
 @entry_point
 def size_from_python(states: State, page: np.uint64) -> int:
     """Call `host_size` for the first world."""
-    size: int = host_size(world(states, 0), page)
-    return size
+    return int(host_size(world(states, 0), page))
 
 
 @pytest.mark.parametrize("profile", ["nehalem", "haswell", "skylake-sp", "icelake-sp", "zen2", "zen4"])
