@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import subprocess
@@ -23,7 +24,7 @@ from eptreplay.model.vm_limits import HostMemory
 
 compiling = pytest.mark.skipif(bool(jit.config.DISABLE_JIT), reason="nothing is compiled")
 
-PROGRAM = """
+CACHE_PROGRAM = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from eptreplay import compiled as jit
@@ -34,7 +35,7 @@ print(jit.CACHE_DIR)
 def cache_folder(source: Path, cache: Path, **environment: str) -> Path:
     """Return the folder of compiled code that a process with this source and environment uses."""
     found = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(source)],
+        [sys.executable, "-c", CACHE_PROGRAM, str(source)],
         env=os.environ | {"EPTREPLAY_CACHE_DIR": str(cache)} | environment,
         capture_output=True,
         text=True,
@@ -123,6 +124,61 @@ def test_an_array_that_is_not_what_compiled_code_takes_it_for_is_refused() -> No
             table_of_places(fields, [[wrong]])
 
 
+PACKAGE = Path(jit.__file__).parent
+
+
+def package_imports(file: Path) -> set[Path]:
+    """Return the files of the package that a file imports when it runs, not for its types alone."""
+    found = set()
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for_types = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+    ]
+    skipped = {id(inner) for node in for_types for inner in ast.walk(node)}
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for name in names:
+            if name.startswith("eptreplay."):
+                path = PACKAGE.joinpath(*name.split(".")[1:])
+                found |= {path.with_suffix(".py"), path / "__init__.py"}
+    return {path for path in found if path.exists()}
+
+
+def test_all_that_kernels_are_made_from_is_in_the_digest() -> None:
+    """Every file that uses a decorator, or numba itself, and every file that such a file takes anything from."""
+    files = set(PACKAGE.rglob("*.py"))
+    own = {PACKAGE / "kernel_files.py"}  # where compiled code is kept does not change it
+    needed = {
+        file
+        for file in files
+        if PACKAGE / "compiled.py" in package_imports(file) or "numba" in imported_tops(file)
+    }
+    assert {PACKAGE / "model/walk.py", PACKAGE / "ingest/look.py", PACKAGE / "compiled.py"} <= needed
+    while more := set().union(*map(package_imports, needed)) - needed:
+        needed |= more
+    assert PACKAGE / "ingest/schema.py" in needed
+    assert needed - own <= set(jit.SOURCES)
+
+
+def imported_tops(file: Path) -> set[str]:
+    """Return the first part of the name of everything that a file imports."""
+    tops = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            tops |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            tops.add(node.module.split(".")[0])
+    return tops
+
+
 def test_compiled_code_lies_where_the_environment_says(source: Path, tmp_path: Path) -> None:
     folder = cache_folder(source, tmp_path / "here")
     assert folder.is_relative_to(tmp_path / "here" / "eptreplay" / "kernels")
@@ -137,6 +193,17 @@ def test_any_change_in_kernels_gets_a_folder_of_its_own(source: Path, tmp_path: 
     assert cache_folder(source, tmp_path) != before
 
 
+def test_a_file_at_any_depth_gets_a_folder_of_its_own_by_its_path(source: Path, tmp_path: Path) -> None:
+    deep = source / "eptreplay" / "model" / "cpu" / "deep"
+    deep.mkdir(parents=True)
+    folders = {cache_folder(source, tmp_path)}
+    (deep / "new.py").write_text("A = 1\n", encoding="utf-8")
+    folders.add(cache_folder(source, tmp_path))
+    (deep / "new.py").rename(deep.parent / "new.py")
+    folders.add(cache_folder(source, tmp_path))
+    assert len(folders) == 3
+
+
 def test_settings_of_numba_get_a_folder_of_their_own(source: Path, tmp_path: Path) -> None:
     assert cache_folder(source, tmp_path) != cache_folder(source, tmp_path, NUMBA_OPT="1")
 
@@ -146,6 +213,18 @@ def test_a_change_elsewhere_compiles_nothing_again(source: Path, tmp_path: Path,
     before = cache_folder(source, tmp_path)
     (source / "eptreplay" / outside).write_text("# changed\n", encoding="utf-8")
     assert cache_folder(source, tmp_path) == before
+
+
+@pytest.mark.parametrize(("home", "xdg"), [("/nowhere", "relative"), ("/nowhere", ""), ("/nowhere", None)])
+def test_a_relative_cache_folder_of_the_system_is_ignored(
+    monkeypatch: pytest.MonkeyPatch, home: str, xdg: str | None
+) -> None:
+    monkeypatch.delenv("EPTREPLAY_CACHE_DIR", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", home)
+    if xdg is not None:
+        monkeypatch.setenv("XDG_CACHE_HOME", xdg)
+    assert jit._cache_root() == Path("/nowhere/.cache")
 
 
 def test_the_model_runs_without_a_compiler(tmp_path: Path) -> None:

@@ -113,7 +113,6 @@ ALLOWED: dict[str, set[str]] = {
     "shared_steps": set(),
     "shares": {"guest_result", "snapshots"},
     "guest": {
-        "compiled",
         "guest_result",
         "pmap_choice",
         "other_writers",
@@ -157,7 +156,8 @@ ALLOWED: dict[str, set[str]] = {
     "cuts": {"ingest"},
     "ingest": {"compiled", "errors"},
     "model": {"compiled"},
-    "compiled": set(),
+    "compiled": {"kernel_files"},
+    "kernel_files": set(),
     "report": {"profiles", "units", "errors"},
     "profiles": {"errors"},
     "units": {"errors"},

@@ -99,13 +99,16 @@ def test_all_profiles_are_there_generic_first_then_each_vendor_by_year() -> None
 def test_the_file_keeps_every_fact_of_the_survey() -> None:
     cpus = data()["cpu"].values()
     facts = [fact for cpu in cpus for group in ("features", "tlb", "costs") for fact in cpu[group].values()]
-    assert Counter(fact["status"] for fact in facts) == {
-        "sourced": 472,
-        "inferred": 72,
-        "unknown": 29,
-        "conflict": 6,
-        "recalled": 3,
-    }
+    assert (
+        Counter(fact["status"] for fact in facts)
+        == {
+            "sourced": 472,
+            "inferred": 74,  # two more than in the survey: TLBs of Barcelona and Bulldozer for fetches from 2 MB pages
+            "unknown": 29,
+            "conflict": 6,
+            "recalled": 3,
+        }
+    )
     assert all(set(fact) <= {"value", "status", "src", "note"} for fact in facts)
 
 

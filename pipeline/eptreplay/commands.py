@@ -115,12 +115,10 @@ def _open(specs: Sequence[str]) -> tuple[tuple[GuestTrace, ...], list[Failure]]:
 
 
 def _compile_once(policy: Policy) -> None:
-    """Compile the model if it has not been on this machine, and say so."""
+    """Compile what of the model has not been on this machine, which says so itself, before progress is measured."""
     from eptreplay import guest  # noqa: PLC0415
 
-    if not guest.is_compiled(policy):
-        note("compiling the model: once on this machine, about half a minute ...")
-        guest.warm_up([policy])
+    guest.warm_up([policy])
 
 
 def _tell_result(result: RunResult) -> None:

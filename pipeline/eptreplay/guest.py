@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from eptreplay.compiled import compiled_before
 from eptreplay.cuts import Action, Rhythm
 from eptreplay.errors import TraceError
 from eptreplay.events import PAGE_SHIFT, HostEvent, attach_devices, between, carry_out, events_of, teller
@@ -438,13 +437,3 @@ def warm_up(policies: Sequence[Policy] = tuple(Policy)) -> None:
     replay.tlb_counters()
     settle(replay.reuse, 0)
     sweep.observe_pages(replay.states, 0, np.zeros(1, np.int64), np.zeros((1, 1), np.uint8))
-
-
-def is_compiled(policy: Policy) -> bool:
-    """Return whether the kernels of a replay with this policy need not be compiled any more on this machine."""
-    needed: list[Callable[..., None]] = [kernels.replay_rows, sweep.observe_pages, note_reuses]
-    if policy is Policy.AGE:
-        needed.append(sweep.age)
-    elif policy is Policy.HARVEST:
-        needed.append(harvest)
-    return all(map(compiled_before, needed))

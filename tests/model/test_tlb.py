@@ -14,22 +14,25 @@ from eptreplay.compiled import entry_point
 from eptreplay.guest import Replay
 from eptreplay.ingest.reader import Batch
 from eptreplay.model._lanes import LANES, move_up, move_up_slowly
-from eptreplay.model.state import UNSAMPLED
+from eptreplay.model.state import UNSAMPLED, State, world
 from eptreplay.model.tlb import (
     KINDS,
+    LARGE,
     LEVELS,
     NO_STRUCTURE,
     NO_UNIT,
+    SECOND,
     SIZES,
     SMALL,
     UNITS,
+    host_size,
     new_tlbs,
     touch,
     walk_references,
 )
 from eptreplay.model.worlds import GuestMemory
 from eptreplay.options import Policy, TlbOptions
-from eptreplay.profiles import TlbGeometry, resolve
+from eptreplay.profiles import TlbGeometry, names, resolve
 from eptreplay.tlb_shapes import sets_and_ways, tlb_shapes
 
 if TYPE_CHECKING:
@@ -323,6 +326,104 @@ def test_a_guest_of_large_pages_has_large_translations_where_the_host_does() -> 
     found = replay.tlb_counters()[0]
     assert found["misses"].sum() == before["misses"].sum() + 1
     assert found["walks"][1].sum() == before["walks"][1].sum() + 1
+
+
+def test_a_4_kb_translation_left_in_the_second_level_does_not_hide_a_2_mb_one_in_the_first() -> None:
+    """The pages of a block are written one by one, so their 4 KB translations are from before its promotion."""
+    replay = replay_of("haswell", guest_large=True)
+    pages = [(1024 + page, WRITE, 0) for page in range(1024)]
+    replay.replay(batch(pages), 0, len(pages))
+    assert replay.states.cnt["promotions"][0, 0] == 2
+    before = replay.tlb_counters()[0]
+    reads = [(page, READ, 0) for page, _, _ in pages] * 3
+    replay.replay(batch(reads), 0, len(reads))
+    found = replay.tlb_counters()[0]
+    assert (found["misses"] == before["misses"]).all()
+    assert found["first_misses"][READ] <= 2, "once a block at most"
+
+
+class SlowTlbs:
+    """The two levels of a CPU for pages of both sizes: a translation is (size, page of that size)."""
+
+    def __init__(self, profile: str) -> None:
+        """Take the CPU."""
+        units, route = tlb_shapes([resolve(profile)], resolve("haswell"))
+        self.route = route[0].tolist()
+        self.shapes = units[0].tolist()
+        self.first_misses, self.misses = [0, 0, 0], [0, 0, 0]
+        self.flush()
+
+    def flush(self) -> None:
+        """Forget all translations."""
+        self.sets: list[list[list[tuple[int, int]]]] = [[[] for _ in range(sets)] for sets, _ in self.shapes]
+
+    def _set(self, unit: int, translation: tuple[int, int]) -> list[tuple[int, int]]:
+        chosen: list[tuple[int, int]] = self.sets[unit][translation[1] % len(self.sets[unit])]
+        return chosen
+
+    def access(self, page: int, op: int, host_size: int) -> None:
+        """Look a page up in the first level, then in the second, then in the tables; all levels asked hold it then."""
+        small, large = (SMALL, page), (LARGE, page >> 9)
+        for level in range(LEVELS):
+            for translation in (small, large):
+                unit = self.route[op][translation[0]][level]
+                if unit != NO_UNIT and translation in self._set(unit, translation):
+                    self._use(translation, op, level)
+                    self.first_misses[op] += level
+                    return
+        self.first_misses[op] += 1
+        self.misses[op] += 1
+        self._use(large if host_size == LARGE else small, op, SECOND)
+
+    def _use(self, translation: tuple[int, int], op: int, last: int) -> None:
+        for level in range(last + 1):
+            unit = self.route[op][translation[0]][level]
+            if unit != NO_UNIT:
+                chosen = self._set(unit, translation)
+                if translation in chosen:
+                    chosen.remove(translation)
+                chosen.insert(0, translation)
+                del chosen[self.shapes[unit][1] :]
+
+
+@entry_point
+def size_from_python(states: State, page: np.uint64) -> int:
+    """Call `host_size` for the first world."""
+    return int(host_size(world(states, 0), page))
+
+
+@pytest.mark.parametrize("profile", ["nehalem", "haswell", "skylake-sp", "icelake-sp", "zen2", "zen4"])
+@settings(max_examples=4)
+@given(seed=st.integers(0, 2**32), spread=st.sampled_from([40, 300, 1124]))
+def test_with_2_mb_guest_pages_misses_are_those_of_lists_whatever_is_promoted_meanwhile(
+    profile: str, seed: int, spread: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    slow = SlowTlbs(profile)
+    replay = replay_of(profile, guest_large=True)
+    flushes = 0
+    scattered = rng.integers(PAGES - spread, PAGES, 1200).tolist()
+    in_order = [PAGES - 1024 + page for page in range(1024)]
+    at = int(rng.integers(0, len(scattered)))
+    for number, page in enumerate([*scattered[:at], *in_order, *scattered[at:]]):
+        op = int(rng.integers(0, 3))
+        if rng.random() < 0.001:
+            replay.sweep(Policy.AGE)
+        replay.replay(batch([(page, op, 0)]), 0, 1)
+        found = replay.tlb_counters()[0]
+        if found["flushes"] != flushes:
+            flushes = found["flushes"]
+            slow.flush()
+        slow.access(page, op, size_from_python(replay.states, np.uint64(page)))
+        assert found["first_misses"].tolist() == slow.first_misses, number
+        assert found["misses"].tolist() == slow.misses, number
+
+
+@pytest.mark.parametrize("profile", [name for name in names() if resolve(name, even_refused=True).tlb])
+def test_every_kind_of_access_to_a_page_of_either_size_is_served_by_some_tlb(profile: str) -> None:
+    _, route = tlb_shapes([resolve(profile, even_refused=True)], resolve("haswell"))
+    unserved = np.argwhere((route[0] == NO_UNIT).all(axis=2))
+    assert unserved.tolist() == []
 
 
 @pytest.mark.parametrize(

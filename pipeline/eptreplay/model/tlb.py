@@ -276,14 +276,18 @@ def size_of(entry: np.uint64) -> Int:
 
 @kernel
 def cached(tlbs: Tlbs, number: Int, vcpu: Int, guest: Int, page: np.uint64, op: Int) -> np.uint64:
-    """Return the entry that would serve an access, EMPTY if there is none; the first level is asked first."""
+    """Return the entry that would serve an access, EMPTY if there is none.
+
+    The first level is asked for both page sizes before the second is asked for either: a 4 KB translation from before
+    a promotion may be left in the second level while the first holds the 2 MB translation that came after.
+    """
     entries = tlbs.entry[number, vcpu]
-    for size in range(SIZES):
-        key = entry_key(guest, page, size)
-        number_of_page = page >> NPTEPG_SHIFT if size == LARGE else page
-        for level in range(LEVELS):
+    for level in range(LEVELS):
+        for size in range(SIZES):
             unit = tlbs.route[number, op, size, level]
             if unit != NO_UNIT:
+                number_of_page = page >> NPTEPG_SHIFT if size == LARGE else page
+                key = entry_key(guest, page, size)
                 entry = _find(entries, tlbs.unit[number, unit], number_of_page, key)
                 if entry != EMPTY:
                     return entry
