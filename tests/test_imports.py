@@ -19,11 +19,24 @@ PACKAGE = Path(__file__).parents[1] / "pipeline" / "eptreplay"
 ALLOWED: dict[str, set[str]] = {
     "": set(),
     "__main__": {"cli"},
-    "cli": {"", "cli_options", "commands", "request", "errors"},
+    "cli": {
+        "",
+        "cli_errors",
+        "cli_options",
+        "commands",
+        "effects",
+        "request",
+        "safe_text",
+        "streams",
+        "errors",
+    },
     "cli_options": set(),
+    "cli_errors": {"errors"},
+    "effects": {"ingest", "request", "errors"},
     "request": {"analysis", "host", "options", "units"},
     "commands": {
         "console",
+        "effects",
         "request",
         "batch",
         "bench",
@@ -58,6 +71,7 @@ ALLOWED: dict[str, set[str]] = {
     "tlb_shapes": {"model", "pmap_choice", "profiles"},
     "bench": {"", "guest", "host", "host_replay", "cuts", "ingest", "options", "profiles", "units"},
     "conform": {
+        "effects",
         "profiles",
         "snapshots",
         "guest",
@@ -146,10 +160,12 @@ ALLOWED: dict[str, set[str]] = {
     "ingest": {"compiled", "errors"},
     "model": {"compiled"},
     "compiled": set(),
-    "report": {"profiles", "units", "errors"},
+    "report": {"profiles", "safe_text", "units", "errors"},
     "profiles": {"errors"},
     "units": {"errors"},
-    "console": set(),
+    "console": {"safe_text"},
+    "streams": {"safe_text", "errors"},
+    "safe_text": set(),
     "errors": set(),
 }
 MODEL_NEEDS = {"llvmlite", "numba", "numpy"}  # llvmlite is what numba makes code with

@@ -9,11 +9,16 @@ from typing import Annotated
 import typer
 
 from eptreplay import __version__, cli_options
+from eptreplay.cli_errors import Commands
+from eptreplay.effects import given_names
 from eptreplay.errors import EptReplayError, Exit
 from eptreplay.request import ReplayRequest
+from eptreplay.safe_text import printable
+from eptreplay.streams import standard_streams
 
 app = typer.Typer(
     name="eptreplay",
+    cls=Commands,
     help="Replay guest memory traces through an exact model of FreeBSD's nested page tables.",
     no_args_is_help=True,
     add_completion=False,
@@ -46,6 +51,7 @@ def _main(
     epilog="Example:  eptreplay replay traces/*.parquet -p haswell -p nehalem -p zen2 --out reports/run",
 )
 def replay(
+    context: typer.Context,
     traces: cli_options.Traces,
     profile: cli_options.ProfileSpecs = ["ept-ad", "ept-emul", "x86"],  # noqa: B006 - typer copies it
     out: cli_options.RunOut = Path("reports/run"),
@@ -76,10 +82,11 @@ def replay(
     open_page: cli_options.Open = False,
 ) -> None:
     """Replay traces under one or several CPU profiles and write tables and pages."""
-    given = dict(locals())  # every parameter under its name
+    values = dict(locals())  # every parameter under its name
+    del values["context"]
     from eptreplay import commands  # noqa: PLC0415 - help must not wait for numba and polars
 
-    raise typer.Exit(commands.replay(ReplayRequest(**given)))
+    raise typer.Exit(commands.replay(ReplayRequest(**values, given=given_names(context))))
 
 
 @app.command(
@@ -87,6 +94,7 @@ def replay(
     epilog="Example:  eptreplay conform vectors/    eptreplay conform golden/ --traces traces/",
 )
 def conform(
+    context: typer.Context,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of vectors or golden replays.")],
     traces: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of the traces that golden replays name.")
@@ -103,7 +111,12 @@ def conform(
 
     raise typer.Exit(
         commands.conform(
-            folder, traces, frozenset(sequence) if sequence else None, slow_path=slow_path, tlb=tlb
+            folder,
+            traces,
+            frozenset(sequence) if sequence else None,
+            slow_path=slow_path,
+            tlb=tlb,
+            given=given_names(context),
         )
     )
 
@@ -210,6 +223,7 @@ def profiles_show(
     "from-msr",
     short_help="Decode a machine's EPT capabilities.",
     epilog="Example:  eptreplay profiles from-msr 0xf0106334141",
+    context_settings={"ignore_unknown_options": True},  # -1 is a value, though a wrong one
 )
 def profiles_from_msr(
     value: Annotated[
@@ -224,11 +238,12 @@ def profiles_from_msr(
 
 def main() -> None:
     """Run the command line; errors that eptreplay raises on purpose become one line and an exit code."""
-    try:
-        app()
-    except EptReplayError as error:
-        sys.stderr.write(f"eptreplay: {error}\n")
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.stderr.write("eptreplay: interrupted; nothing was written\n")
-        sys.exit(Exit.INTERRUPTED)
+    with standard_streams():
+        try:
+            app()
+        except EptReplayError as error:
+            sys.stderr.write(f"eptreplay: {printable(str(error))}\n")
+            sys.exit(error.exit_code)
+        except KeyboardInterrupt:
+            sys.stderr.write("eptreplay: interrupted; nothing was written\n")
+            sys.exit(Exit.INTERRUPTED)

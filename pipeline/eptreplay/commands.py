@@ -8,6 +8,11 @@ from typing import TYPE_CHECKING
 
 from eptreplay import profiles as cpu
 from eptreplay.console import ProgressBar, note, say, say_all, say_table
+from eptreplay.effects import (
+    refuse_without_effect,
+    refuse_without_effect_on,
+    refuse_without_recordings,
+)
 from eptreplay.errors import Exit
 
 if TYPE_CHECKING:
@@ -34,8 +39,10 @@ def replay(request: ReplayRequest) -> int:
     from eptreplay.output import check_output  # noqa: PLC0415
 
     options = request.options()
+    refuse_without_effect(request)
     check_output(request.out, overwrite=request.overwrite)
     traces, failed = _open(request.traces)
+    refuse_without_effect_on(request, traces)
     threads = request.jobs or os.cpu_count() or 1
     options = replace(options, decode_ahead=threads > len(traces))
     each = max(1, threads // len(traces))
@@ -128,10 +135,14 @@ def conform(
     *,
     slow_path: bool = False,
     tlb: bool = False,
+    given: frozenset[str] = frozenset(),
 ) -> int:
-    """Carry out `conform` and return the exit code."""
+    """Carry out `conform` and return the exit code; `given` names the options on the command line."""
     from eptreplay import conform as conformance  # noqa: PLC0415
 
+    kinds = conformance.kinds_in(folder)
+    if kinds:
+        refuse_without_recordings(given, str(folder), kinds)
     with ProgressBar(None, "operations") as bar:
 
         def watch(name: str, count: int) -> None:
@@ -255,7 +266,8 @@ def bench(traces: Sequence[Path], runs: int, *, as_json: bool) -> int:
     from eptreplay import bench_wide  # noqa: PLC0415
 
     figures = bench_wide.run(traces, runs)
-    say(benchmark.as_json(figures) if as_json else "\n".join(benchmark.as_text(figures)))
+    for line in benchmark.as_json(figures).split("\n") if as_json else benchmark.as_text(figures):
+        say(line)
     return Exit.GOOD
 
 
@@ -278,4 +290,6 @@ def profiles_from_msr(value: str) -> int:
     """Carry out `profiles from-msr` and return the exit code."""
     decoded = cpu.from_ept_vpid_cap(cpu.parse_ept_vpid_cap(value))
     say_all(cpu.describe_ept_vpid_cap(decoded))
+    if decoded.refusals:
+        note(f"bhyve would refuse this CPU: {'; '.join(decoded.refusals)}")
     return Exit.BAD_INPUT if decoded.refusals else Exit.GOOD
