@@ -45,6 +45,7 @@ ALLOWED: dict[str, set[str]] = {
         "guest",
         "host",
         "ingest",
+        "memory_fit",
         "output",
         "options",
         "partition",
@@ -134,6 +135,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "options": {"analysis", "cuts", "host", "host_replay", "ingest", "units", "errors"},
     "host": {"model", "units", "errors"},
+    "memory_fit": {"host", "ingest", "model", "units", "errors"},
     "host_replay": {
         "guest_result",
         "pmap_choice",

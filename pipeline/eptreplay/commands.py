@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from eptreplay.profiles import Profile
     from eptreplay.request import ReplayRequest
 
+MANY_SWEEPS = 1_000_000
+"""Sweeps that take minutes."""
+
 
 # ---- replay ------------------------------------------------------------------------------------
 
@@ -36,6 +39,7 @@ def replay(request: ReplayRequest) -> int:
     profiles = [cpu.resolve(spec) for spec in request.profile]
     _refuse_twice([profile.name for profile in profiles])
     from eptreplay import batch  # noqa: PLC0415 - an unknown profile is told without waiting for numba
+    from eptreplay.memory_fit import refuse_what_does_not_fit, room, warnings  # noqa: PLC0415
     from eptreplay.output import check_output  # noqa: PLC0415
 
     options = request.options()
@@ -43,6 +47,10 @@ def replay(request: ReplayRequest) -> int:
     check_output(request.out, overwrite=request.overwrite)
     traces, failed = _open(request.traces)
     refuse_without_effect_on(request, traces)
+    machine = room()
+    refuse_what_does_not_fit(traces, len(profiles), options.host, machine)
+    for warning in (*warnings(traces, len(profiles), machine), *_long_sweeps(traces, options)):
+        note(warning)
     threads = request.jobs or os.cpu_count() or 1
     options = replace(options, decode_ahead=threads > len(traces))
     each = max(1, threads // len(traces))
@@ -77,6 +85,24 @@ def _tell_left_over(
         reason = why_whole(trace, profiles, options)
         if reason and is_large(trace, profiles):
             note(f"{trace.name} is replayed on one thread: {reason}")
+
+
+def _long_sweeps(traces: Sequence[GuestTrace], options: Options) -> list[str]:
+    """Return what there is to say of guests with far more sweeps than rows, which take longer than anything else."""
+    from eptreplay.options import Span, sweep_rhythms  # noqa: PLC0415
+
+    found = []
+    for trace in traces:
+        span = Span.of(trace)
+        if options.every is None or not span.fits(options.every):
+            continue  # the replay says so
+        sweeps = sum(map(span.cuts, sweep_rhythms(span, options)))
+        if sweeps > max(MANY_SWEEPS, trace.rows):
+            found.append(
+                f"--every {options.every} is {sweeps:,} sweeps over guest '{trace.name}', {sweeps // trace.rows:,} for each"
+                " of its rows, and every sweep takes its time; a longer distance is quicker"
+            )
+    return found
 
 
 def _refuse_twice(names: Sequence[str]) -> None:

@@ -124,6 +124,11 @@ class Span(NamedTuple):
             )
         return Rhythm(action, times=EveryStep(self.begin, every.in_units_of(self.unit), self.end))
 
+    def fits(self, every: Every) -> bool:
+        """Return whether `rhythm` finds cuts at such a distance."""
+        times_known = self.begin is not None and self.end is not None
+        return not every.timed or (times_known and every.fits(self.unit))
+
     def cuts(self, rhythm: Rhythm) -> int:
         """Return how many cuts a rhythm of `rhythm` makes."""
         if rhythm.rows is not None:
