@@ -59,7 +59,21 @@ def parse_ept_vpid_cap(text: str) -> int:
         raise UsageError(f"the value of {REGISTER} must be a hexadecimal number, not {text!r}; {READ_MSR}")
     if number[1]:
         raise UsageError(f"the value of {REGISTER} has no sign, as {text!r} has; {READ_MSR}")
-    value = _checked_register(int(number[2], 16))
+    return _checked_register(int(number[2], 16))
+
+
+def _checked_register(value: int) -> int:
+    """Return the value if a CPU's register can hold it.
+
+    Raises:
+        UsageError: it is negative, too large, or 0.
+    """
+    if value < 0:
+        raise UsageError(f"the value of {REGISTER} has no sign, but {value:#x} is below 0; {READ_MSR}")
+    if value >= 1 << 64:
+        raise UsageError(
+            f"the value of {REGISTER} has at most 64 bits, but {value:#x} has {value.bit_length()}; {READ_MSR}"
+        )
     if value == 0:
         raise UsageError(
             f"{REGISTER} is 0, so this CPU has no EPT, or the value was not read on the host itself: a virtual machine "
@@ -68,26 +82,11 @@ def parse_ept_vpid_cap(text: str) -> int:
     return value
 
 
-def _checked_register(value: int) -> int:
-    """Return the value if a CPU's register can hold it.
-
-    Raises:
-        UsageError: it is negative or too large.
-    """
-    if value < 0:
-        raise UsageError(f"the value of {REGISTER} has no sign, but {value:#x} is below 0; {READ_MSR}")
-    if value >= 1 << 64:
-        raise UsageError(
-            f"the value of {REGISTER} has at most 64 bits, but {value:#x} has {value.bit_length()}; {READ_MSR}"
-        )
-    return value
-
-
 def from_ept_vpid_cap(value: int) -> EptVpidCap:
     """Decode a value of IA32_VMX_EPT_VPID_CAP, MSR 48CH (SDM volume 3, appendix A.10).
 
     Raises:
-        UsageError: the value is negative or has more than 64 bits.
+        UsageError: the value is negative, has more than 64 bits, or is 0.
     """
     cpu = cpu_of_register(_checked_register(value))
     profile = build(cpu, {}, cpu.name)
