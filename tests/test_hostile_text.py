@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -123,7 +123,8 @@ def test_metadata(tmp_path: Path, key: str, text: str) -> None:
 
 @pytest.mark.parametrize("text", [NASTY, LINES], ids=["escapes", "lines"])
 def test_columns(tmp_path: Path, text: str) -> None:
-    trace = small_trace(tmp_path / "guest.parquet", **{text: np.zeros(3000), "gpa": None})
+    columns: dict[str, Any] = {text: np.zeros(3000), "gpa": None}
+    trace = small_trace(tmp_path / "guest.parquet", **columns)
     one_line(eptreplay("replay", trace, "--out", tmp_path / "run"))
 
 
