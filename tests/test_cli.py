@@ -248,8 +248,8 @@ WRONG = {
     "profile": (["-p", "hasvell"], "did you mean haswell"),
     "override": (["-p", "haswell:bits=on"], "is not an override"),
     "twice": (["-p", "x86", "-p", "x86"], "is given twice"),
-    "every": (["--every", "soon"], "is no distance along a trace"),
-    "too short": (["--every", "0.1ns"], "is no distance along a trace"),
+    "every": (["--policy", "age", "--every", "soon"], "is no distance along a trace"),
+    "too short": (["--policy", "age", "--every", "0.1ns"], "is no distance along a trace"),
 }
 
 
@@ -261,6 +261,23 @@ def test_wrong_options_say_what_would_be_right(tmp_path: Path, name: str) -> Non
     assert answer.code == 2
     assert message in answer.err
     assert not (tmp_path / "run").exists()
+
+
+def test_sweeps_beyond_measure_are_told_of_beforehand(tmp_path: Path) -> None:
+    trace = small_trace(tmp_path / "guest.parquet", rows=2, time=np.array([0, 2_000_000], np.uint64))
+    options = ("--policy", "harvest", "--every", "1ns", "-p", "ept-ad")
+    answer = eptreplay("replay", trace, *options, "--out", tmp_path / "run")
+    assert answer.code == 0, answer.err
+    assert "--every 1 ns is 2,000,000 sweeps over guest 'guest', 1,000,000 for each of its rows" in answer.err
+    assert tables(tmp_path / "run", "summary")["sweeps"].to_list() == [2_000_000]
+
+
+def test_more_idle_scans_than_tables_can_tell_are_refused(tmp_path: Path) -> None:
+    trace = small_trace(tmp_path / "guest.parquet", rows=2, time=np.array([0, 10**12], np.uint64))
+    answer = eptreplay("replay", trace, "--scan-interval", "1ns", "--out", tmp_path / "run")
+    assert answer.code == 2
+    (line,) = answer.err.splitlines()
+    assert "--scan-interval 1 ns is 1,000,000,000,000 scans" in line
 
 
 def test_an_older_run_is_replaced_only_when_asked(tmp_path: Path) -> None:
@@ -319,8 +336,35 @@ def test_from_msr_decodes_and_refuses() -> None:
     good = eptreplay("profiles", "from-msr", "0xf0106334141")
     assert good.code == 0
     assert "ept_ad" in good.out
-    assert eptreplay("profiles", "from-msr", "0x40").code == 2
-    assert eptreplay("profiles", "from-msr", "zebra").code == 2
+    refused = eptreplay("profiles", "from-msr", "0x40")
+    assert refused.code == 2
+    assert "bhyve would refuse this CPU: the CPU lacks" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("0", "is 0, so this CPU has no EPT, or the value was not read on the host itself"),
+        ("0x0000000000000000", "is 0, so this CPU has no EPT"),
+        ("zebra", "must be a hexadecimal number, not 'zebra'"),
+        ("", "must be a hexadecimal number, not ''"),
+        ("0x", "must be a hexadecimal number"),
+        ("1.5", "must be a hexadecimal number"),
+        ("\u0663", "must be a hexadecimal number"),
+        ("-1", "has no sign, as '-1' has"),
+        ("-0xf0106334141", "has no sign"),
+        ("+1", "has no sign"),
+        ("0x10000000000000000", "has at most 64 bits, but 0x10000000000000000 has 65"),
+        ("f" * 5000, "has at most 64 bits"),
+    ],
+)
+def test_a_register_that_no_cpu_has_is_one_line_that_says_why(value: str, told: str) -> None:
+    for arguments in (("profiles", "from-msr", value), ("profiles", "show", f"msr:{value}")):
+        answer = eptreplay(*arguments)
+        assert answer.code == 2
+        assert answer.out == ""
+        (line,) = answer.err.splitlines()
+        assert told in line
 
 
 def test_help_loads_neither_numba_nor_polars() -> None:

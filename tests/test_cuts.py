@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from itertools import islice
+from typing import TYPE_CHECKING
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.command_line import small_trace
 
-from eptreplay.cuts import Action, Cut, Cutter, Rhythm
+from eptreplay.cuts import Action, Cut, Cutter, EqualParts, EveryStep, Rhythm, timed_row_groups
+from eptreplay.ingest.dataset import open_trace
 from eptreplay.ingest.reader import Batch
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SWEEP, CLOSE = Action.SWEEP, Action.CLOSE_INTERVAL
 
@@ -31,19 +40,19 @@ def batch(times: list[int] | None, rows: int | None = None) -> Batch:
 
 def test_a_cut_by_rows_comes_after_every_nth_row() -> None:
     cutter = Cutter([Rhythm(SWEEP, rows=3)])
-    assert cutter.cuts(batch(None, 7), 0, None) == [Cut(3, SWEEP, None), Cut(6, SWEEP, None)]
-    assert cutter.cuts(batch(None, 2), 7, None) == [Cut(2, SWEEP, None)]
-    assert cutter.cuts(batch(None, 1), 9, None) == []
+    assert list(cutter.cuts(batch(None, 7), 0, None)) == [Cut(3, SWEEP, None), Cut(6, SWEEP, None)]
+    assert list(cutter.cuts(batch(None, 2), 7, None)) == [Cut(2, SWEEP, None)]
+    assert list(cutter.cuts(batch(None, 1), 9, None)) == []
 
 
 def test_a_cut_by_time_comes_before_the_first_row_of_that_time() -> None:
-    cutter = Cutter([Rhythm(CLOSE, times=[5, 7])])
-    assert cutter.cuts(batch([1, 5, 5, 6, 9]), 0, 1) == [Cut(1, CLOSE, 5), Cut(4, CLOSE, 7)]
+    cutter = Cutter([Rhythm(CLOSE, times=EveryStep(3, 2, 7))])
+    assert list(cutter.cuts(batch([1, 5, 5, 6, 9]), 0, 1)) == [Cut(1, CLOSE, 5), Cut(4, CLOSE, 7)]
 
 
 def test_cuts_in_a_stretch_without_rows_are_all_made() -> None:
-    cutter = Cutter([Rhythm(SWEEP, times=[2, 3, 4])])
-    assert cutter.cuts(batch([1, 9]), 0, 1) == [Cut(1, SWEEP, time) for time in (2, 3, 4)]
+    cutter = Cutter([Rhythm(SWEEP, times=EveryStep(1, 1, 4))])
+    assert list(cutter.cuts(batch([1, 9]), 0, 1)) == [Cut(1, SWEEP, time) for time in (2, 3, 4)]
 
 
 def test_what_falls_together_is_done_in_the_order_of_actions() -> None:
@@ -53,18 +62,24 @@ def test_what_falls_together_is_done_in_the_order_of_actions() -> None:
 
 
 def test_a_cut_at_the_first_time_of_a_row_group_needs_no_times() -> None:
-    cutter = Cutter([Rhythm(CLOSE, times=[10])])
-    assert cutter.cuts(batch(None, 4), 0, 8) == []
-    assert cutter.cuts(batch(None, 4), 4, 10) == [Cut(0, CLOSE, 10)]
+    cutter = Cutter([Rhythm(CLOSE, times=EveryStep(0, 10, 10))])
+    assert list(cutter.cuts(batch(None, 4), 0, 8)) == []
+    assert list(cutter.cuts(batch(None, 4), 4, 10)) == [Cut(0, CLOSE, 10)]
+
+
+distances = st.builds(EveryStep, begin=st.integers(0, 9), step=st.integers(1, 9), end=st.integers(9, 60))
+parts = st.builds(EqualParts, begin=st.integers(0, 9), end=st.integers(40, 60), parts=st.integers(1, 30))
 
 
 @given(
     times=st.lists(st.integers(0, 60), max_size=40).map(sorted),
-    cuts=st.lists(st.integers(1, 60), max_size=10, unique=True).map(sorted),
+    cuts=distances | parts,
     step=st.integers(1, 9),
     sizes=st.lists(st.integers(1, 9), min_size=1, max_size=10),
 )
-def test_batches_do_not_matter(times: list[int], cuts: list[int], step: int, sizes: list[int]) -> None:
+def test_batches_do_not_matter(
+    times: list[int], cuts: EveryStep | EqualParts, step: int, sizes: list[int]
+) -> None:
     cutter = Cutter([Rhythm(SWEEP, rows=step), Rhythm(CLOSE, times=cuts)])
     found: list[tuple[int, Action, int | None]] = []
     done = 0
@@ -78,3 +93,38 @@ def test_batches_do_not_matter(times: list[int], cuts: list[int], step: int, siz
     by_time = [(int(np.searchsorted(times, cut)), CLOSE, cut) for cut in cuts if times and cut <= times[-1]]
     assert sorted(found, key=str) == sorted([*by_rows, *by_time], key=str)
     assert [cut[0] for cut in found] == sorted(cut[0] for cut in found)
+
+
+@given(times=distances | parts, after=st.integers(0, 70))
+def test_the_first_time_after_another_is_found_without_going_through_all(
+    times: EveryStep | EqualParts, after: int
+) -> None:
+    assert times.first_after(after) == next((time for time in times if time > after), None)
+
+
+@given(times=distances)
+def test_times_at_a_distance_are_counted(times: EveryStep) -> None:
+    assert times.count() == len(list(times))
+
+
+def test_more_cuts_than_memory_could_hold_are_made_one_by_one() -> None:
+    second, year = 10**9, 31_536_000 * 10**9
+    cutter = Cutter(
+        [Rhythm(SWEEP, times=EveryStep(0, 1, year)), Rhythm(CLOSE, times=EveryStep(0, second, year))]
+    )
+    tracemalloc.start()
+    made = list(islice(cutter.cuts(batch([0, year // 2, year]), 0, 0), 100_000))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert [cut.time for cut in made] == list(range(1, 100_001))
+    assert most < 50_000_000
+
+
+def test_what_row_groups_need_their_times_is_known_without_a_list(tmp_path: Path) -> None:
+    trace = open_trace(small_trace(tmp_path / "guest.parquet"))  # 3 row groups of 1,000 rows, 10 apart
+    year = 31_536_000 * 10**9
+    assert timed_row_groups(trace, [Rhythm(SWEEP, times=EveryStep(0, 1, year))]) == {0, 1, 2}
+    assert timed_row_groups(trace, [Rhythm(SWEEP, times=EveryStep(0, 15_000, year))]) == {1}
+    assert timed_row_groups(trace, [Rhythm(SWEEP, times=EveryStep(0, year, year))]) == set()
+    assert timed_row_groups(trace, [Rhythm(CLOSE, times=EqualParts(0, 30_000, 2))]) == {1}
+    assert timed_row_groups(trace, [Rhythm(SWEEP, rows=10)]) == set()

@@ -25,8 +25,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "zen2",
             "--policy",
             policy,
-            "--every",
-            "500",
+            *(("--every", "500") if policy == "age" else ()),
             "--out",
             folder / name,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ def read_all(shared: SharedSteps[int], readers: int, pause: float) -> list[list[
     def read(reader: int) -> None:
         for item in shared.read(reader):
             found[reader].append(item)
-            if reader == 0:
+            if reader == 0 and pause:
                 time.sleep(pause)
 
     threads = [threading.Thread(target=read, args=(reader,)) for reader in range(readers)]
@@ -83,3 +84,18 @@ def test_an_error_ends_all_readers() -> None:
     other.fail(TraceError("g.parquet", "another thread failed"))
     with pytest.raises(TraceError, match="another thread"):
         list(other.read(0))
+
+
+@pytest.fixture
+def impatient_threads() -> Iterator[None]:
+    """Let threads take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("impatient_threads")
+def test_readers_that_run_out_of_items_at_once_make_the_next_once() -> None:
+    for _ in range(5):
+        assert read_all(SharedSteps(iter(range(10_000)), 3), 3, 0) == [list(range(10_000))] * 3

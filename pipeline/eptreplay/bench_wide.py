@@ -76,7 +76,7 @@ def _query(trace: GuestTrace) -> None:
     """Ask DuckDB, on one thread, what the books of a replay say; all of it from the file."""
     import duckdb  # noqa: PLC0415 - the bench extra: nothing else needs it
 
-    cuts = [time for rhythm in interval_rhythms(Span.of(trace), Options()) for time in rhythm.times]
+    cuts = [time for rhythm in interval_rhythms(Span.of(trace), Options()) for time in rhythm.times or ()]
     step = (cuts[-1] - cuts[0]) / max(1, len(cuts) - 1) if cuts else 1
     begin = trace.first_time or 0
     connection = duckdb.connect(config={"threads": 1})

@@ -9,14 +9,19 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from eptreplay import __version__, cli_options, signals
+from eptreplay.cli_errors import Commands
+from eptreplay.effects import given_names
 from eptreplay.errors import EptReplayError
 from eptreplay.request import ReplayRequest
+from eptreplay.safe_text import printable
+from eptreplay.streams import standard_streams
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 app = typer.Typer(
     name="eptreplay",
+    cls=Commands,
     help="Replay guest memory traces through an exact model of FreeBSD's nested page tables.",
     no_args_is_help=True,
     add_completion=False,
@@ -49,6 +54,7 @@ def _main(
     epilog="Example:  eptreplay replay traces/*.parquet -p haswell -p nehalem -p zen2 --out reports/run",
 )
 def replay(
+    context: typer.Context,
     traces: cli_options.Traces,
     profile: cli_options.ProfileSpecs = ["ept-ad", "ept-emul", "x86"],  # noqa: B006 - typer copies it
     out: cli_options.RunOut = Path("reports/run"),
@@ -79,10 +85,11 @@ def replay(
     open_page: cli_options.Open = False,
 ) -> None:
     """Replay traces under one or several CPU profiles and write tables and pages."""
-    given = dict(locals())  # every parameter under its name
+    values = dict(locals())  # every parameter under its name
+    del values["context"]
     from eptreplay import commands  # noqa: PLC0415 - help must not wait for numba and polars
 
-    raise typer.Exit(commands.replay(ReplayRequest(**given)))
+    raise typer.Exit(commands.replay(ReplayRequest(**values, given=given_names(context))))
 
 
 @app.command(
@@ -90,6 +97,7 @@ def replay(
     epilog="Example:  eptreplay conform vectors/    eptreplay conform golden/ --traces traces/",
 )
 def conform(
+    context: typer.Context,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of vectors or golden replays.")],
     traces: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of the traces that golden replays name.")
@@ -106,7 +114,12 @@ def conform(
 
     raise typer.Exit(
         commands.conform(
-            folder, traces, frozenset(sequence) if sequence else None, slow_path=slow_path, tlb=tlb
+            folder,
+            traces,
+            frozenset(sequence) if sequence else None,
+            slow_path=slow_path,
+            tlb=tlb,
+            given=given_names(context),
         )
     )
 
@@ -213,6 +226,7 @@ def profiles_show(
     "from-msr",
     short_help="Decode a machine's EPT capabilities.",
     epilog="Example:  eptreplay profiles from-msr 0xf0106334141",
+    context_settings={"ignore_unknown_options": True},  # -1 is a value, though a wrong one
 )
 def profiles_from_msr(
     value: Annotated[
@@ -227,12 +241,18 @@ def profiles_from_msr(
 
 def main() -> None:
     """Run the command line; errors that eptreplay raises on purpose become one line and an exit code."""
+    with standard_streams():
+        _run()
+
+
+def _run() -> None:
+    """Run the command line with signals raised where they can be told of."""
     came: list[int] = []
     try:
         with signals.raised() as came:
             app()
     except EptReplayError as error:
-        sys.stderr.write(f"eptreplay: {error}\n")
+        sys.stderr.write(f"eptreplay: {printable(str(error))}\n")
         sys.exit(error.exit_code)
     except signals.Stopped as stop:
         _end_stopped(stop.number, getattr(stop, "__notes__", []))
@@ -245,5 +265,6 @@ def main() -> None:
 def _end_stopped(number: int, notes: Sequence[str]) -> NoReturn:
     """Say that a signal ended the command, and what was and what was not written."""
     name = signals.name(number)
-    sys.stderr.write(f"eptreplay: interrupted by {name}; {'; '.join(notes) or 'nothing was written'}\n")
+    told = "; ".join(map(printable, notes)) or "nothing was written"
+    sys.stderr.write(f"eptreplay: interrupted by {name}; {told}\n")
     sys.exit(signals.EXIT_BASE + number)

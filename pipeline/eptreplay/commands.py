@@ -10,6 +10,11 @@ from typing import TYPE_CHECKING
 
 from eptreplay import profiles as cpu
 from eptreplay.console import ProgressBar, note, say, say_all, say_table
+from eptreplay.effects import (
+    refuse_without_effect,
+    refuse_without_effect_on,
+    refuse_without_recordings,
+)
 from eptreplay.errors import Exit
 
 if TYPE_CHECKING:
@@ -23,6 +28,9 @@ if TYPE_CHECKING:
     from eptreplay.profiles import Profile
     from eptreplay.request import ReplayRequest
 
+MANY_SWEEPS = 1_000_000
+"""Sweeps that take minutes."""
+
 
 # ---- replay ------------------------------------------------------------------------------------
 
@@ -31,10 +39,17 @@ def replay(request: ReplayRequest) -> int:
     """Carry out `replay` and return the exit code."""
     profiles = [cpu.resolve(spec) for spec in request.profile]
     _refuse_twice([profile.name for profile in profiles])
-    from eptreplay.output import reserved  # noqa: PLC0415 - an unknown profile is told without waiting for numba
+    from eptreplay.memory_fit import refuse_what_does_not_fit, room, warnings  # noqa: PLC0415 - an unknown profile is told without waiting for numba
+    from eptreplay.output import reserved  # noqa: PLC0415
 
     options = request.options()
+    refuse_without_effect(request)
     traces, failed = _open(request.traces)
+    refuse_without_effect_on(request, traces)
+    machine = room()
+    refuse_what_does_not_fit(traces, len(profiles), options.host, machine)
+    for warning in (*warnings(traces, len(profiles), machine), *_long_sweeps(traces, options)):
+        note(warning)
     tell_leftovers(request.out)
     with reserved(request.out, overwrite=request.overwrite, inputs=_inputs(request.traces, traces)):
         return _replay(request, profiles, options, traces, failed)
@@ -93,6 +108,24 @@ def _tell_left_over(
             note(f"{trace.name} is replayed on one thread: {reason}")
 
 
+def _long_sweeps(traces: Sequence[GuestTrace], options: Options) -> list[str]:
+    """Return what there is to say of guests with far more sweeps than rows, which take longer than anything else."""
+    from eptreplay.options import Span, sweep_rhythms  # noqa: PLC0415
+
+    found = []
+    for trace in traces:
+        span = Span.of(trace)
+        if options.every is None or not span.fits(options.every):
+            continue  # the replay says so
+        sweeps = sum(map(span.cuts, sweep_rhythms(span, options)))
+        if sweeps > max(MANY_SWEEPS, trace.rows):
+            found.append(
+                f"--every {options.every} is {sweeps:,} sweeps over guest '{trace.name}', {sweeps // trace.rows:,} for each"
+                " of its rows, and every sweep takes its time; a longer distance is quicker"
+            )
+    return found
+
+
 def _refuse_twice(names: Sequence[str]) -> None:
     """Refuse a profile that is given twice."""
     from eptreplay.errors import UsageError  # noqa: PLC0415
@@ -147,10 +180,14 @@ def conform(
     *,
     slow_path: bool = False,
     tlb: bool = False,
+    given: frozenset[str] = frozenset(),
 ) -> int:
-    """Carry out `conform` and return the exit code."""
+    """Carry out `conform` and return the exit code; `given` names the options on the command line."""
     from eptreplay import conform as conformance  # noqa: PLC0415
 
+    kinds = conformance.kinds_in(folder)
+    if kinds:
+        refuse_without_recordings(given, str(folder), kinds)
     with ProgressBar(None, "operations") as bar:
 
         def watch(name: str, count: int) -> None:
@@ -353,7 +390,8 @@ def bench(traces: Sequence[Path], runs: int, *, as_json: bool) -> int:
     from eptreplay import bench_wide  # noqa: PLC0415
 
     figures = bench_wide.run(traces, runs)
-    say(benchmark.as_json(figures) if as_json else "\n".join(benchmark.as_text(figures)))
+    for line in benchmark.as_json(figures).split("\n") if as_json else benchmark.as_text(figures):
+        say(line)
     return Exit.GOOD
 
 
@@ -376,4 +414,6 @@ def profiles_from_msr(value: str) -> int:
     """Carry out `profiles from-msr` and return the exit code."""
     decoded = cpu.from_ept_vpid_cap(cpu.parse_ept_vpid_cap(value))
     say_all(cpu.describe_ept_vpid_cap(decoded))
+    if decoded.refusals:
+        note(f"bhyve would refuse this CPU: {'; '.join(decoded.refusals)}")
     return Exit.BAD_INPUT if decoded.refusals else Exit.GOOD

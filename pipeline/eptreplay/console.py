@@ -1,4 +1,8 @@
-"""Talking to a person: lines that fit the terminal, and progress."""
+"""Talking to a person: lines that fit the terminal, and progress.
+
+All that commands say passes through `say` and `note`, and through `safe_text` there: whatever a file name, a trace or a
+run from somebody else holds, a terminal gets text that it shows.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from eptreplay.safe_text import columns_of, is_wide, printable
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
@@ -19,6 +25,8 @@ NARROWEST = 20
 """Columns below which lines are left as they are."""
 GAP = "  "
 TIE = "\N{NO-BREAK SPACE}"
+SECOND_COLUMN = "\ue000"
+"""Stands for the second column of a wide character while lines are broken; no printable text holds it."""
 
 
 def width() -> int | None:
@@ -29,32 +37,34 @@ def width() -> int | None:
 
 def say(text: str = "") -> None:
     """Write a line to standard output."""
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(printable(text) + "\n")
 
 
 def note(text: str) -> None:
     """Write a line to standard error."""
-    sys.stderr.write(f"eptreplay: {text}\n")
+    sys.stderr.write(f"eptreplay: {printable(text)}\n")
 
 
 def say_all(lines: Sequence[str]) -> None:
     """Write lines; those too long for the terminal go on below, further indented."""
     columns = width()
-    for line in lines:
-        if columns is None or len(line) <= columns:
+    for line in map(printable, lines):
+        if columns is None or columns_of(line) <= columns:
             say(line)
             continue
         indent = line[: len(line) - len(line.lstrip())]
-        say(textwrap.fill(line.strip(), columns, initial_indent=indent, subsequent_indent=f"{indent}    "))
+        for part in _broken(line.strip(), columns, indent, f"{indent}    "):
+            say(part)
 
 
 def say_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Write a table; in a terminal too narrow for it, a paragraph a row: its first two cells, then the others by name."""
-    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
+    rows = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(columns_of(row[column]) for row in (header, *rows)) for column in range(len(header))]
     columns = width()
     if columns is None or sum(widths) + len(GAP) * (len(widths) - 1) <= columns:
         for row in (header, *rows):
-            say(GAP.join(cell.ljust(size) for cell, size in zip(row, widths, strict=True)).rstrip())
+            say(GAP.join(_padded(cell, size) for cell, size in zip(row, widths, strict=True)).rstrip())
         return
     for first, second, *rest in rows:
         say_all([f"{first}: {second}"])
@@ -63,8 +73,22 @@ def say_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
             for name, cell in zip(header[2:], rest, strict=True)
             if cell != "-"
         ]
-        lines = textwrap.fill(", ".join(named), columns, initial_indent=GAP, subsequent_indent=GAP)
-        say(lines.replace(TIE, " "))
+        for line in _broken(", ".join(named), columns, GAP, GAP):
+            say(line.replace(TIE, " "))
+
+
+def _padded(text: str, columns: int) -> str:
+    """Return printable text with blanks up to so many columns."""
+    return text + " " * (columns - columns_of(text))
+
+
+def _broken(text: str, columns: int, first: str, rest: str) -> list[str]:
+    """Return printable text in lines of at most so many columns, indented by `first`, then by `rest`."""
+    as_wide_as_shown = "".join(
+        character + SECOND_COLUMN if is_wide(character) else character for character in text
+    )
+    lines = textwrap.wrap(as_wide_as_shown, columns, initial_indent=first, subsequent_indent=rest)
+    return [line.replace(SECOND_COLUMN, "") for line in lines]
 
 
 class ProgressBar:
@@ -73,7 +97,7 @@ class ProgressBar:
     def __init__(self, total: int | None, unit: str, title: str = "") -> None:
         self._bar = tqdm(
             total=total,
-            desc=title or None,
+            desc=printable(title) or None,
             unit=f" {unit}",
             unit_scale=True,
             disable=None,
@@ -98,4 +122,4 @@ class ProgressBar:
     def name(self, title: str) -> None:
         """Say what is being done."""
         with self._lock:
-            self._bar.set_description(title, refresh=False)
+            self._bar.set_description(printable(title), refresh=False)

@@ -9,7 +9,7 @@ import numpy as np
 
 from eptreplay import guest as guest_replay
 from eptreplay.activity import transitions, with_transitions
-from eptreplay.cuts import Action, Cutter, Rhythm
+from eptreplay.cuts import Action, Cutter, EveryStep, Rhythm
 from eptreplay.errors import ConservationError, TraceError, UsageError
 from eptreplay.events import HostEvent, attach_devices, carry_out, teller
 from eptreplay.guest import Replay, drive, guest_memory
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from eptreplay.snapshots import Snapshot
 
 PAGE_BYTES = 4096
+MOST_SCANS = 1 << 20
+"""Idle scans of a run: as many as there may be intervals, and likewise rows of tables."""
 
 
 @dataclass(slots=True)
@@ -53,7 +55,7 @@ class HostFindings:
         options: of the host.
         clocks: by guest, how its times are placed on the host's clock.
         begin, end: when the first guest begins and the last one ends; None if unknown.
-        scan_times: when every idle scan was; None if only its row is known.
+        scans: when idle scans were due, of which there can be too many for a list; None if only their rows are known.
         vm: VM [profiles] at the end of every interval.
         idle_scans: shape [profiles]: idle scans in all.
         cluster_pages: shape [profiles]: the most pages written to swap at once.
@@ -64,7 +66,7 @@ class HostFindings:
     clocks: Mapping[str, Clock]
     begin: int | None
     end: int | None
-    scan_times: list[int | None] = field(default_factory=list)
+    scans: EveryStep | None = None
     vm: list[NDArray[np.void]] = field(default_factory=list)
     idle_scans: list[int] = field(default_factory=list)
     cluster_pages: list[int] = field(default_factory=list)
@@ -72,10 +74,11 @@ class HostFindings:
 
     def age_times(self, trace: GuestTrace, scan: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return how long before the end each idle scan was, in the trace's unit; scan 0 is the begin, -1: unknown."""
-        times = [self.begin, *self.scan_times]
-        ages = [-1 if time is None or self.end is None else self.end - time for time in times]
-        tick = self.clocks[trace.name].tick
-        return np.array([age if age < 0 else age // tick for age in ages], np.int64)[scan]
+        if self.begin is None or self.end is None:
+            return np.full(len(scan), -1, np.int64)
+        step = 0 if self.scans is None else self.scans.step
+        ages = (self.end - self.begin - step * scan.astype(np.int64)) // self.clocks[trace.name].tick
+        return ages if self.scans is not None else np.where(scan == 0, ages, -1)
 
 
 def _refuse_alone_only(options: Options) -> None:
@@ -102,7 +105,7 @@ def replay_host(
     _refuse_alone_only(options)
     replay = _new_replay(traces, profiles, options, host_options)
     span, clocks = _span(traces, host_options.align)
-    host = HostFindings(host_options, clocks, span.begin, span.end)
+    host = HostFindings(host_options, clocks, span.begin, span.end, _scan_times(span, host_options))
     skipped = bad_rows or {trace.name: BadRows() for trace in traces}
     replay.tell_bad_event = teller(traces, options, [skipped[trace.name] for trace in traces])
     attach_devices(replay, traces)
@@ -189,7 +192,6 @@ def _follow(
             replay.sweep(policy)
         elif action is Action.SCAN:
             scan(replay.states)
-            host.scan_times.append(time)
             check_conservation(replay, host.options)
         else:
             close(time)
@@ -265,10 +267,27 @@ def _span(traces: Sequence[GuestTrace], align: Align) -> tuple[Span, dict[str, C
 
 
 def _scan_rhythms(span: Span, options: HostOptions) -> list[Rhythm]:
-    """Return the cuts that idle scans ask for."""
+    """Return the cuts that idle scans ask for.
+
+    Raises:
+        UsageError: there would be more of them than the table of cold memory may have rows.
+    """
     if options.scan_interval is None:
         return []
-    return [span.rhythm(Action.SCAN, options.scan_interval)]
+    rhythm = span.rhythm(Action.SCAN, options.scan_interval)
+    scans = span.cuts(rhythm)
+    if scans > MOST_SCANS:
+        raise UsageError(
+            f"--scan-interval {options.scan_interval} is {scans:,} scans from the first row to the last, and cold memory"
+            f" is told by the scan; at most {MOST_SCANS:,} are possible: give a longer interval"
+        )
+    return [rhythm]
+
+
+def _scan_times(span: Span, options: HostOptions) -> EveryStep | None:
+    """Return when idle scans are due; None where that is by rows, or never."""
+    (rhythm,) = _scan_rhythms(span, options) or [Rhythm(Action.SCAN)]
+    return rhythm.times if isinstance(rhythm.times, EveryStep) else None
 
 
 def _drive_together(

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from eptreplay.analysis.migration import Link
-from eptreplay.cuts import Action, Rhythm
+from eptreplay.cuts import Action, EqualParts, EveryStep, Rhythm
 from eptreplay.errors import TraceError
 
 if TYPE_CHECKING:
@@ -122,8 +122,18 @@ class Span(NamedTuple):
                 column="time",
                 advice="give the distance between sweeps or scans in rows, or write the file with statistics",
             )
-        step = every.in_units_of(self.unit)
-        return Rhythm(action, times=range(self.begin + step, self.end + 1, step))
+        return Rhythm(action, times=EveryStep(self.begin, every.in_units_of(self.unit), self.end))
+
+    def fits(self, every: Every) -> bool:
+        """Return whether `rhythm` finds cuts at such a distance."""
+        times_known = self.begin is not None and self.end is not None
+        return not every.timed or (times_known and every.fits(self.unit))
+
+    def cuts(self, rhythm: Rhythm) -> int:
+        """Return how many cuts a rhythm of `rhythm` makes."""
+        if rhythm.rows is not None:
+            return self.rows // rhythm.rows
+        return rhythm.times.count() if isinstance(rhythm.times, EveryStep) else 0
 
 
 def sweep_rhythms(span: Span, options: Options) -> list[Rhythm]:
@@ -139,6 +149,4 @@ def interval_rhythms(span: Span, options: Options) -> list[Rhythm]:
         return []
     if span.begin is None or span.end is None or span.end - span.begin < options.intervals:
         return [Rhythm(Action.CLOSE_INTERVAL, rows=max(1, -(-span.rows // options.intervals)))]
-    width = span.end - span.begin
-    cuts = [span.begin + -(-width * k // options.intervals) for k in range(1, options.intervals)]
-    return [Rhythm(Action.CLOSE_INTERVAL, times=cuts)]
+    return [Rhythm(Action.CLOSE_INTERVAL, times=EqualParts(span.begin, span.end, options.intervals))]

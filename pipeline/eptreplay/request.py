@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ReplayRequest:
-    """The arguments and options of `replay` under their names, as given; None where nothing was given."""
+    """The arguments and options of `replay` under their names, as given; None where nothing was given.
+
+    `given` names those that stand on the command line, also where they say what holds anyway.
+    """
 
     traces: Sequence[str]
     profile: Sequence[str]
@@ -46,6 +49,7 @@ class ReplayRequest:
     on_bad_rows: Literal["fail", "skip"]
     jobs: int
     open_page: bool
+    given: frozenset[str] = frozenset()
 
     def options(self) -> Options:
         """Return how traces are to be replayed.

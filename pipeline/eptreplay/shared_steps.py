@@ -38,12 +38,12 @@ class SharedSteps(Generic[T]):
                 self._changed.wait_for(lambda: self._can_go_on(reader))
                 if self._error is not None:
                     raise self._error
-                at = self._next[reader] - self._first
-                if at == len(self._made):
+                has_all = self._next[reader] - self._first == len(self._made)
+                if has_all:
                     if self._ended:
                         return
                     self._making = True
-            if at == len(self._made):
+            if has_all:
                 self._make()
             else:
                 yield self._take(reader)

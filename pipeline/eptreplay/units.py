@@ -26,6 +26,10 @@ class Every:
                 return f"{self.amount // NANOSECONDS[unit]} {unit}"
         return f"{self.amount} ns"
 
+    def fits(self, unit: str) -> bool:
+        """Return whether a distance in time is a whole number of a trace's unit of time."""
+        return unit in NANOSECONDS and self.amount % NANOSECONDS[unit] == 0
+
     def in_units_of(self, unit: str) -> int:
         """Return the distance in a trace's unit of time.
 

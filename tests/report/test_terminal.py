@@ -12,7 +12,8 @@ from tests.report.runs import MadeGuest, analysis, write_run
 from eptreplay.errors import UsageError
 from eptreplay.report.costs import Assumptions
 from eptreplay.report.run import open_run
-from eptreplay.report.terminal import print_summary, printable, text_map
+from eptreplay.report.terminal import print_summary, text_map
+from eptreplay.safe_text import printable
 
 if TYPE_CHECKING:
     from pathlib import Path

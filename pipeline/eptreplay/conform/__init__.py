@@ -9,13 +9,25 @@ from eptreplay.conform.pageout import check_pageout, pageout_files
 from eptreplay.conform.report import Mismatch, Report
 from eptreplay.conform.tiny import check_tiny, tiny_files
 from eptreplay.conform.vectors import check_vectors, has_vectors
+from eptreplay.effects import GOLDEN, PAGEOUT, TINY, VECTORS
 from eptreplay.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["Mismatch", "Report", "check"]
+__all__ = ["Mismatch", "Report", "check", "kinds_in"]
+
+
+def kinds_in(folder: Path) -> frozenset[str]:
+    """Return what kinds of recordings a folder holds."""
+    found = {
+        VECTORS: has_vectors(folder),
+        GOLDEN: golden_files(folder),
+        PAGEOUT: pageout_files(folder),
+        TINY: tiny_files(folder),
+    }
+    return frozenset(kind for kind, there in found.items() if there)
 
 
 def check(

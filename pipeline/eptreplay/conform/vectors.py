@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from eptreplay.conform.arguments import SEQUENCE_COLUMNS, check_arguments, check_sequence
 from eptreplay.conform.reach import Reach, reach_of
 from eptreplay.conform.report import Mismatch, Report
-from eptreplay.errors import TraceError
+from eptreplay.errors import TraceError, UsageError
 from eptreplay.model import operations, pte
 from eptreplay.model.checksum import dump_entries
 from eptreplay.model.state import (
@@ -147,8 +147,10 @@ def check_vectors(
 
     Raises:
         TraceError: a file is missing or damaged.
+        UsageError: there is no sequence of such a number.
     """
     vectors = _load_vectors(folder)
+    _refuse_unknown(only or frozenset(), vectors, folder)
     report = Report()
     for sequence in vectors.sequences:
         if only is not None and sequence["seq"] not in only:
@@ -158,6 +160,16 @@ def check_vectors(
         if watch is not None:
             watch(f"sequence {sequence['seq']}", found.operations)
     return report
+
+
+def _refuse_unknown(only: frozenset[int], vectors: _Vectors, folder: Path) -> None:
+    """Refuse numbers that no sequence has: nothing would be compared for them."""
+    known = {sequence["seq"] for sequence in vectors.sequences}
+    if only - known:
+        raise UsageError(
+            f"--sequence {min(only - known)}: {folder} has no such sequence; its {len(known):,} have numbers from "
+            f"{min(known, default=0)} to {max(known, default=0)}"
+        )
 
 
 class _Rows(NamedTuple):

@@ -12,6 +12,9 @@ from eptreplay.ingest.schema import GPA_BITS, KEY_SEGMENTS, PAGE_SHIFT, PAGE_SIZ
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+MOST_SEGMENTS = 4096
+"""Segments of a layout; a machine's own map of its memory has some dozens."""
+
 _SHAPE = 'a list of {"gpa": bytes, "bytes": length, "kind": text}'
 
 
@@ -28,16 +31,18 @@ def parse_segments_json(text: str, file: str) -> tuple[Segment, ...]:
     Raises:
         TraceError: the text is no JSON, or no memory layout.
     """
+    where = f"metadata key '{KEY_SEGMENTS}'"
+    _refuse_many(text.count('"gpa"'), file, where)  # before they take a kilobyte each
     try:
         raw = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise TraceError(
             file,
-            f"metadata key '{KEY_SEGMENTS}' is no valid JSON ({str(error)[:120]})",
+            f"{where} is no valid JSON ({str(error)[:120]})",
             expected=_SHAPE,
             advice="give the layout as `segments` in a guest.toml beside the trace",
         ) from error
-    return check_segments(raw, file, f"metadata key '{KEY_SEGMENTS}'")
+    return check_segments(raw, file, where)
 
 
 def check_segments(raw: object, file: str, where: str) -> tuple[Segment, ...]:
@@ -52,11 +57,12 @@ def check_segments(raw: object, file: str, where: str) -> tuple[Segment, ...]:
         Segments in ascending order of address; at least one of them is memory.
 
     Raises:
-        TraceError: the data is no list of segments, a segment has an impossible
-            extent, two overlap, or none is memory.
+        TraceError: the data is no list of segments, has too many, a segment has an
+            impossible extent, two overlap, or none is memory.
     """
     if not isinstance(raw, list) or not raw:
         raise TraceError(file, f"{where} is {_brief(raw)}", expected=_SHAPE)
+    _refuse_many(len(raw), file, where)
     segments = sorted((_segment(item, i, file, where) for i, item in enumerate(raw)), key=lambda s: s.gpa)
     for low, high in pairwise(segments):
         if high.gpa < low.end:
@@ -97,6 +103,17 @@ def ram_ranges(segments: Iterable[Segment]) -> tuple[tuple[int, int], ...]:
             runs.append((segment.gpa, segment.end))
     pages = ((-(-low // PAGE_SIZE), high >> PAGE_SHIFT) for low, high in runs)
     return tuple((low, high) for low, high in pages if low < high)
+
+
+def _refuse_many(count: int, file: str, where: str) -> None:
+    """Refuse more segments than a layout may have."""
+    if count > MOST_SEGMENTS:
+        raise TraceError(
+            file,
+            f"{where} has {count:,} segments",
+            expected=f"at most {MOST_SEGMENTS:,}",
+            advice="put segments together that touch, or give the layout as `segments` in a guest.toml beside the trace",
+        )
 
 
 def _segment(item: object, number: int, file: str, where: str) -> Segment:

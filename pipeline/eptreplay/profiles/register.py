@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from eptreplay.errors import UsageError
 from eptreplay.profiles.data import capabilities, from_register
 from eptreplay.profiles.facts import REGISTER, Cpu, EptVpidCap, PmapType, Status
 from eptreplay.profiles.rules import bad_spec, build, refusals
@@ -39,40 +40,55 @@ def parse_register(text: str, spec: str) -> int:
     """Read a value of IA32_VMX_EPT_VPID_CAP; rdmsr prints it without 0x, so that is optional.
 
     Raises:
-        UsageError: it is not a hexadecimal number of at most 64 bits.
+        UsageError: it is no value that a CPU with EPT can have there.
     """
-    if not re.fullmatch(r"(0x)?[0-9a-f]+", text):
-        raise bad_spec(spec, f"the value of {REGISTER} must be a hexadecimal number; {READ_MSR}")
-    return _checked_register(int(text, 16), spec)
-
-
-def _checked_register(value: int, spec: str) -> int:
-    """Return the value if a 64-bit register can hold it.
-
-    Raises:
-        UsageError: it is negative or too large.
-    """
-    if not 0 <= value < 1 << 64:
-        raise bad_spec(spec, f"the value of {REGISTER} must have at most 64 bits and no sign; {READ_MSR}")
-    return value
+    try:
+        return parse_ept_vpid_cap(text)
+    except UsageError as error:
+        raise bad_spec(spec, str(error)) from error
 
 
 def parse_ept_vpid_cap(text: str) -> int:
     """Read the value of IA32_VMX_EPT_VPID_CAP as a user types it, hexadecimal with or without 0x.
 
     Raises:
-        UsageError: it is no hexadecimal number of at most 64 bits.
+        UsageError: it is no hexadecimal number of at most 64 bits, or 0, which no CPU with EPT has there.
     """
-    return parse_register(text, text)
+    number = re.fullmatch(r"([-+]?)(?:0x)?([0-9a-f]+)", text.strip(), re.IGNORECASE)
+    if number is None:
+        raise UsageError(f"the value of {REGISTER} must be a hexadecimal number, not {text!r}; {READ_MSR}")
+    if number[1]:
+        raise UsageError(f"the value of {REGISTER} has no sign, as {text!r} has; {READ_MSR}")
+    return _checked_register(int(number[2], 16))
+
+
+def _checked_register(value: int) -> int:
+    """Return the value if a CPU's register can hold it.
+
+    Raises:
+        UsageError: it is negative, too large, or 0.
+    """
+    if value < 0:
+        raise UsageError(f"the value of {REGISTER} has no sign, but {value:#x} is below 0; {READ_MSR}")
+    if value >= 1 << 64:
+        raise UsageError(
+            f"the value of {REGISTER} has at most 64 bits, but {value:#x} has {value.bit_length()}; {READ_MSR}"
+        )
+    if value == 0:
+        raise UsageError(
+            f"{REGISTER} is 0, so this CPU has no EPT, or the value was not read on the host itself: a virtual machine "
+            f"without nested virtualization reads 0, too; {READ_MSR}"
+        )
+    return value
 
 
 def from_ept_vpid_cap(value: int) -> EptVpidCap:
     """Decode a value of IA32_VMX_EPT_VPID_CAP, MSR 48CH (SDM volume 3, appendix A.10).
 
     Raises:
-        UsageError: the value is negative or has more than 64 bits.
+        UsageError: the value is negative, has more than 64 bits, or is 0.
     """
-    cpu = cpu_of_register(_checked_register(value, f"msr:{value:#x}"))
+    cpu = cpu_of_register(_checked_register(value))
     profile = build(cpu, {}, cpu.name)
     return EptVpidCap(value, capabilities(value), _unknown_bits(value), profile, refusals(profile))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from eptreplay.report.files import FORMULA_STARTS
+from eptreplay.safe_text import neutral
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,9 +21,9 @@ CSV_FOLDER = "csv"
 
 
 def cell(value: Any) -> Any:  # noqa: ANN401 - whatever a table holds
-    """Return a value as it is written: text that a spreadsheet would run begins with an apostrophe."""
-    if isinstance(value, str) and value.startswith(FORMULA_STARTS):
-        return f"'{value}"
+    """Return a value as it is written: text is neutral to spreadsheets and terminals."""
+    if isinstance(value, str):
+        return neutral(value)
     if isinstance(value, float):
         return int(value) if value.is_integer() else f"{value:.9g}"
     return value

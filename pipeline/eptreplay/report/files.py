@@ -17,6 +17,7 @@ from eptreplay.errors import OutputError, UsageError
 from eptreplay.report.other_names import other_names
 from eptreplay.report.run_schema import check_run
 from eptreplay.report.tables import CORE, TABLES, csv_names
+from eptreplay.safe_text import neutral
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,9 +36,6 @@ ROWS_AT_ONCE = 1 << 16
 RUN_FILE = "run.json"
 TABLES_FOLDER = "tables"
 
-# Characters with which a spreadsheet takes a cell for a formula (OWASP, CSV injection); the last four are wide
-# forms of the first four.
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 SLUG_LENGTH = 48
 
 
@@ -53,7 +51,7 @@ class TableWriter:
         self._schema = arrow_schema(table)
         self._parquet = pq.ParquetWriter(folder / f"{table.name}.parquet", self._schema, compression="zstd")
         self._csv = (folder / f"{table.name}.csv").open("wb")
-        self._csv.write((",".join(csv_names(table)) + "\n").encode())
+        self._csv.write((",".join(map(neutral, csv_names(table))) + "\n").encode())
         self._others = other_names(table.name)
         self._waiting: list[pa.Table] = []
 
@@ -90,10 +88,15 @@ class TableWriter:
 
 
 def _neutral(name: str) -> pl.Expr:
-    """Return a text column in which no cell is a formula."""
-    column = pl.col(name)
-    formula = pl.any_horizontal(column.str.starts_with(start) for start in FORMULA_STARTS)
-    return pl.when(formula).then(pl.concat_str(pl.lit("'"), column)).otherwise(column).alias(name)
+    """Return a text column in which no cell is a formula, or steers a terminal."""
+    return pl.col(name).map_batches(_all_neutral, return_dtype=pl.String)
+
+
+def _all_neutral(cells: pl.Series) -> pl.Series:
+    """Return cells as CSV has them; few are different, and fewer are not neutral as they are."""
+    changed = {cell: neutral(cell) for cell in cells.unique() if cell is not None}
+    changed = {cell: instead for cell, instead in changed.items() if cell != instead}
+    return cells.replace(changed) if changed else cells
 
 
 def write_columns_file(folder: Path) -> None:

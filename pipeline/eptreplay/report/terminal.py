@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import textwrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
@@ -18,6 +18,7 @@ from eptreplay.report.indexpage import Line, fleet_answers, headline
 from eptreplay.report.numbers import GIB
 from eptreplay.report.run import open_run
 from eptreplay.report.sections.heat import counts_by_stretch
+from eptreplay.safe_text import printable
 from eptreplay.units import binary_size
 
 if TYPE_CHECKING:
@@ -61,13 +62,11 @@ def print_summary(
     lines.sort(key=Line.worst, reverse=True)
     unknown = set(names) - {line.guest.name for line in lines}
     if unknown:
-        known = ", ".join(printable(line.guest.name) for line in lines[:10])
-        raise UsageError(f"{folder}: no guest '{printable(min(unknown))}'; the run has {known}")
-    console.print(Text(headline(run, lines)))
+        known = ", ".join(line.guest.name for line in lines[:10])
+        raise UsageError(f"{folder}: no guest '{min(unknown)}'; the run has {known}")
+    console.print(_shown(headline(run, lines)))
     for failure in run.about["failed"]:
-        console.print(
-            Text(f"{printable(failure['guest'])} is not shown: {printable(failure['error'])}", style="red")
-        )
+        console.print(_shown(f"{failure['guest']} is not shown: {failure['error']}", "red"))
     if len(lines) > 1:
         _print_answers(console, fleet_answers(lines))
     console.print()
@@ -77,14 +76,13 @@ def print_summary(
         _print_guest(console, line)
     if len(told) < len(lines) and not names:
         rest = len(lines) - len(told)
-        console.print(Text(f"\n{rest} more; --guest NAME tells of one of them.", style="dim"))
+        console.print()
+        console.print(_shown(f"{rest} more; --guest NAME tells of one of them.", "dim"))
 
 
-def printable(name: str) -> str:
-    """Return a name without characters that a terminal would act on."""
-    return "".join(
-        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in name
-    )
+def _shown(text: str, style: str = "", **layout: Any) -> Text:  # noqa: ANN401 - what rich takes
+    """Return text as it goes to the terminal: nothing else does, so that no name can steer it."""
+    return Text(printable(text), style=style, **layout)
 
 
 def _matrix(lines: Sequence[Line]) -> Table:
@@ -97,11 +95,11 @@ def _matrix(lines: Sequence[Line]) -> Table:
     for line in lines:
         for number, at in enumerate(line.found):
             table.add_row(
-                Text(printable(line.guest.name) if number == 0 else ""),
-                Text(printable(at.profile)),
-                at.told(),
-                f"{at.exits:,}",
-                f"{at.ipis:,}",
+                _shown(line.guest.name if number == 0 else ""),
+                _shown(at.profile),
+                _shown(at.told()),
+                _shown(f"{at.exits:,}"),
+                _shown(f"{at.ipis:,}"),
             )
     return table
 
@@ -109,20 +107,21 @@ def _matrix(lines: Sequence[Line]) -> Table:
 def _print_answers(console: Console, found: Sequence[Answer]) -> None:
     tones = {"good": "bold green", "bad": "bold red"}
     for item in found:
-        text = Text()
-        text.append(f"{item.question} ", style="dim")
-        text.append(f"{printable(item.figure)}. ", style=tones.get(item.tone, "bold"))
-        text.append(printable(item.sentence))
+        text = Text.assemble(
+            _shown(f"{item.question} ", "dim"),
+            _shown(f"{item.figure}. ", tones.get(item.tone, "bold")),
+            _shown(item.sentence),
+        )
         console.print(text)
 
 
 def _print_guest(console: Console, line: Line) -> None:
     console.print()
-    console.rule(Text(printable(line.guest.name), style="bold"), align="left", characters="-")
+    console.rule(_shown(line.guest.name, "bold"), align="left", characters="-")
     _print_answers(console, line.answers)
     if line.guest.has("heatmap"):
         for row in text_map(line.guest, console.width):
-            console.print(Text(row, no_wrap=True, overflow="crop"))
+            console.print(_shown(row, no_wrap=True, overflow="crop"))
 
 
 def text_map(guest: Guest, width: int) -> list[str]:
