@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from eptreplay.ingest.devices import Device
-    from eptreplay.ingest.footer import Extent, Footer
+    from eptreplay.ingest.footer import Extent, Footer, Group, IndexPlaces
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,8 @@ class RowGroup:
         ranges: smallest and largest value of each integer column, where the statistics say.
         nulls: columns that hold nulls, where the statistics say.
         extents: where the pages of each known column are.
+        null_counts: nulls of each known column, where the statistics say.
+        indexes: where the page index of each known integer column is that has one.
     """
 
     file: Path
@@ -47,6 +49,8 @@ class RowGroup:
     ranges: Mapping[str, ColumnRange]
     nulls: frozenset[str]
     extents: Mapping[str, Extent]
+    null_counts: Mapping[str, int] = field(default_factory=dict)
+    indexes: Mapping[str, IndexPlaces] = field(default_factory=dict)
 
     @property
     def time_min(self) -> int | None:
@@ -240,12 +244,29 @@ def _read_file(path: Path) -> _File:
     row = 0
     for index, group in enumerate(footer.groups):
         if group.rows:
-            stats = group_statistics(path, index, group)
-            extents = {name: chunk.extent for name, chunk in group.chunks.items()}
-            place = RowGroup(path, index, group.rows, 0, row, stats.ranges, stats.nulls, extents)
-            row_groups.append((place, stats.guest))
+            row_groups.append(_row_group(path, index, group, row))
             row += group.rows
     return _File(path, tuple(row_groups), columns, footer)
+
+
+def _row_group(path: Path, index: int, group: Group, row: int) -> tuple[RowGroup, str | None]:
+    """Return a row group that begins at a row of its file, and the guest it names."""
+    stats = group_statistics(path, index, group)
+    found = RowGroup(
+        path,
+        index,
+        group.rows,
+        0,
+        row,
+        stats.ranges,
+        stats.nulls,
+        extents={name: chunk.extent for name, chunk in group.chunks.items()},
+        null_counts=stats.null_counts,
+        indexes={
+            name: chunk.index for name, chunk in group.chunks.items() if chunk.index and name != "guest"
+        },
+    )
+    return found, stats.guest
 
 
 def _check_same(first: _File, other: _File) -> None:

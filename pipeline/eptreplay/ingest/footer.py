@@ -56,6 +56,15 @@ class Extent(NamedTuple):
     plain: int
 
 
+class IndexPlaces(NamedTuple):
+    """Where the page index of a chunk is, in bytes of the file: where pages begin, and what values they hold."""
+
+    offsets_start: int
+    offsets_bytes: int
+    values_start: int
+    values_bytes: int
+
+
 class Chunk(NamedTuple):
     """One column of one row group.
 
@@ -67,6 +76,7 @@ class Chunk(NamedTuple):
         low: smallest value, if the statistics say: an integer, or text for `guest`.
         high: largest value.
         nulls: number of nulls, if the statistics say.
+        index: where its page index is, if it has one.
     """
 
     extent: Extent
@@ -76,6 +86,7 @@ class Chunk(NamedTuple):
     low: int | str | None
     high: int | str | None
     nulls: int | None
+    index: IndexPlaces | None = None
 
 
 class Group(NamedTuple):
@@ -184,7 +195,7 @@ class _Parser:
                 raise self._fault(fault, column=name, row_group=index)
             self._stored += _int(meta, 7) if rows else 0
             if name in _KNOWN:
-                chunks[name] = _chunk(meta)
+                chunks[name] = _chunk(meta)._replace(index=_index(_struct(column)))
         return Group(rows, chunks)
 
     def _chunk_metadata(self, column: Struct, leaf: list[bytes], name: str, index: int) -> Struct:
@@ -257,6 +268,13 @@ def _chunk(meta: Struct) -> Chunk:
         high=high,
         nulls=nulls if isinstance(nulls, int) else None,
     )
+
+
+def _index(column: Struct) -> IndexPlaces | None:
+    places = [column.get(field) for field in (4, 5, 6, 7)]
+    if not all(isinstance(place, int) for place in places):
+        return None
+    return IndexPlaces(*cast("list[int]", places))
 
 
 def _bound(raw: object, physical: int) -> int | str | None:
