@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from eptreplay.ingest.decode import Piece
     from eptreplay.ingest.look import Seen
     from eptreplay.ingest.page_index import PageClaims
-    from eptreplay.ingest.rows import Values
+    from eptreplay.ingest.rows import Mask, Values
 
 
 class Claims:
@@ -66,7 +66,7 @@ class Claims:
             if piece.row + rows == self._group.rows:
                 self._compare(name, column.claim, column.found)
 
-    def _check_pages(self, name: str, column: _Column, row: int, values: Values, mask: Values | None) -> None:
+    def _check_pages(self, name: str, column: _Column, row: int, values: Values, mask: Mask | None) -> None:
         end = row + len(values)
         while column.page < len(column.pages):
             claim = column.pages[column.page]
@@ -120,7 +120,7 @@ class _Found:
         self.high = 0
         self.nulls = 0
 
-    def add(self, values: Values, mask: Values | None) -> None:
+    def add(self, values: Values, mask: Mask | None) -> None:
         """Take rows in."""
         if mask is not None:
             self.nulls += int(np.count_nonzero(mask))
@@ -158,9 +158,7 @@ class _Column:
 
 def _page_claims(pages: PageClaims) -> list[_Claim]:
     nulls = pages.nulls or (None,) * len(pages.first_rows)
-    return [
-        _Claim(*claim, is_page=True) for claim in zip(pages.first_rows, pages.ranges, nulls, strict=True)
-    ]
+    return [_Claim(*claim, is_page=True) for claim in zip(pages.first_rows, pages.ranges, nulls, strict=True)]
 
 
 def ranges_seen(piece: Piece, seen: Seen) -> dict[str, ColumnRange]:

@@ -30,6 +30,13 @@ _MOST_COUNTED = 1 << 20
 """No more are counted: each takes about a microsecond."""
 
 
+SORT_COMMAND = (
+    'python -c "import sys, pyarrow.parquet as p; p.write_table(p.read_table(sys.argv[1], partitioning=None)'
+    ".sort_by('time'), sys.argv[2], write_page_checksum=True)\""
+)
+"""Sorts a file that fits into memory, IN and OUT following; its sort is stable, and metadata stay."""
+
+
 class Disorder(NamedTuple):
     """How far the times of a trace are from being in order.
 
@@ -72,7 +79,11 @@ def with_counts(trace: GuestTrace, error: DisorderError) -> TraceError:
         return error
     of = f"{found.rows:,}" if found.rows == trace.rows else f"the first {found.rows:,}"
     few = found.out <= most_left_out(trace.rows)
-    skip = "leave them out with --on-bad-rows skip if their times are wrong, or " if few else ""
+    skip = (
+        "if their times are wrong leave them out with --on-bad-rows skip, if only their order is "
+        if few
+        else ""
+    )
     return TraceError(
         error.file,
         f"{error.found}; {found.out:,} of {of} rows are out of order (the fewest without which the rest is in order)",
@@ -100,8 +111,4 @@ def _command(trace: GuestTrace) -> str:
         return ""
     source = str(trace.files[0])
     target = f"{source.removesuffix('.parquet')}.sorted.parquet"
-    script = (
-        f"import pyarrow.parquet as p; p.write_table(p.read_table({source!r}, partitioning=None).sort_by('time'), "
-        f"{target!r}, write_page_checksum=True)"
-    )
-    return f": python -c {shlex.quote(script)}"
+    return f": {SORT_COMMAND} {shlex.quote(source)} {shlex.quote(target)}"

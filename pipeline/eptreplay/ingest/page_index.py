@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from eptreplay.errors import TraceError
@@ -73,7 +74,7 @@ def _claims(offsets: Struct, values: Struct, extent: Extent, rows: int) -> PageC
     pages = [_numbers(page) for page in _list(offsets, 1)]
     first_rows = tuple(first for _, _, first in pages)
     ends = [start + size for start, size, _ in pages]
-    if not pages or first_rows[0] != 0 or any(b <= a for a, b in zip(first_rows, first_rows[1:], strict=False)):
+    if not pages or first_rows[0] != 0 or any(b <= a for a, b in pairwise(first_rows)):
         raise ThriftError("the rows of its pages are not in order")
     if first_rows[-1] >= rows or pages[0][0] < extent.start or ends[-1] != extent.start + extent.packed:
         raise ThriftError("it has other pages than the footer says")
@@ -81,7 +82,9 @@ def _claims(offsets: Struct, values: Struct, extent: Extent, rows: int) -> PageC
         raise ThriftError("its pages overlap, or leave a gap")
     empty, low, high = (_list(values, field) for field in (1, 2, 3))
     nulls = _list(values, 5) if 5 in values else None
-    if not len(pages) == len(empty) == len(low) == len(high) or (nulls is not None and len(nulls) != len(pages)):
+    if not len(pages) == len(empty) == len(low) == len(high) or (
+        nulls is not None and len(nulls) != len(pages)
+    ):
         raise ThriftError("its parts differ in length")
     ranges = tuple(
         None if page in {True, _TRUE} else ColumnRange(_bound(a), _bound(b))

@@ -221,9 +221,7 @@ def _all_or_none(trace: GuestTrace, plans: Sequence[_Plan], batch_rows: int) -> 
         each.claims.check(each.piece, ranges_seen(each.piece, seen))
         if "time" in columns:
             last_time = int(columns["time"][-1])
-        yield _batch(
-            each.ordinal, each.group.first_row + each.piece.row, columns, plan, crosses=seen.crosses
-        )
+        yield _batch(each.ordinal, each.group.first_row + each.piece.row, columns, plan, crosses=seen.crosses)
 
 
 def _good_ones(

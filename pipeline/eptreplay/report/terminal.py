@@ -18,6 +18,7 @@ from eptreplay.report.indexpage import Line, fleet_answers, headline
 from eptreplay.report.numbers import GIB
 from eptreplay.report.run import open_run
 from eptreplay.report.sections.heat import counts_by_stretch
+from eptreplay.report.verified import unverified
 from eptreplay.units import binary_size
 
 if TYPE_CHECKING:
@@ -68,6 +69,9 @@ def print_summary(
         console.print(
             Text(f"{printable(failure['guest'])} is not shown: {printable(failure['error'])}", style="red")
         )
+    doubted = unverified(run.about["guests"])
+    if doubted:
+        console.print(Text(printable(doubted)))
     if len(lines) > 1:
         _print_answers(console, fleet_answers(lines))
     console.print()
