@@ -251,8 +251,9 @@ def _contradiction(meta: Struct, rows: int, known: bool, file_bytes: int) -> str
         return f"the footer places {packed:,} bytes at offset {start:,} of a file of {file_bytes:,}"
     if _CODECS[_int(meta, 4)] != "brotli" and plain > packed * _MAX_EXPANSION:
         return f"the footer claims {plain:,} bytes of values in {packed:,} compressed bytes"
-    if plain < rows * width:
-        return f"the footer claims {rows:,} values of {width} bytes each in {plain:,} bytes"
+    stored = rows - min(rows, _nulls(meta) or 0)  # a null has no bytes
+    if plain < stored * width:
+        return f"the footer claims {stored:,} values of {width} bytes each in {plain:,} bytes"
     return ""
 
 
@@ -272,7 +273,6 @@ def _encodings(meta: Struct) -> frozenset[str]:
 
 def _chunk(meta: Struct) -> Chunk:
     statistics = _struct(meta.get(12, {}))
-    nulls = statistics.get(3)
     # Without min_value and max_value there are only the old fields, whose order is
     # undefined for unsigned integers.
     exact = statistics.get(7, True) is True and statistics.get(8, True) is True
@@ -284,8 +284,14 @@ def _chunk(meta: Struct) -> Chunk:
         dictionary=_dictionary_offset(meta) > 0,
         low=low,
         high=high,
-        nulls=nulls if isinstance(nulls, int) else None,
+        nulls=_nulls(meta),
     )
+
+
+def _nulls(meta: Struct) -> int | None:
+    """How many nulls a chunk has, if its statistics say."""
+    nulls = _struct(meta.get(12, {})).get(3)
+    return nulls if isinstance(nulls, int) else None
 
 
 def _page_index(column: Struct) -> IndexPlaces | None:

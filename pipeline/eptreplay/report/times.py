@@ -52,5 +52,6 @@ def doubt(guest: Guest, estimates: Sequence[Estimate]) -> str:
     return (
         f"Its times cannot be right: {most.profile} alone would cost {seconds(most.seconds().value)}, and its vCPUs had "
         f"{seconds(most.vcpu_seconds or 0.0)}. Likely its time unit is wrong (it says {guest.about['time_unit']}; time_unit "
-        f"in the metadata or in guest.toml sets it), or its rows are a sample, or filtered, and were stamped anew."
+        f"in the metadata or in guest.toml sets it), or its rows are a sample, or filtered, and were stamped anew; or a cost was "
+        "assumed far too high."
     )

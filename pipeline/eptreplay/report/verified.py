@@ -10,17 +10,21 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 NAMED = 3
+CHECKSUMS = (
+    "Input verified by page checksums, which guard neither the order of pages nor the metadata; a SHA256SUMS beside the "
+    "trace would."
+)
 
 
 def unverified(guests: Sequence[Mapping[str, Any]]) -> str:
-    """Return which guests have unverified input; empty if none has, or an older run does not say.
+    """Return which guests have unverified input, or that the guard has a gap; empty if all is verified, or not known.
 
     Args:
         guests: as run.json describes them.
     """
     names = [str(about["name"]) for about in guests if about.get("verified_by") == ""]
     if not names:
-        return ""
+        return CHECKSUMS if any(about.get("verified_by") == "page checksums" for about in guests) else ""
     rest = [f"{len(names) - NAMED} more"] if len(names) > NAMED else []
     whose = f" of {count(len(names), 'guest')} ({listed([*names[:NAMED], *rest])})" if len(guests) > 1 else ""
     return (
