@@ -293,6 +293,8 @@ def test_check_says_what_is_in_a_trace(tmp_path: Path) -> None:
     assert answer.code == 0
     assert "guest: 3,000 rows in 3 row groups, 2 vCPUs" in answer.out
     assert "memory 4 MiB" in answer.out
+    assert "outside" not in answer.out
+    assert ("unverified input" in answer.out) != ("verified by" in answer.out)
 
 
 def test_check_finds_what_a_replay_need_not_look_at(tmp_path: Path) -> None:

@@ -44,7 +44,6 @@ _ALL_BYTES_THERE = {"PLAIN", "BYTE_STREAM_SPLIT", "RLE", "BIT_PACKED"}
 _MAX_EXPANSION = 1 << 16
 """No codec but brotli packs more bytes than this into one; zstd reaches half of it."""
 
-_WIDEST = 64
 _KNOWN = {column.name for column in COLUMNS}
 _REWRITE = "the file is damaged or not what it says: copy or convert it again"
 
@@ -164,7 +163,6 @@ class _Parser:
                 top[number] = reader.value(kind)
             if number == 2:
                 self._leaves = _leaf_paths(_list(top[2]))
-                self._refuse_wide_integers(_list(top[2]))
         rows = sum(group.rows for group in self._groups)
         if _int(top, 3) != rows:
             raise self._fault(f"the footer claims {_int(top, 3):,} rows, its row groups {rows:,}")
@@ -175,22 +173,6 @@ class _Parser:
             )
         groups = self._groups if _ordered(top, len(self._leaves)) else [_unordered(g) for g in self._groups]
         return Footer(tuple(groups), _metadata(_list(top.get(5, []))), footer_digest(data))
-
-    def _refuse_wide_integers(self, schema: list[object]) -> None:
-        """Refuse integers that no reader here can read, in whatever column: pyarrow would not open the file."""
-        for element in map(_struct, schema):
-            logical = element.get(10)
-            integer = logical.get(10) if isinstance(logical, dict) else None
-            bits = integer.get(1) if isinstance(integer, dict) else None
-            if isinstance(bits, int) and bits > _WIDEST:
-                name = element.get(4, b"")
-                raise TraceError(
-                    self._path,
-                    f"the type is an integer of {bits} bits, which is not supported",
-                    column=name.decode("utf-8", "replace") if isinstance(name, bytes) else None,
-                    expected=f"integers of at most {_WIDEST} bits, also in columns that are not read",
-                    advice="cast the column to uint64, or leave it out, and write the file again",
-                )
 
     def _group(self, raw: Struct) -> Group:
         index, rows = len(self._groups), _int(raw, 3)
