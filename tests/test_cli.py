@@ -310,6 +310,17 @@ def test_check_says_what_is_in_a_trace(tmp_path: Path) -> None:
     assert answer.code == 0
     assert "guest: 3,000 rows in 3 row groups, 2 vCPUs" in answer.out
     assert "memory 4 MiB" in answer.out
+    assert "outside" not in answer.out
+    assert ("unverified input" in answer.out) != ("verified by" in answer.out)
+
+
+def test_check_counts_what_lies_outside_memory(tmp_path: Path) -> None:
+    gpa = np.zeros(3000, np.uint64)
+    gpa[:700] = 1 << 40
+    answer = eptreplay("check", small_trace(tmp_path / "guest.parquet", gpa=gpa))
+    assert answer.code == 0
+    assert "700 of 3,000 rows (700 of 3,000 accesses) lie outside" in answer.out.replace("\n", " ")
+    assert "between 0x10000000000 and 0x10000000000" in answer.out.replace("\n", " ")
 
 
 def test_check_finds_what_a_replay_need_not_look_at(tmp_path: Path) -> None:

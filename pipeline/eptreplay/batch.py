@@ -284,4 +284,5 @@ def _describe_guest(trace: GuestTrace, bad_rows: dict[str, int]) -> dict[str, An
         "segments": [{"gpa": s.gpa, "bytes": s.bytes, "kind": s.kind} for s in trace.segments],
         "about": {key: trace.metadata[key] for key in known if key in trace.metadata},
         "bad_rows": bad_rows,
+        "verified_by": str(trace.verified_by),
     }

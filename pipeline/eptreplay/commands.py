@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from eptreplay.batch import Failure, RunResult
     from eptreplay.conform import Mismatch
     from eptreplay.ingest.dataset import BadGuest, GuestTrace
+    from eptreplay.ingest.outside import Outside
     from eptreplay.ingest.rows import BadRows, OnBadRows
     from eptreplay.options import Options, Policy
     from eptreplay.profiles import Profile
@@ -219,6 +220,7 @@ def _tell_mismatch(mismatch: Mismatch) -> None:
 def check(specs: Sequence[str], on_bad_rows: OnBadRows) -> int:
     """Carry out `check` and return the exit code."""
     from eptreplay.errors import TraceError  # noqa: PLC0415
+    from eptreplay.ingest.outside import Outside  # noqa: PLC0415
     from eptreplay.ingest.reader import read_batches  # noqa: PLC0415
     from eptreplay.ingest.rows import BadRows  # noqa: PLC0415
 
@@ -228,29 +230,47 @@ def check(specs: Sequence[str], on_bad_rows: OnBadRows) -> int:
     with ProgressBar(sum(trace.rows for trace in traces), "rows", "checking") as bar:
         for trace in traces:
             skipped = BadRows()
+            outside = Outside(trace.ram_ranges())
             try:
                 for batch in read_batches(trace, vcpu=True, on_bad_rows=on_bad_rows, bad_rows=skipped):
+                    outside.look(batch)
                     bar.advance(batch.rows)
             except TraceError as error:
                 errors.append(error)
                 continue
             left_out += skipped.total
-            _tell_trace(trace, skipped)
+            _tell_trace(trace, skipped, outside)
     for found in errors:
         note(str(found))
     return Exit.BAD_INPUT if errors else Exit.DIFFERENCES if left_out else Exit.GOOD
 
 
-def _tell_trace(trace: GuestTrace, skipped: BadRows) -> None:
-    """Say what is in a trace."""
+def _tell_trace(trace: GuestTrace, skipped: BadRows, outside: Outside) -> None:
+    """Say what is in a trace, what guards it, and what is odd about it."""
     from eptreplay.units import binary_size  # noqa: PLC0415
 
     say(f"{trace.name}: {trace.rows:,} rows in {len(trace.row_groups)} row groups, {trace.vcpus} vCPUs")
     say(
         f"  memory {binary_size(trace.ram_pages * 4096)} in {len(trace.ram_ranges())} ranges; time in {trace.time_unit}"
     )
+    say(f"  {_GUARDED[str(trace.verified_by)]}")
+    if outside.rows:
+        say(
+            f"  {outside.rows:,} of {trace.rows:,} rows ({outside.accesses:,} of {outside.all_accesses:,} accesses) lie "
+            f"outside the guest's memory, between {outside.lowest:#x} and {outside.highest:#x}; correct memory_segments "
+            "if that is wrong"
+        )
     for reason, count in skipped.counts.items():
         say(f"  {count:,} bad rows: {reason}; the first: {skipped.first[reason]}")
+
+
+_GUARDED = {
+    "": "unverified input: neither page checksums nor a SHA256SUMS beside it; damage may go unnoticed",
+    "page checksums": "verified by page checksums, which guard neither the order of pages nor the metadata; "
+    "a SHA256SUMS beside it would",
+    "SHA256SUMS": "verified by the SHA256SUMS beside it",
+}
+"""What is said of a trace, by what it is verified by."""
 
 
 # ---- report, compare, summary ------------------------------------------------------------------

@@ -50,9 +50,32 @@ def test_a_constant_vcpu_is_known_without_reading(make_trace: MakeTrace) -> None
     assert (group.vcpu_min, group.vcpu_max, group.vcpu_constant) == (1, 1, 1)
 
 
-def test_without_statistics_nothing_is_known(make_trace: MakeTrace) -> None:
+@pytest.mark.parametrize("statistics", [True, False, ["gpa"]])
+def test_first_and_last_time_are_known_with_and_without_statistics(
+    make_trace: MakeTrace, statistics: object
+) -> None:
+    times = {"time": range(7, 1007)}
+    trace = open_trace(make_trace(rows=1000, row_group_size=300, columns=times, write_statistics=statistics))
+    assert (trace.first_time, trace.last_time) == (7, 1006)
+
+
+def test_without_statistics_only_the_ends_of_a_trace_are_decoded_for_their_times(
+    make_trace: MakeTrace,
+) -> None:
+    path = make_trace(rows=1000, row_group_size=300, write_statistics=False)
+    groups = open_trace(path).row_groups
+    assert [group.time_min is None for group in groups] == [False, True, True, False]
+
+
+def test_where_a_time_at_the_end_is_null_it_is_not_known(make_trace: MakeTrace) -> None:
+    times = pa.array([None, 1, 2], pa.uint64())
+    trace = open_trace(make_trace(rows=3, columns={"time": times}, write_statistics=False))
+    assert (trace.first_time, trace.last_time) == (None, None)
+
+
+def test_without_statistics_nothing_else_is_known(make_trace: MakeTrace) -> None:
     group = open_trace(make_trace(write_statistics=False)).row_groups[0]
-    assert (group.time_min, group.time_max, group.vcpu_min, group.vcpu_max, group.op_max) == (None,) * 5
+    assert (group.vcpu_min, group.vcpu_max, group.op_max) == (None,) * 3
     assert group.vcpu_constant is None
 
 

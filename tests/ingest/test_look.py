@@ -43,8 +43,9 @@ def test_a_look_sees_what_plain_queries_see(data: st.DataObject, rows: int, miss
     last_time = data.draw(st.sampled_from([0, 1, 1 << 39]))
     seen = look(columns, last_time)
     gpa, size, time = (columns.get(name, np.zeros(0, np.uint64)) for name in ("gpa", "size", "time"))
-    assert seen.gpa_bits == int(np.bitwise_or.reduce(gpa))
-    assert seen.op == int(columns.get("op", np.zeros(1)).max())
+    op = columns.get("op", np.zeros(0, np.uint8))
+    assert seen.gpa == (int(gpa.min(initial=2**64 - 1)), int(gpa.max(initial=0)))
+    assert seen.op == (int(op.min(initial=255)), int(op.max(initial=0)))
     assert seen.size == int(size.max(initial=0))
     if len(gpa) and len(size):
         assert seen.crosses == bool(((gpa % 4096) + size > 4096).any())

@@ -5,11 +5,13 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.feather
 import pytest
 
 from eptreplay.errors import TraceError
+from eptreplay.ingest.dataset import open_trace
 from eptreplay.ingest.parquet import open_parquet, read_footer
 
 if TYPE_CHECKING:
@@ -113,3 +115,13 @@ def test_a_file_that_is_not_the_one_that_was_checked_is_refused(make_trace: Make
         open_parquet(path, digest),
     ):
         pass
+
+
+@pytest.mark.parametrize("column", ["gpa", "extra"])
+def test_a_column_of_an_unsupported_type_is_called_so(tmp_path: Path, column: str) -> None:
+    path = tmp_path / "t.parquet"
+    frame = pl.DataFrame({"time": [1], "vcpu": [0], "gpa": [0], "op": [0], "extra": [0]})
+    frame.with_columns(pl.col(column).cast(pl.Int128)).write_parquet(path)
+    with pytest.raises(TraceError, match=r"not supported \(Integers with more than 64 bits") as caught:
+        open_trace(path)
+    assert "damaged" not in str(caught.value)

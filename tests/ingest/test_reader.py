@@ -75,8 +75,9 @@ def test_without_statistics_everything_is_decoded_to_be_checked(make_trace: Make
     path = make_trace(rows=2, columns={"vcpu": [0, 5], "op": [0, 0]}, write_statistics=False)
     with pytest.raises(TraceError, match="row 1, column 'vcpu': vCPU 5"):
         batches(path, time_row_groups=())
-    path = make_trace(rows=2, columns={"time": [5, 4]}, write_statistics=False)
-    with pytest.raises(TraceError, match="row 1, column 'time': time goes back to 4"):
+    times = [0, 0, 5, 4, 9, 9]
+    path = make_trace(rows=6, row_group_size=2, columns={"time": times}, write_statistics=False)
+    with pytest.raises(TraceError, match="row group 1, row 3, column 'time': time goes back to 4"):
         batches(path, time_row_groups=())
 
 
@@ -151,7 +152,8 @@ def test_a_bad_row_can_be_skipped(
     assert joined(found, "gpa") == gpa[:7] + gpa[8:]
     assert [(batch.first_row, batch.rows) for batch in found] == [(0, 5), (5, 4)]
     assert bad.total == 1
-    assert message in next(iter(bad.first.values()))
+    told = "the time 1 is out of order" if message.startswith("time") else message
+    assert told in next(iter(bad.first.values()))
     assert all(not batch.gpa.flags.writeable for batch in found)
 
 

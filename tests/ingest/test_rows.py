@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from eptreplay.errors import TraceError
-from eptreplay.ingest.rows import BadRows, Limits, Place, check_rows, good_rows
+from eptreplay.ingest.rows import BadRows, DisorderError, Limits, Place, check_rows, good_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,7 +57,6 @@ BROKEN = [
     ("vcpu", [0, 2, 0, 0], "vcpu", "vCPU 2 is none of the guest's; expected a number below 2"),
     ("count", [1, 0, 1, 1], "count", "the row stands for 0 accesses; expected at least 1"),
     ("size", [1, 4097, 1, 1], "size", "an access of 4097 bytes; expected at most 4096"),
-    ("time", [11, 10, 12, 13], "time", "time goes back to 10"),
 ]
 
 
@@ -82,9 +81,18 @@ def test_a_row_that_breaks_a_rule_can_be_skipped(
     assert message in bad.first[reason]
 
 
-def test_the_first_row_may_not_go_back_behind_the_batch_before() -> None:
-    with pytest.raises(TraceError, match=r"row 1,000, column 'time': time goes back to 9; .* after 10"):
-        check_rows(columns(time=[9, 10, 12, 13]), {}, LIMITS, PLACE)
+@pytest.mark.parametrize(
+    ("times", "row", "before"),
+    [([11, 10, 12, 13], 1, 11), ([9, 10, 12, 13], 0, 10), ([10, 2**64 - 1, 2**64 - 2, 13], 2, 2**64 - 1)],
+)
+def test_the_first_row_where_time_goes_back_is_named(times: list[int], row: int, before: int) -> None:
+    with pytest.raises(DisorderError) as caught:
+        check_rows(columns(time=times), {}, LIMITS, PLACE)
+    assert str(caught.value).startswith(
+        f"t.parquet, row group 3, row {1000 + row:,}, column 'time': time goes back to {times[row]} from {before}"
+    )
+    assert "sort the rows by time" in str(caught.value)
+    assert "skip" not in str(caught.value)
 
 
 def test_a_null_is_named() -> None:
@@ -114,18 +122,10 @@ def test_a_row_counts_once_under_the_first_rule_it_breaks() -> None:
     assert bad.total == 3
 
 
-def test_a_row_that_is_skipped_holds_back_no_later_one() -> None:
+def test_times_out_of_order_are_no_matter_of_a_row_by_itself() -> None:
     bad = BadRows()
-    keep = good_rows(columns(time=[10, 10**15, 12, 13], op=[0, 3, 0, 0]), {}, LIMITS, PLACE, bad)
-    assert keep is not None
-    assert keep.tolist() == [True, False, True, True]
-
-
-def test_of_rows_that_go_back_all_are_skipped_until_time_has_caught_up() -> None:
-    bad = BadRows()
-    keep = good_rows(columns(time=[20, 11, 19, 20]), {}, LIMITS, PLACE, bad)
-    assert keep is not None
-    assert keep.tolist() == [True, False, False, True]
+    assert good_rows(columns(time=[20, 11, 19, 20]), {}, LIMITS, PLACE, bad) is None
+    assert bad.total == 0
 
 
 def test_counts_add_up_over_batches_and_keep_the_first_place() -> None:

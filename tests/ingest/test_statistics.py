@@ -22,7 +22,10 @@ def statistics(**chunks: tuple[int | str | None, int | str | None, int | None]) 
 def test_ranges_and_nulls_are_collected() -> None:
     found = statistics(time=(5, 9, 0), vcpu=(0, 0, 2), gpa=(None, None, None))
     assert found == GroupStatistics(
-        {"time": ColumnRange(5, 9), "vcpu": ColumnRange(0, 0)}, frozenset({"vcpu"}), None
+        {"time": ColumnRange(5, 9), "vcpu": ColumnRange(0, 0)},
+        frozenset({"vcpu"}),
+        None,
+        {"time": 0, "vcpu": 2},
     )
 
 

@@ -202,7 +202,7 @@ def test_without_an_estimate_the_reason_is_told(tmp_path: Path) -> None:
         "This run has no estimate; replay again to have one.",
     )
     untimed = answers.migrate_answer(guest_of(tmp_path / "untimed", MadeGuest("g", seconds=None)))
-    assert "has no times" in untimed.sentence
+    assert "does not know when its trace begins and ends" in untimed.sentence
 
 
 def test_several_guests_together_are_sums() -> None:

@@ -55,7 +55,7 @@ def test_the_first_screen_tells_the_range_of_the_cost(tmp_path: Path) -> None:
 
 def test_a_trace_without_times_has_no_share_and_the_page_says_so(tmp_path: Path) -> None:
     page = page_of(tmp_path, MadeGuest("g", seconds=None))
-    assert "nothing can be said of its share of run time" in page.text
+    assert "does not know when its trace begins and ends" in page.text
     assert "of CPU time" in page.text
 
 

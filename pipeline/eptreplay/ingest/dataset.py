@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from eptreplay.errors import TraceError
 from eptreplay.ingest.columns import check_columns
 from eptreplay.ingest.devices import check_bars
+from eptreplay.ingest.guards import Guard, verified_by, weakest
 from eptreplay.ingest.guest_config import load_guest_config
 from eptreplay.ingest.guest_facts import guest_facts
 from eptreplay.ingest.locate import GuestFiles, locate, unique_names
@@ -16,12 +17,13 @@ from eptreplay.ingest.parquet import PARQUET_ERRORS, one_line, open_parquet, rea
 from eptreplay.ingest.schema import KEY_SEGMENTS, KEY_TIME_UNIT, KEY_VCPUS, Segment
 from eptreplay.ingest.segments import ram_ranges
 from eptreplay.ingest.statistics import ColumnRange, group_statistics
+from eptreplay.ingest.times import with_ends
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from eptreplay.ingest.devices import Device
-    from eptreplay.ingest.footer import Extent, Footer
+    from eptreplay.ingest.footer import Extent, Footer, Group, IndexPlaces
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class RowGroup:
         ranges: smallest and largest value of each integer column, where the statistics say.
         nulls: columns that hold nulls, where the statistics say.
         extents: where the pages of each known column are.
+        null_counts: nulls of each known column, where the statistics say.
+        indexes: where the page index of each known integer column is that has one.
     """
 
     file: Path
@@ -47,6 +51,8 @@ class RowGroup:
     ranges: Mapping[str, ColumnRange]
     nulls: frozenset[str]
     extents: Mapping[str, Extent]
+    null_counts: Mapping[str, int] = field(default_factory=dict)
+    indexes: Mapping[str, IndexPlaces] = field(default_factory=dict)
 
     @property
     def time_min(self) -> int | None:
@@ -101,6 +107,7 @@ class GuestTrace:
         pins: host CPU of every vCPU; empty: that of its number.
         idle_gap_ns: gap between accesses, ns, across which a vCPU counts as halted; None: nobody says.
         devices: passed through to the guest.
+        verified_by: what guards its files, the weakest of them.
     """
 
     name: str
@@ -116,6 +123,7 @@ class GuestTrace:
     pins: tuple[int, ...] = ()
     idle_gap_ns: int | None = None
     devices: tuple[Device, ...] = ()
+    verified_by: Guard = Guard.NOTHING
 
     def ram_ranges(self) -> tuple[tuple[int, int], ...]:
         """Half-open ranges of guest page numbers that are memory, ascending."""
@@ -123,12 +131,12 @@ class GuestTrace:
 
     @property
     def first_time(self) -> int | None:
-        """Time of the first row; None if the statistics do not say, or there is none."""
+        """Time of the first row; None if it is null, or there is none."""
         return self.row_groups[0].time_min if self.row_groups else None
 
     @property
     def last_time(self) -> int | None:
-        """Time of the last row; None if the statistics do not say, or there is none."""
+        """Time of the last row; None if it is null, or there is none."""
         return self.row_groups[-1].time_max if self.row_groups else None
 
     @property
@@ -227,6 +235,7 @@ class _File:
     row_groups: tuple[tuple[RowGroup, str | None], ...]
     columns: Mapping[str, str]
     footer: Footer
+    guard: Guard
 
 
 def _read_file(path: Path) -> _File:
@@ -236,16 +245,36 @@ def _read_file(path: Path) -> _File:
             columns = check_columns(path, file.parquet.schema_arrow)
         except PARQUET_ERRORS as error:
             raise TraceError(str(path), f"its schema is damaged ({one_line(error)})") from error
+        guard = verified_by(path, footer, file.fd)
     row_groups = []
     row = 0
     for index, group in enumerate(footer.groups):
         if group.rows:
-            stats = group_statistics(path, index, group)
-            extents = {name: chunk.extent for name, chunk in group.chunks.items()}
-            place = RowGroup(path, index, group.rows, 0, row, stats.ranges, stats.nulls, extents)
-            row_groups.append((place, stats.guest))
+            row_groups.append(_row_group(path, index, group, row))
             row += group.rows
-    return _File(path, tuple(row_groups), columns, footer)
+    return _File(path, tuple(row_groups), columns, footer, guard)
+
+
+def _row_group(path: Path, index: int, group: Group, row: int) -> tuple[RowGroup, str | None]:
+    """Return a row group that begins at a row of its file, and the guest it names."""
+    stats = group_statistics(path, index, group)
+    found = RowGroup(
+        path,
+        index,
+        group.rows,
+        0,
+        row,
+        stats.ranges,
+        stats.nulls,
+        extents={name: chunk.extent for name, chunk in group.chunks.items()},
+        null_counts=stats.null_counts,
+        indexes={
+            name: chunk.page_index
+            for name, chunk in group.chunks.items()
+            if chunk.page_index and name != "guest"
+        },
+    )
+    return found, stats.guest
 
 
 def _check_same(first: _File, other: _File) -> None:
@@ -276,9 +305,10 @@ def _trace(
     config = load_guest_config(guest.folder, name)
     facts = guest_facts(first.path, first.footer.metadata, config)
     check_bars(config.devices, facts.segments, config.path)
+    digests = {file.path: file.footer.digest for file in files}
     numbered = []
     rows = 0
-    for group in row_groups:
+    for group in with_ends(row_groups, digests):
         numbered.append(replace(group, first_row=rows))
         rows += group.rows
     return GuestTrace(
@@ -291,8 +321,9 @@ def _trace(
         vcpus=facts.vcpus,
         time_unit=facts.time_unit,
         metadata=first.footer.metadata,
-        digests={file.path: file.footer.digest for file in files},
+        digests=digests,
         pins=config.pins,
         idle_gap_ns=config.idle_gap_ns,
         devices=config.devices,
+        verified_by=weakest(file.guard for file in files),
     )

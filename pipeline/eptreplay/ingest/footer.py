@@ -56,6 +56,15 @@ class Extent(NamedTuple):
     plain: int
 
 
+class IndexPlaces(NamedTuple):
+    """Where the page index of a chunk is, in bytes of the file: where pages begin, and what values they hold."""
+
+    offsets_start: int
+    offsets_bytes: int
+    values_start: int
+    values_bytes: int
+
+
 class Chunk(NamedTuple):
     """One column of one row group.
 
@@ -67,6 +76,7 @@ class Chunk(NamedTuple):
         low: smallest value, if the statistics say: an integer, or text for `guest`.
         high: largest value.
         nulls: number of nulls, if the statistics say.
+        page_index: where its page index is, if it has one.
     """
 
     extent: Extent
@@ -76,6 +86,7 @@ class Chunk(NamedTuple):
     low: int | str | None
     high: int | str | None
     nulls: int | None
+    page_index: IndexPlaces | None = None
 
 
 class Group(NamedTuple):
@@ -184,7 +195,7 @@ class _Parser:
                 raise self._fault(fault, column=name, row_group=index)
             self._stored += _int(meta, 7) if rows else 0
             if name in _KNOWN:
-                chunks[name] = _chunk(meta)
+                chunks[name] = _chunk(meta)._replace(page_index=_page_index(_struct(column)))
         return Group(rows, chunks)
 
     def _chunk_metadata(self, column: Struct, leaf: list[bytes], name: str, index: int) -> Struct:
@@ -222,8 +233,9 @@ def _contradiction(meta: Struct, rows: int, known: bool, file_bytes: int) -> str
         return f"the footer places {packed:,} bytes at offset {start:,} of a file of {file_bytes:,}"
     if _CODECS[_int(meta, 4)] != "brotli" and plain > packed * _MAX_EXPANSION:
         return f"the footer claims {plain:,} bytes of values in {packed:,} compressed bytes"
-    if plain < rows * width:
-        return f"the footer claims {rows:,} values of {width} bytes each in {plain:,} bytes"
+    stored = rows - min(rows, _nulls(meta) or 0)  # a null has no bytes
+    if plain < stored * width:
+        return f"the footer claims {stored:,} values of {width} bytes each in {plain:,} bytes"
     return ""
 
 
@@ -243,7 +255,6 @@ def _encodings(meta: Struct) -> frozenset[str]:
 
 def _chunk(meta: Struct) -> Chunk:
     statistics = _struct(meta.get(12, {}))
-    nulls = statistics.get(3)
     # Without min_value and max_value there are only the old fields, whose order is
     # undefined for unsigned integers.
     exact = statistics.get(7, True) is True and statistics.get(8, True) is True
@@ -255,8 +266,21 @@ def _chunk(meta: Struct) -> Chunk:
         dictionary=_dictionary_offset(meta) > 0,
         low=low,
         high=high,
-        nulls=nulls if isinstance(nulls, int) else None,
+        nulls=_nulls(meta),
     )
+
+
+def _nulls(meta: Struct) -> int | None:
+    """How many nulls a chunk has, if its statistics say."""
+    nulls = _struct(meta.get(12, {})).get(3)
+    return nulls if isinstance(nulls, int) else None
+
+
+def _page_index(column: Struct) -> IndexPlaces | None:
+    places = [column.get(field) for field in (4, 5, 6, 7)]
+    if not all(isinstance(place, int) for place in places):
+        return None
+    return IndexPlaces(*cast("list[int]", places))
 
 
 def _bound(raw: object, physical: int) -> int | str | None:

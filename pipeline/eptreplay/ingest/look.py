@@ -12,6 +12,7 @@ import numpy as np
 
 from eptreplay.compiled import entry_point, kernel
 from eptreplay.ingest.schema import PAGE_SIZE
+from eptreplay.ingest.statistics import ColumnRange
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +23,8 @@ PIECE_ROWS = 4096
 IN_PAGE = np.uint64(PAGE_SIZE - 1)
 PAGE = np.uint64(PAGE_SIZE)
 TOP_BIT = 63
+MOST = np.uint64(2**64 - 1)
+MOST_OP = np.uint8(255)
 
 NOTHING: dict[str, NDArray[Any]] = {
     "gpa": np.zeros(0, np.uint64),
@@ -39,15 +42,15 @@ class Seen(NamedTuple):
     """What a look found.
 
     Args:
-        gpa_bits: bits that are set in any address.
-        op: the highest code.
+        gpa: the lowest and the highest address; (2^64 - 1, 0) without addresses.
+        op: the lowest and the highest code; (255, 0) without codes.
         size: the most bytes of an access; 0 without sizes.
         crosses: whether any row goes on in the next page; without sizes none does.
         disordered: whether any row may be earlier than the one before; without times none is.
     """
 
-    gpa_bits: int
-    op: int
+    gpa: ColumnRange
+    op: ColumnRange
     size: int
     crosses: bool
     disordered: bool
@@ -61,9 +64,15 @@ def look(columns: Mapping[str, NDArray[np.unsignedinteger]], last_time: int) -> 
         last_time: time of the row before the first.
     """
     gpa, op, size, time = (columns.get(name, nothing) for name, nothing in NOTHING.items())
-    gpa_bits, highest_op, highest_size, crossing, time_bits = look_at(gpa, op, size, time)
+    low_gpa, high_gpa, low_op, high_op, high_size, crossing, time_bits = look_at(gpa, op, size, time)
     disordered = bool(time_bits >> TOP_BIT) or (len(time) != 0 and int(time[0]) < last_time)
-    return Seen(int(gpa_bits), int(highest_op), int(highest_size), bool(crossing != 0), disordered)
+    return Seen(
+        ColumnRange(int(low_gpa), int(high_gpa)),
+        ColumnRange(int(low_op), int(high_op)),
+        int(high_size),
+        bool(crossing != 0),
+        disordered,
+    )
 
 
 @entry_point
@@ -72,8 +81,8 @@ def look_at(
     op: NDArray[np.uint8],
     size: NDArray[np.uint8 | np.uint16],
     time: NDArray[np.uint64],
-) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64, np.uint64]:
-    """Return bits of addresses, highest code, most bytes, rows that cross a page, and _time_bits.
+) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64, np.uint64, np.uint64, np.uint64]:
+    """Return lowest and highest address, lowest and highest code, most bytes, rows that cross a page, and _time_bits.
 
     Args:
         gpa: shape (n,), byte addresses; this and the others may be missing, of shape (0,).
@@ -81,30 +90,42 @@ def look_at(
         size: shape (n,), bytes.
         time: shape (n,).
     """
-    gpa_bits, highest_op, highest_size = np.uint64(0), np.uint64(0), np.uint64(0)
+    low_gpa, high_gpa, high_size = MOST, np.uint64(0), np.uint64(0)
+    low_op, high_op = np.uint64(MOST_OP), np.uint64(0)
     crossing = np.uint64(0)
     time_bits = _time_bits(time)  # first, so that what a replay needs next stays in the cache
     for begin in range(0, max(len(gpa), len(op), len(size)), PIECE_ROWS):
         end = begin + PIECE_ROWS
-        gpa_bits |= _bits(gpa[begin:end])
-        highest_op = max(highest_op, np.uint64(_highest(op[begin:end])))
-        highest_size = max(highest_size, np.uint64(_highest(size[begin:end])))
+        low_gpa = min(low_gpa, _lowest(gpa[begin:end]))
+        high_gpa = max(high_gpa, np.uint64(_highest(gpa[begin:end])))
+        low_op = min(low_op, np.uint64(_lowest_op(op[begin:end])))
+        high_op = max(high_op, np.uint64(_highest(op[begin:end])))
+        high_size = max(high_size, np.uint64(_highest(size[begin:end])))
         if len(gpa) == len(size):
             crossing += _crossing(gpa[begin:end], size[begin:end])
-    return gpa_bits, highest_op, highest_size, crossing, time_bits
+    return low_gpa, high_gpa, low_op, high_op, high_size, crossing, time_bits
 
 
 @kernel
-def _bits(values: NDArray[np.uint64]) -> np.uint64:
-    """Return the bits that are set in any value."""
-    bits = np.uint64(0)
+def _lowest(values: NDArray[np.uint64]) -> np.uint64:
+    """Return the lowest value, the most that there can be if there is none."""
+    lowest = MOST
     for i in range(len(values)):
-        bits |= values[i]
-    return bits
+        lowest = min(lowest, values[i])
+    return lowest
 
 
 @kernel
-def _highest(values: NDArray[np.uint8 | np.uint16]) -> np.uint8 | np.uint16:
+def _lowest_op(values: NDArray[np.uint8]) -> np.uint8:
+    """Return the lowest code, the most that there can be if there is none."""
+    lowest = MOST_OP
+    for i in range(len(values)):
+        lowest = min(lowest, values[i])
+    return lowest
+
+
+@kernel
+def _highest(values: NDArray[np.uint64 | np.uint8 | np.uint16]) -> np.uint64 | np.uint8 | np.uint16:
     """Return the highest value, 0 if there is none."""
     highest = values.dtype.type(0)
     for i in range(len(values)):

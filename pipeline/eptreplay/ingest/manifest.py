@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from eptreplay.errors import TraceError
 from eptreplay.ingest.cut import sha256
 
 if TYPE_CHECKING:
@@ -42,6 +43,23 @@ def verify(folder: Path) -> list[str]:
     return problems + [
         problem for name in sorted(listed) if (problem := _differs(folder / name, listed[name]))
     ]
+
+
+def listed_digest(path: Path) -> str | None:
+    """Return the SHA-256 that the manifest beside a file lists for it, in hexadecimal; None if there is none.
+
+    Raises:
+        TraceError: the manifest lists the file with several.
+    """
+    manifest = path.parent / MANIFEST
+    try:
+        text = manifest.read_text(encoding="utf-8") if manifest.is_file() else ""
+    except (OSError, UnicodeDecodeError):
+        return None
+    found = set(re.findall(rf"^([0-9a-f]{{64}}) [ *]{re.escape(path.name)}$", text, re.MULTILINE))
+    if len(found) > 1:
+        raise TraceError(str(path), f"{MANIFEST} beside it lists it with {len(found)} digests")
+    return found.pop() if found else None
 
 
 def write_manifest(folder: Path) -> None:

@@ -23,6 +23,10 @@ _HEADER_BYTES = 4096
 """Longer headers hold long text in their statistics, which no column that is read has."""
 
 
+_CHECKSUM = 4
+"""The field of a page header that holds the checksum."""
+
+
 def check_first_page(fd: int, group: RowGroup, column: str) -> None:
     """Look at the header of the first page of a column in a row group.
 
@@ -45,6 +49,15 @@ def check_first_page(fd: int, group: RowGroup, column: str) -> None:
             expected=f"a page header and at most {extent.packed:,} bytes, {extent.plain:,} unpacked",
             advice="copy or capture the trace again",
         )
+
+
+def has_checksum(fd: int, extent: Extent) -> bool:
+    """Return whether the first page of a chunk has a checksum, by its header."""
+    try:
+        header = CompactReader(os.pread(fd, min(_HEADER_BYTES, extent.packed), extent.start)).struct()
+    except (ThriftError, OSError):
+        return False
+    return _CHECKSUM in header
 
 
 def _fault(fd: int, extent: Extent) -> str:

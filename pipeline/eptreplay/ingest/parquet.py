@@ -104,6 +104,8 @@ def open_parquet(path: Path, digest: str, buffer_bytes: int = BUFFER_BYTES) -> I
             file = pq.ParquetFile(
                 source, pre_buffer=False, buffer_size=buffer_bytes, page_checksum_verification=True
             )
+        except pa.ArrowNotImplementedError as error:
+            raise _not_supported(path, error) from error
         except PARQUET_ERRORS as error:
             raise _damaged_footer(path, error) from error
         yield Opened(file, source.fileno())
@@ -146,6 +148,15 @@ def _not_regular(path: Path) -> TraceError:
     # A pipe has no end to find the footer at, and opening one may wait for ever.
     kind = "a folder" if path.is_dir() else "a pipe or a device"
     return TraceError(str(path), f"this is {kind}", expected="a regular file")
+
+
+def _not_supported(path: Path, error: BaseException) -> TraceError:
+    return TraceError(
+        str(path),
+        f"it has something that is not supported ({one_line(error)})",
+        expected="a Parquet file with columns of plain types, also those that are not read",
+        advice="write the file again with the columns of the format only",
+    )
 
 
 def _damaged_footer(path: Path, why: BaseException | str) -> TraceError:

@@ -6,23 +6,37 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from eptreplay.errors import TraceError
+from eptreplay.ingest.claims import Claims, ranges_seen
 from eptreplay.ingest.decode import decode
+from eptreplay.ingest.disorder import most_left_out, with_counts
+from eptreplay.ingest.order import in_order
 from eptreplay.ingest.parquet import BUFFER_BYTES, WHOLE, open_parquet
 from eptreplay.ingest.prefetch import one_ahead
-from eptreplay.ingest.rows import BadRows, Limits, OnBadRows, Place, check_rows, good_rows
+from eptreplay.ingest.rows import (
+    OUT_OF_ORDER,
+    SORT,
+    BadRows,
+    DisorderError,
+    Limits,
+    OnBadRows,
+    Place,
+    check_rows,
+    good_rows,
+)
 from eptreplay.ingest.schema import EVENT_MIN
 from eptreplay.ingest.suspects import suspects
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from eptreplay.ingest.dataset import GuestTrace, RowGroup
     from eptreplay.ingest.decode import Piece
-    from eptreplay.ingest.rows import Values
+    from eptreplay.ingest.rows import Mask, Values
 
 BATCH_ROWS = 96 << 10
 """Rows decoded at a time: few enough that they are decoded within a core's second cache, many
@@ -156,47 +170,127 @@ def _plan(trace: GuestTrace, group: RowGroup, *, time: bool, vcpu: bool, size: b
 def _batches(
     trace: GuestTrace, plans: Sequence[_Plan], skipped: BadRows | None, batch_rows: int
 ) -> Generator[Batch, None, None]:
-    if skipped is None:
-        _refuse_suspects(trace, batch_rows)
-    last_time = 0
+    try:
+        if skipped is None:
+            _refuse_suspects(trace, batch_rows)
+            yield from _all_or_none(trace, plans, batch_rows)
+        else:
+            yield from _good_ones(trace, plans, skipped, batch_rows)
+    except DisorderError as error:
+        raise with_counts(trace, error) from error
+
+
+class _Decoded(NamedTuple):
+    """A piece of a trace: the ordinal of its row group, the row group, what the file says of that, and its columns."""
+
+    ordinal: int
+    group: RowGroup
+    claims: Claims
+    piece: Piece
+
+    @property
+    def place(self) -> Place:
+        """Where it begins."""
+        return Place(str(self.group.file), self.group.index, self.group.file_row + self.piece.row)
+
+    @property
+    def nulls(self) -> dict[str, Mask]:
+        """Its nulls that no rule allows."""
+        return {name: mask for name, mask in self.piece.nulls.items() if name != "arg"}
+
+
+def _decoded(trace: GuestTrace, plans: Sequence[_Plan], batch_rows: int) -> Iterator[_Decoded]:
+    """Yield a trace piece by piece."""
     for path, members in groupby(enumerate(trace.row_groups), key=lambda member: member[1].file):
         groups = list(members)
         with open_parquet(path, trace.digests[path], _buffer_bytes(group for _, group in groups)) as file:
             for ordinal, group in groups:
+                claims = Claims(file.fd, group, plans[ordinal].decode)
                 for piece in decode(file, group, plans[ordinal].decode, batch_rows):
-                    columns, crosses = _checked(piece, group, Limits(trace.vcpus, last_time), skipped)
-                    if "time" in columns and len(columns["time"]):
-                        last_time = int(columns["time"][-1])
-                    if len(columns["gpa"]):
-                        yield _batch(
-                            ordinal, group.first_row + piece.row, columns, plans[ordinal], crosses=crosses
-                        )
-                if "time" not in plans[ordinal].decode:
-                    last_time = max(last_time, group.time_max or 0)
+                    yield _Decoded(ordinal, group, claims, piece)
+
+
+def _all_or_none(trace: GuestTrace, plans: Sequence[_Plan], batch_rows: int) -> Iterator[Batch]:
+    """Yield a trace whose rows are all good."""
+    last_time = 0
+    for each in _decoded(trace, plans, batch_rows):
+        columns, plan = each.piece.columns, plans[each.ordinal]
+        if each.piece.row == 0 and each.ordinal and "time" not in plans[each.ordinal - 1].decode:
+            last_time = max(last_time, trace.row_groups[each.ordinal - 1].time_max or 0)
+        seen = check_rows(columns, each.nulls, Limits(trace.vcpus, last_time), each.place)
+        each.claims.check(each.piece, ranges_seen(each.piece, seen))
+        if "time" in columns:
+            last_time = int(columns["time"][-1])
+        yield _batch(each.ordinal, each.group.first_row + each.piece.row, columns, plan, crosses=seen.crosses)
+
+
+def _good_ones(
+    trace: GuestTrace, plans: Sequence[_Plan], skipped: BadRows, batch_rows: int
+) -> Iterator[Batch]:
+    """Yield the rows of a trace that are good; every column is decoded."""
+    before = skipped.counts[OUT_OF_ORDER]
+    good = _good_by_themselves(trace, plans, skipped, batch_rows)
+    for (each, rows), in_time in in_order(good):
+        late = int(np.count_nonzero(~in_time))
+        keep = rows if late == 0 else _both(rows, in_time)
+        if late:
+            skipped.add(_out_of_order(each, rows, in_time), OUT_OF_ORDER, late)
+            if skipped.counts[OUT_OF_ORDER] - before > most_left_out(trace.rows):
+                raise _out_of_order(each, rows, in_time)
+        columns = each.piece.columns if keep is None else _kept(each.piece.columns, keep)
+        if len(columns["gpa"]):
+            first_row = each.group.first_row + each.piece.row
+            yield _batch(each.ordinal, first_row, columns, plans[each.ordinal], crosses=True)
+
+
+def _good_by_themselves(
+    trace: GuestTrace, plans: Sequence[_Plan], skipped: BadRows, batch_rows: int
+) -> Iterator[tuple[tuple[_Decoded, Mask | None], Values]]:
+    """Yield pieces, which of their rows break no rule (None: none does), and the times of those."""
+    limits = Limits(trace.vcpus, 0)
+    for each in _decoded(trace, plans, batch_rows):
+        each.claims.check(each.piece, {})
+        keep = good_rows(each.piece.columns, each.nulls, limits, each.place, skipped)
+        time = each.piece.columns["time"]
+        yield (each, keep), time if keep is None else time[keep]
+
+
+def _both(rows: Mask | None, in_time: Mask) -> Mask:
+    """Return which rows of a piece to keep, of those that break no rule those whose times are in order."""
+    if rows is None:
+        return in_time
+    both = rows.copy()
+    both[rows] = in_time
+    return both
+
+
+def _kept(columns: dict[str, Values], keep: Mask) -> dict[str, Values]:
+    kept = {name: values[keep] for name, values in columns.items()}
+    for values in kept.values():
+        values.flags.writeable = False  # like views of Arrow buffers, so that kernels see one type
+    return kept
+
+
+def _out_of_order(each: _Decoded, rows: Mask | None, in_time: Mask) -> DisorderError:
+    """Return an error about the first row of a piece that its time puts out of order."""
+    at = int(np.argmin(in_time))
+    row = at if rows is None else int(np.flatnonzero(rows)[at])
+    time = each.piece.columns["time"]
+    return DisorderError(
+        each.place.file,
+        f"the time {int(time[row])} is out of order",
+        column="time",
+        row_group=each.group.index,
+        row=each.place.row + row,
+        expected="no time before that of the row before",
+        advice=SORT,
+    )
 
 
 def _buffer_bytes(groups: Iterable[RowGroup]) -> int:
     """Return the size of buffer to read a file's row groups through."""
     largest = max(sum(extent.packed for extent in group.extents.values()) for group in groups)
     return WHOLE if largest <= WHOLE_BYTES else BUFFER_BYTES
-
-
-def _checked(
-    piece: Piece, group: RowGroup, limits: Limits, skipped: BadRows | None
-) -> tuple[dict[str, Values], bool]:
-    """The columns of a piece after the policy for bad rows, and whether any row may cross a page."""
-    place = Place(str(group.file), group.index, group.file_row + piece.row)
-    nulls = {name: mask for name, mask in piece.nulls.items() if name != "arg"}
-    if skipped is None:
-        seen = check_rows(piece.columns, nulls, limits, place)
-        return piece.columns, seen.crosses
-    keep = good_rows(piece.columns, nulls, limits, place, skipped)
-    if keep is None:
-        return piece.columns, True
-    kept = {name: values[keep] for name, values in piece.columns.items()}
-    for values in kept.values():
-        values.flags.writeable = False  # like views of Arrow buffers, so that kernels see one type
-    return kept, True
 
 
 def _batch(ordinal: int, first_row: int, columns: dict[str, Values], plan: _Plan, *, crosses: bool) -> Batch:
@@ -225,9 +319,10 @@ def _refuse_suspects(trace: GuestTrace, batch_rows: int) -> None:
         last_time = suspect.last_time
         with open_parquet(group.file, trace.digests[group.file]) as file:
             for piece in decode(file, group, (suspect.column,), batch_rows):
-                columns, _ = _checked(piece, group, Limits(trace.vcpus, last_time), None)
+                place = Place(str(group.file), group.index, group.file_row + piece.row)
+                check_rows(piece.columns, piece.nulls, Limits(trace.vcpus, last_time), place)
                 if suspect.column == "time":
-                    last_time = int(columns["time"][-1])
+                    last_time = int(piece.columns["time"][-1])
         raise TraceError(
             str(group.file),
             f"the statistics say {suspect.claim}, but no row does",

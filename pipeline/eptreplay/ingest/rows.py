@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 OnBadRows = Literal["fail", "skip"]
 
+OUT_OF_ORDER = "time"
+"""The reason of rows that are left out because of their times."""
+
 
 class Limits(NamedTuple):
     """What the rules compare with.
@@ -66,6 +69,10 @@ class BadRows:
         self.first.setdefault(reason, str(error))
 
 
+class DisorderError(TraceError):
+    """Time goes back from one row to the next."""
+
+
 class _Rule(NamedTuple):
     """One rule about one column.
 
@@ -90,18 +97,13 @@ def _event(code: int) -> str:
     return f"op {code} is an event code that means nothing"
 
 
-def _backwards(time: Values, limits: Limits) -> Mask:
-    latest = np.maximum.accumulate(np.maximum(time, np.uint64(limits.last_time)))
-    return time < latest
-
-
 _IS_EVENT = np.isin(np.arange(256), [int(event) for event in Event])
 _OPS = "0 read, 1 write or 2 fetch"
 _RULES = (
     _Rule(
         "unknown_op",
         "op",
-        lambda seen, *_: seen.op <= OP_MAX,
+        lambda seen, *_: seen.op.high <= OP_MAX,
         lambda op, _: (op > OP_MAX) & (op < EVENT_MIN),
         lambda value: f"op {value} is unknown",
         lambda _: _OPS,
@@ -109,7 +111,7 @@ _RULES = (
     _Rule(
         "event",
         "op",
-        lambda seen, *_: seen.op < EVENT_MIN,
+        lambda seen, *_: seen.op.high < EVENT_MIN,
         lambda op, _: (op >= EVENT_MIN) & ~_IS_EVENT[op],
         _event,
         lambda _: (
@@ -119,7 +121,7 @@ _RULES = (
     _Rule(
         "gpa",
         "gpa",
-        lambda seen, *_: seen.gpa_bits >> GPA_BITS == 0,
+        lambda seen, *_: seen.gpa.high >> GPA_BITS == 0,
         lambda gpa, _: gpa >= np.uint64(1 << GPA_BITS),
         lambda value: f"the address {value:#x} has more than {GPA_BITS} bits",
         lambda _: f"an address below {1 << GPA_BITS:#x}",
@@ -148,14 +150,6 @@ _RULES = (
         lambda value: f"an access of {value} bytes",
         lambda _: f"at most {PAGE_SIZE}, so that it touches at most two pages",
     ),
-    _Rule(
-        "time",
-        "time",
-        lambda seen, *_: not seen.disordered,
-        _backwards,
-        lambda value: f"time goes back to {value}",
-        lambda limits: f"no time before that of an earlier row (the batch begins after {limits.last_time})",
-    ),
 )
 
 
@@ -171,6 +165,7 @@ def check_rows(
         place: where the batch begins, for messages.
 
     Raises:
+        DisorderError: time goes back; naming the first row where it does.
         TraceError: naming the first row that breaks the first broken rule.
     """
     for name, mask in nulls.items():
@@ -183,13 +178,17 @@ def check_rows(
             # `holds` of a lower rule also fails for what a higher one catches.
             if mask.any():
                 raise _broken(rule, mask, values, limits, place)
+    if seen.disordered:
+        _refuse_disorder(columns["time"], limits.last_time, place)
     return seen
 
 
 def good_rows(
     columns: Mapping[str, Values], nulls: Mapping[str, Mask], limits: Limits, place: Place, bad: BadRows
 ) -> Mask | None:
-    """Tell the rows to keep from those that break a rule, and count the latter.
+    """Tell the rows to keep from those that break a rule of their own, and count the latter.
+
+    The order of times is no such rule: see `order.in_order`.
 
     Args:
         columns: decoded columns by name, each of shape (n,), n > 0.
@@ -216,14 +215,28 @@ def good_rows(
         values = columns.get(rule.column)
         if values is None:
             continue
-        if rule.column == "time":
-            # A row that is left out for another reason must not hold back later ones.
-            values = np.where(drop, np.uint64(0), values)
         mask = rule.breaks(values, limits) & ~drop
         if mask.any():
             bad.add(_broken(rule, mask, values, limits, place), rule.reason, int(np.count_nonzero(mask)))
             drop |= mask
     return ~drop
+
+
+def _refuse_disorder(time: Values, last_time: int, place: Place) -> None:
+    """Raise if time goes back; it need not where it has more than 63 bits."""
+    before = np.concatenate([np.array([last_time], np.uint64), time[:-1]])
+    mask = time < before
+    if mask.any():
+        row = int(mask.argmax())
+        raise DisorderError(
+            place.file,
+            f"time goes back to {int(time[row])} from {int(before[row])}",
+            column="time",
+            row_group=place.row_group,
+            row=place.row + row,
+            expected="no time before that of the row before",
+            advice=SORT,
+        )
 
 
 def _null(name: str, mask: Mask, place: Place) -> TraceError:
@@ -253,3 +266,5 @@ def _broken(rule: _Rule, mask: Mask, values: Values, limits: Limits, place: Plac
 
 
 _ADVICE = "correct the trace, or leave such rows out with --on-bad-rows skip"
+SORT = "sort the rows by time, rows of one time in the order they have"
+"""What helps rows that are out of order."""

@@ -26,11 +26,13 @@ class GroupStatistics(NamedTuple):
         ranges: of every integer column that has one.
         nulls: columns that hold nulls.
         guest: the value of the `guest` column; None if there is no such column.
+        null_counts: nulls of every column for which the footer says.
     """
 
     ranges: dict[str, ColumnRange]
     nulls: frozenset[str]
     guest: str | None
+    null_counts: dict[str, int]
 
 
 def group_statistics(path: Path, index: int, group: Group) -> GroupStatistics:
@@ -56,7 +58,8 @@ def group_statistics(path: Path, index: int, group: Group) -> GroupStatistics:
         # Statistics that contradict themselves are worth nothing: the column is decoded instead.
         elif isinstance(low, int) and isinstance(high, int) and low <= high:
             ranges[name] = ColumnRange(low, high)
-    return GroupStatistics(ranges, frozenset(nulls), guest)
+    null_counts = {name: chunk.nulls for name, chunk in group.chunks.items() if chunk.nulls is not None}
+    return GroupStatistics(ranges, frozenset(nulls), guest, null_counts)
 
 
 def _one_guest(path: Path, index: int, low: object, high: object, nulls: bool) -> str:

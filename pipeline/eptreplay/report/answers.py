@@ -11,6 +11,7 @@ from eptreplay.report.cost_terms import estimates
 from eptreplay.report.costs import Range
 from eptreplay.report.need import basis, curves, needed
 from eptreplay.report.numbers import change, count, listed, memory, percent, rate, seconds
+from eptreplay.report.times import doubt, why_untimed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,6 +45,8 @@ class Standing(NamedTuple):
     """Whether two runs are compared."""
     range: Range | None = None
     """The estimated seconds with their range."""
+    doubted: str = ""
+    """Why the guest's times cannot be right, if they cannot; there is no share then."""
 
     def told(self) -> str:
         """Return the estimate with its range: a share of run time, or CPU time where that is not known."""
@@ -61,10 +64,12 @@ class Standing(NamedTuple):
 def standings(guest: Guest, profiles: Sequence[Mapping[str, Any]], assumed: Assumptions) -> list[Standing]:
     """Return how every profile did, in the order of the run."""
     found = []
-    for profile, estimate in zip(profiles, estimates(guest, profiles, assumed), strict=True):
+    estimated = estimates(guest, profiles, assumed)
+    doubted = doubt(guest, estimated)
+    for profile, estimate in zip(profiles, estimated, strict=True):
         row = guest.summary[profile["name"]]
         cost = estimate.seconds()
-        share = estimate.share(cost)
+        share = None if doubted else estimate.share(cost)
         found.append(
             Standing(
                 profile["name"],
@@ -75,6 +80,7 @@ def standings(guest: Guest, profiles: Sequence[Mapping[str, Any]], assumed: Assu
                 profile.get("base", 0),
                 "base" in profile,
                 cost,
+                doubted,
             )
         )
     return found
@@ -125,6 +131,8 @@ def cost_answer(guest: Guest, found: Sequence[Standing]) -> Answer:
         f"Under {first.profile} it left for the hypervisor {count(first.exits, 'time')} "
         f"({rate(1e6 * first.exits / accesses)} per million accesses) and cost {count(first.ipis, 'IPI')}: {first.estimated()}."
     )
+    if first.doubted:
+        sentence = f"{sentence} {first.doubted}"
     return Answer(question, count(first.exits, "exit"), sentence, "cost")
 
 
@@ -269,11 +277,7 @@ def migrate_answer(guest: Guest) -> Answer:
     question = "Can it migrate?"
     found = migrations(guest)
     if not found:
-        why = (
-            "This run has no estimate; replay again to have one."
-            if guest.seconds
-            else "Its trace has no times, or no time passes in it: nothing is known of its dirty rate."
-        )
+        why = why_untimed(guest) or "This run has no estimate; replay again to have one."
         return Answer(question, "not estimated", why, "profiles")
     target = seconds(found[0]["downtime_target_s"])
     good = [row for row in found if row["converges"]]

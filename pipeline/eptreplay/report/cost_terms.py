@@ -120,9 +120,14 @@ class Estimate:
             if parameter in TERMS[item.term].parameters and TERMS[item.term].spent != DEVICE
         )
 
+    @property
+    def impossible(self) -> bool:
+        """Whether it is more than the run time of the guest's vCPUs, so that this cannot be right."""
+        return bool(self.vcpu_seconds) and self.seconds().value > (self.vcpu_seconds or 0.0)
+
     def share(self, seconds: Range) -> Range | None:
-        """Return a time as a share of the run time of the guest's vCPUs; None where that is not known."""
-        return seconds.times(1 / self.vcpu_seconds) if self.vcpu_seconds else None
+        """Return a time as a share of the run time of the guest's vCPUs; None where that is not known, or cannot be."""
+        return seconds.times(1 / self.vcpu_seconds) if self.vcpu_seconds and not self.impossible else None
 
 
 def _belongs(item: Item, term: str) -> bool:

@@ -11,6 +11,7 @@ from eptreplay.report.numbers import count, memory, seconds
 from eptreplay.report.sections import sections
 from eptreplay.report.sections.parts import Context, Files
 from eptreplay.report.tables import COUNTERS
+from eptreplay.report.verified import unverified
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +35,7 @@ def guest_page(
         "facts": facts(guest),
         "about": guest.about["about"],
         "bad_rows": guest.about["bad_rows"],
+        "unverified": unverified([guest.about]),
         "answers": first,
         "compare": compared,
         "flat": flat,

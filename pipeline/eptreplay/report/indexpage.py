@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from eptreplay.report.answers import Answer, cold, devices, migrations, profile_answer, runs_answer, total
 from eptreplay.report.measures import cells
 from eptreplay.report.numbers import count, listed, memory, percent, seconds
+from eptreplay.report.verified import unverified
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +42,7 @@ def index_page(run: Run, lines: Sequence[Line]) -> dict[str, Any]:
     ordered = sorted(lines, key=Line.worst, reverse=True)
     return {
         "headline": headline(run, ordered),
+        "unverified": unverified(run.about["guests"]),
         "answers": fleet_answers(ordered) if len(ordered) > 1 else [],
         "rows": [_row(line) for line in ordered],
         "many": len(ordered) > MOST_ANSWERED,
@@ -104,7 +106,9 @@ def _migrate(lines: Sequence[Line]) -> Answer:
     question = "Can they migrate?"
     estimated = [(line.guest.name, rows) for line in lines if (rows := migrations(line.guest))]
     if not estimated:
-        return Answer(question, "not estimated", "No trace has times, or the run has no estimate.", "guests")
+        return Answer(
+            question, "not estimated", "No guest could be estimated; their pages say why.", "guests"
+        )
     good = [(name, row) for name, rows in estimated for row in rows if row["converges"]]
     least = {name: row["gbit_per_second"] for name, row in reversed(good)}
     stuck = [name for name, _ in estimated if name not in least]

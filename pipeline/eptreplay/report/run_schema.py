@@ -48,6 +48,7 @@ GUEST = {
     "segments": [{"gpa": int, "bytes": int, "kind": str}],
     "about": Each(str),
     "bad_rows": Each(int),
+    "verified_by": Maybe(str),
 }
 
 RUN = {

@@ -18,6 +18,7 @@ from eptreplay.report.indexpage import Line, fleet_answers, headline
 from eptreplay.report.numbers import GIB
 from eptreplay.report.run import open_run
 from eptreplay.report.sections.heat import counts_by_stretch
+from eptreplay.report.verified import unverified
 from eptreplay.safe_text import printable
 from eptreplay.units import binary_size
 
@@ -67,6 +68,9 @@ def print_summary(
     console.print(_shown(headline(run, lines)))
     for failure in run.about["failed"]:
         console.print(_shown(f"{failure['guest']} is not shown: {failure['error']}", "red"))
+    doubted = unverified(run.about["guests"])
+    if doubted:
+        console.print(_shown(doubted))
     if len(lines) > 1:
         _print_answers(console, fleet_answers(lines))
     console.print()

@@ -13,6 +13,7 @@ from eptreplay.report.costs import EXIT, by_profile, described
 from eptreplay.report.numbers import percent, seconds, short
 from eptreplay.report.sections.parts import Cell, Grid, Head, Part, profile_heads
 from eptreplay.report.sections.translations import guest_pages
+from eptreplay.report.times import doubt, why_untimed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +27,6 @@ RANGES = (
     "the most if all are at the high ends. An assumption holds for all profiles at once, so their ranges rise and fall "
     "together; the line that compares profiles takes that into account."
 )
-UNTIMED = "The trace has no times, or no time passes in it: nothing can be said of its share of run time."
 NO_TLB = "TLBs were not modelled, so page walks are not in it; replay with --tlb."
 
 
@@ -39,7 +39,7 @@ def costs(context: Context) -> Part:
     link = context.files.table(
         "costs", columns, [[row[name] for name in columns] for row in cost_rows(guest.name, found)]
     )
-    untimed = [UNTIMED] if any(each.vcpu_seconds is None for each in found) else []
+    untimed = [text for text in (why_untimed(guest), doubt(guest, found)) if text]
     own = _own_exits(context)
     walks = guest_pages(guest) if guest.has("translations") else NO_TLB
     return Part(

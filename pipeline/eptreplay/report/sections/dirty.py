@@ -18,6 +18,7 @@ from eptreplay.report.sections.parts import (
     interval_values,
     over_time,
 )
+from eptreplay.report.times import why_untimed
 
 if TYPE_CHECKING:
     import polars as pl
@@ -191,5 +192,5 @@ def _rates(context: Context) -> Grid:
             )
             for row in frame.drop_nulls("mean_mib_per_second").iter_rows(named=True)
         ],
-        "Nothing was written, or the trace has no times.",
+        why_untimed(context.guest) or "Nothing was written.",
     )
