@@ -16,7 +16,7 @@ from eptreplay.options import Options
 from eptreplay.output import check_output
 from eptreplay.partition import replay_guest
 from eptreplay.profiles import resolve
-from eptreplay.report import html
+from eptreplay.report import pages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,7 +60,7 @@ def test_no_more_guests_are_begun_than_can_be_needed_soon(
 
     monkeypatch.setattr(batch, "replay_guest", replay)
     seen = batch._in_order(guests(tmp_path / "traces", 9), PROFILES, Options(), batch.Jobs(2, 1), None)
-    next(seen)[1].result()
+    next(seen).results.result()
     assert len(begun) <= 4
     assert len([*seen]) == 8
 
@@ -125,7 +125,7 @@ def test_tables_outlive_a_fault_in_rendering(
         raise fault
 
     with monkeypatch.context() as broken:
-        broken.setattr(html, "guest_page", guest_page)
+        broken.setattr(pages, "guest_page", guest_page)
         answer = eptreplay("replay", trace, "--out", tmp_path / "run")
     assert answer.code == Exit.SOME_FAILED
     assert (

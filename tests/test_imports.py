@@ -24,6 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "request": {"analysis", "host", "options", "units"},
     "commands": {
         "console",
+        "failures",
         "request",
         "batch",
         "bench",
@@ -40,8 +41,10 @@ ALLOWED: dict[str, set[str]] = {
         "units",
         "errors",
     },
+    "failures": {"errors"},
     "batch": {
         "",
+        "failures",
         "output",
         "results",
         "guest",

@@ -142,7 +142,7 @@ class BadGuest(NamedTuple):
 
     name: str
     files: tuple[Path, ...]
-    error: TraceError
+    error: Exception
 
 
 def find_traces(specs: Sequence[str], *, bad: list[BadGuest] | None = None) -> tuple[GuestTrace, ...]:
@@ -150,7 +150,7 @@ def find_traces(specs: Sequence[str], *, bad: list[BadGuest] | None = None) -> t
 
     Args:
         specs: see `locate.locate`.
-        bad: takes the guests that cannot be opened, so that the others can go on;
+        bad: takes the guests that cannot be opened, whatever they raise, so that the others can go on;
             without it the first one raises.
 
     Returns:
@@ -164,7 +164,7 @@ def find_traces(specs: Sequence[str], *, bad: list[BadGuest] | None = None) -> t
     for guest in locate(specs):
         try:
             traces.extend(open_guest(guest))
-        except TraceError as error:
+        except Exception as error:
             if bad is None:
                 raise
             bad.append(BadGuest(guest.name, guest.files, error))
