@@ -19,6 +19,7 @@ from eptreplay.host import Align, HostOptions, VcpuModel, host_memory, least_nee
 from eptreplay.ingest.reader import read_batches
 from eptreplay.ingest.rows import BadRows
 from eptreplay.ingest.schema import Event
+from eptreplay.ingest.statistics import LAST_TIME
 from eptreplay.merge import Clock, Merged, Source, merged, replay_merged
 from eptreplay.model.candidates import CANDIDATE, list_candidates, note_positions
 from eptreplay.model.conservation import HOLDS, LAWS, check_worlds
@@ -300,6 +301,16 @@ def _span(traces: Sequence[GuestTrace], align: Align) -> tuple[Span, dict[str, C
 
 
 def _untimed(trace: GuestTrace) -> TraceError:
+    """Return why a trace cannot be placed on the host's clock."""
+    known = [group.ranges["time"].high for group in trace.row_groups if "time" in group.ranges]
+    if max(known, default=0) > LAST_TIME:
+        return TraceError(
+            str(trace.files[0]),
+            f"the statistics say times up to {max(known)}",
+            column="time",
+            expected=f"times of at most {LAST_TIME} (2^63 - 1)",
+            advice="correct the trace",
+        )
     return TraceError(
         str(trace.files[0]),
         "row groups without statistics of the time column",

@@ -44,11 +44,12 @@ def measure(folder: Path, options: argparse.Namespace) -> int:
     traces, run = folder / "traces", folder / "run"
     make_traces(traces, options.guests, options.rows)
     replay = ["replay", traces, "--intervals", options.intervals, "--jobs", options.jobs, "--out", run]
-    figures = {"guests": options.guests, "replay": timed(replay), "report": timed(["report", run])}
+    replayed, rendered = timed(replay), timed(["report", run])
+    figures = {"guests": options.guests, "replay": replayed, "report": rendered}
     files = [path for path in run.rglob("*") if path.is_file()]
     figures |= {"files": len(files), "bytes": sum(path.stat().st_size for path in files)}
     sys.stdout.write(json.dumps(figures, indent=1) + "\n")
-    return max(figures["replay"]["code"], figures["report"]["code"])
+    return max(int(replayed["code"]), int(rendered["code"]))
 
 
 def make_traces(folder: Path, guests: int, rows: int) -> None:
@@ -71,7 +72,7 @@ def timed(arguments: list[Any]) -> dict[str, Any]:
     begin = time.perf_counter()
     command = [sys.executable, "-m", "eptreplay", *map(str, arguments)]
     own = children = together = 0
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:  # noqa: S603 - the command is our own
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
             parts = [resident(child) for child in children_of(process.pid)]
             own = max(own, resident(process.pid))

@@ -15,7 +15,7 @@ from eptreplay.ingest.locate import GuestFiles, locate, unique_names
 from eptreplay.ingest.parquet import PARQUET_ERRORS, one_line, open_parquet, read_footer
 from eptreplay.ingest.schema import KEY_SEGMENTS, KEY_TIME_UNIT, KEY_VCPUS, Segment
 from eptreplay.ingest.segments import ram_ranges
-from eptreplay.ingest.statistics import ColumnRange, group_statistics
+from eptreplay.ingest.statistics import LAST_TIME, ColumnRange, group_statistics
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,13 +50,13 @@ class RowGroup:
 
     @property
     def time_min(self) -> int | None:
-        """Time of the first row, if the statistics say."""
-        return self._bound("time", 0)
+        """Time of the first row, if the statistics say and it is one that a row may have."""
+        return self._time(0)
 
     @property
     def time_max(self) -> int | None:
-        """Time of the last row, if the statistics say."""
-        return self._bound("time", 1)
+        """Time of the last row, if the statistics say and it is one that a row may have."""
+        return self._time(1)
 
     @property
     def vcpu_min(self) -> int | None:
@@ -77,6 +77,10 @@ class RowGroup:
     def vcpu_constant(self) -> int | None:
         """The one vCPU of all its rows, if the statistics say that there is just one."""
         return self.vcpu_min if self.vcpu_min == self.vcpu_max else None
+
+    def _time(self, which: int) -> int | None:
+        time = self._bound("time", which)
+        return None if time is None or time > LAST_TIME else time
 
     def _bound(self, column: str, which: int) -> int | None:
         known = self.ranges.get(column)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -70,7 +71,7 @@ class TableByGuest:
             codes = names.indices.fill_null(-1).to_numpy(zero_copy_only=False)
             known = [str(name) for name in names.dictionary.to_pylist()]
             bounds = [0, *(np.flatnonzero(np.diff(codes)) + 1), len(codes)] if len(codes) else []
-            for begin, end in zip(bounds, bounds[1:], strict=False):
+            for begin, end in pairwise(bounds):
                 guest = known[codes[begin]] if codes[begin] >= 0 else str(None)
                 _add(found.setdefault(guest, []), int(first_row + begin), int(first_row + end))
         return found

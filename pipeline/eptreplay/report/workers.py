@@ -6,12 +6,13 @@ threads may hang) that has one guest at a time, so that its death costs that gue
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 from multiprocessing import Pipe
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from typing import TYPE_CHECKING
 
 from eptreplay.report.pages import Pages, Rendered, Unrendered
@@ -78,10 +79,8 @@ class _Worker:
 
     def send(self, what: object) -> None:
         """Send a job or the number of a guest; one that has died will be seen when it is asked for an answer."""
-        try:
+        with contextlib.suppress(OSError):
             self.connection.send(what)
-        except OSError:
-            pass
 
     def end(self) -> str:
         """End the process, if it goes on, and return how it ended."""
@@ -99,17 +98,17 @@ class _Worker:
 def _by_workers(pages: Pages, numbers: Iterator[int], wanted: int) -> Iterator[Rendered | Unrendered]:
     """Render with so many processes; where none can be started, leave the rest of the numbers."""
     job = (pages.folder.absolute(), pages.assumed)
-    workers: dict[Connection, _Worker] = {}
+    workers: list[_Worker] = []
     try:
         for _ in range(wanted):
             _start(workers, job)
         while workers:
-            for connection in wait(workers):
-                worker = workers[connection]
+            ready = wait([worker.connection for worker in workers])
+            for worker in [worker for worker in workers if worker.connection in ready]:
                 try:
-                    answer = connection.recv()
+                    answer = worker.connection.recv()
                 except (EOFError, OSError):
-                    del workers[connection]
+                    workers.remove(worker)
                     how = worker.ended_by_itself()
                     if worker.guest is not None:
                         yield pages.lost(worker.guest, f"the process that rendered it ended: {how}")
@@ -119,19 +118,19 @@ def _by_workers(pages: Pages, numbers: Iterator[int], wanted: int) -> Iterator[R
                     yield answer
                 worker.guest = next(numbers, None)
                 if worker.guest is None:
-                    del workers[connection]
+                    workers.remove(worker)
                     worker.end()
                 else:
                     worker.send(worker.guest)
     finally:
-        for worker in workers.values():
+        for worker in workers:
             worker.end()
 
 
-def _start(workers: dict[Connection, _Worker], job: tuple[Path, Assumptions]) -> None:
+def _start(workers: list[_Worker], job: tuple[Path, Assumptions]) -> None:
     """Start another worker, unless the system refuses."""
     try:
         worker = _Worker(job)
     except OSError:
         return
-    workers[worker.connection] = worker
+    workers.append(worker)
