@@ -24,6 +24,7 @@ from eptreplay.report.tables import REPLAYED
 from eptreplay.results import tables
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from eptreplay.ingest.dataset import GuestTrace
@@ -81,8 +82,8 @@ def break_rows(patch: pytest.MonkeyPatch, fault: BaseException) -> None:
 def test_whatever_a_guest_raises_costs_that_guest_alone(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    where: Any,
-    fault: Exception,  # noqa: ANN401 - either of two
+    where: Callable[[pytest.MonkeyPatch, BaseException], None],
+    fault: Exception,
 ) -> None:
     where(monkeypatch, fault)
     result = batch.run(three(tmp_path / "traces"), PROFILES, Options(), tmp_path / "run", jobs=2)
@@ -121,8 +122,8 @@ def batch_table(name: str) -> Any:  # noqa: ANN401 - a table
 def test_what_is_to_end_the_run_does(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    where: Any,
-    end: type[BaseException],  # noqa: ANN401
+    where: Callable[[pytest.MonkeyPatch, BaseException], None],
+    end: type[BaseException],
 ) -> None:
     where(monkeypatch, end())
     with pytest.raises(end):
@@ -233,7 +234,9 @@ def not_to_be_opened(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", [bad_row, late_times, not_to_be_opened])
-def test_on_a_shared_host_a_bad_trace_costs_the_host_and_is_named(tmp_path: Path, spoil: Any) -> None:  # noqa: ANN401
+def test_on_a_shared_host_a_bad_trace_costs_the_host_and_is_named(
+    tmp_path: Path, spoil: Callable[[Path], None]
+) -> None:
     three(tmp_path / "traces")
     spoil(tmp_path / "traces")
     answer = eptreplay(

@@ -77,6 +77,13 @@ def _pages_into(bar: ProgressBar) -> PageWatcher:
     return hear
 
 
+def _what(error: Exception) -> str:
+    """Return an error as a part of a sentence: those raised on purpose say what they are."""
+    from eptreplay.errors import EptReplayError  # noqa: PLC0415
+
+    return str(error) if isinstance(error, EptReplayError) else f"{type(error).__name__}: {error}"
+
+
 def _tell_pageless(pageless: Sequence[Unrendered]) -> None:
     """Say which guests have no page, and where a fault of ours occurred."""
     for failure in pageless:
@@ -140,8 +147,8 @@ def _tell_result(result: RunResult) -> None:
         note(f"guest '{guest}': rows left out: {counts}")
     if result.unrendered is not None:
         note(
-            f"the tables are complete, but no pages could be made of them ({type(result.unrendered).__name__}:"
-            f" {result.unrendered}); to try again: eptreplay report {result.folder}"
+            f"the tables are complete, but no pages could be made of them ({_what(result.unrendered)});"
+            f" to try again: eptreplay report {result.folder}"
         )
     _tell_pageless(result.pageless)
     guests = len(result.guests)
