@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from eptreplay.errors import OutputError
-from eptreplay.report import by_guest
+from eptreplay.report import by_guest, files
 from eptreplay.report.by_guest import TableByGuest
 from eptreplay.report.files import arrow_schema, read_table
 from eptreplay.report.tables import BY_NAME
@@ -57,9 +57,13 @@ def test_in_the_order_of_the_table_every_row_group_is_read_once(
 ) -> None:
     write(tmp_path, IN_ORDER, 4)
     table = TableByGuest(tmp_path, FAULTS)
-    read = []
-    plain = by_guest.to_polars
-    monkeypatch.setattr(by_guest, "to_polars", lambda rows: read.append(len(rows)) or plain(rows))
+    read: list[int] = []
+
+    def counted(rows: pa.Table) -> pl.DataFrame:
+        read.append(len(rows))
+        return files.to_polars(rows)
+
+    monkeypatch.setattr(by_guest, "to_polars", counted)
     for guest in "abcd":
         for _ in range(3):
             table.of(guest)

@@ -9,7 +9,7 @@ import pytest
 from tests.report.runs import MadeGuest, analysis, write_run
 
 from eptreplay.errors import RenderError
-from eptreplay.report import pages, workers
+from eptreplay.report import guestpage, pages, workers
 from eptreplay.report.html import render
 
 if TYPE_CHECKING:
@@ -114,10 +114,9 @@ def test_where_no_process_can_be_started_this_one_renders(
 
 
 def break_page(patch: pytest.MonkeyPatch, names: list[str]) -> None:
-    plain = pages.guest_page
 
     def guest_page(folder: Path, guest: Guest, *rest: object) -> object:
-        made = plain(folder, guest, *rest)  # type: ignore[arg-type]  # as they come
+        made = guestpage.guest_page(folder, guest, *rest)  # type: ignore[arg-type]  # as they come
         if guest.name in names:
             raise ZeroDivisionError("by zero")
         return made
