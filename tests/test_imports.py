@@ -123,7 +123,9 @@ ALLOWED: dict[str, set[str]] = {
     },
     "options": {"analysis", "cuts", "host", "host_replay", "ingest", "units", "errors"},
     "host": {"model", "units", "errors"},
+    "shared_host": {"errors", "ingest"},
     "host_replay": {
+        "shared_host",
         "guest_result",
         "pmap_choice",
         "activity",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ import numpy as np
 from eptreplay import guest as guest_replay
 from eptreplay.activity import transitions, with_transitions
 from eptreplay.cuts import Action, Cutter, Rhythm
-from eptreplay.errors import ConservationError, SharedHostError, TraceError, UsageError
+from eptreplay.errors import ConservationError, SharedHostError, UsageError
 from eptreplay.events import HostEvent, attach_devices, carry_out, teller
 from eptreplay.guest import Replay, drive, guest_memory
 from eptreplay.guest_result import guest_result
@@ -19,7 +18,6 @@ from eptreplay.host import Align, HostOptions, VcpuModel, host_memory, least_nee
 from eptreplay.ingest.reader import read_batches
 from eptreplay.ingest.rows import BadRows
 from eptreplay.ingest.schema import Event
-from eptreplay.ingest.statistics import LAST_TIME
 from eptreplay.merge import Clock, Merged, Source, merged, replay_merged
 from eptreplay.model.candidates import CANDIDATE, list_candidates, note_positions
 from eptreplay.model.conservation import HOLDS, LAWS, check_worlds
@@ -29,6 +27,7 @@ from eptreplay.model.sweep import scan
 from eptreplay.model.worlds import GuestMemory, guest_bases, out_of_memory
 from eptreplay.options import Span, interval_rhythms, sweep_rhythms
 from eptreplay.pmap_choice import AnyPmap
+from eptreplay.shared_host import naming, naming_batches, naming_one_of, untimed
 from eptreplay.units import NANOSECONDS, binary_size
 
 if TYPE_CHECKING:
@@ -80,21 +79,6 @@ class HostFindings:
         return np.array([age if age < 0 else age // tick for age in ages], np.int64)[scan]
 
 
-@contextmanager
-def _naming(trace: GuestTrace) -> Iterator[None]:
-    """Name the guest that whatever is raised inside is about, so that the host's end is told as its fault.
-
-    Raises:
-        SharedHostError: instead of anything else.
-    """
-    try:
-        yield
-    except SharedHostError:
-        raise
-    except Exception as error:
-        raise SharedHostError(trace.name, error) from error
-
-
 def _refuse_alone_only(options: Options) -> None:
     """Refuse options that only guests on hosts of their own can have."""
     if options.tlb is not None:
@@ -129,15 +113,10 @@ def replay_host(
     _look_at_the_end(host, replay, traces)
     results = []
     for number, trace in enumerate(traces):
-        with _naming_one_of(traces, trace):
+        with naming_one_of(traces, trace):
             results.append(guest_result(trace, replay, snapshots[number], number))
             results[-1].host = host
     return results
-
-
-def _naming_one_of(traces: Sequence[GuestTrace], trace: GuestTrace) -> AbstractContextManager[None]:
-    """Name a guest as _naming does, where there are others it could be about."""
-    return _naming(trace) if len(traces) > 1 else nullcontext()
 
 
 def _naming_teller(
@@ -147,7 +126,7 @@ def _naming_teller(
     tell = teller(traces, options, [bad_rows[trace.name] for trace in traces])
 
     def named(event: HostEvent, row: int, reason: str) -> None:
-        with _naming_one_of(traces, traces[event.guest]):
+        with naming_one_of(traces, traces[event.guest]):
             tell(event, row, reason)
 
     return named
@@ -163,7 +142,7 @@ def _new_replay(
     """
     guests = []
     for trace in traces:
-        with _naming_one_of(traces, trace):
+        with naming_one_of(traces, trace):
             guests.append(guest_memory(trace))
     wired = sum(trace.ram_pages for trace in traces if trace.devices)
     memory = host_memory(host_options, guests, wired)
@@ -290,7 +269,7 @@ def _span(traces: Sequence[GuestTrace], align: Align) -> tuple[Span, dict[str, C
                 f"guest '{trace.name}' counts {trace.time_unit}, no time; guests of one host need times to share it"
             )
         if trace.first_time is None or trace.last_time is None:
-            raise SharedHostError(trace.name, _untimed(trace))
+            raise SharedHostError(trace.name, untimed(trace))
         tick = NANOSECONDS[trace.time_unit]
         start = 0 if align is Align.START else trace.first_time * tick
         clocks[trace.name] = Clock(trace.first_time, tick, start)
@@ -298,25 +277,6 @@ def _span(traces: Sequence[GuestTrace], align: Align) -> tuple[Span, dict[str, C
     begin = min(clock.start for clock in clocks.values())
     rows = sum(trace.rows for trace in traces)
     return Span(str(traces[0].files[0]), rows, begin, max(ends), "ns"), clocks
-
-
-def _untimed(trace: GuestTrace) -> TraceError:
-    """Return why a trace cannot be placed on the host's clock."""
-    known = [group.ranges["time"].high for group in trace.row_groups if "time" in group.ranges]
-    if max(known, default=0) > LAST_TIME:
-        return TraceError(
-            str(trace.files[0]),
-            f"the statistics say times up to {max(known)}",
-            column="time",
-            expected=f"times of at most {LAST_TIME} (2^63 - 1)",
-            advice="correct the trace",
-        )
-    return TraceError(
-        str(trace.files[0]),
-        "row groups without statistics of the time column",
-        column="time",
-        advice="write the file with statistics: guests of one host are put in the order of their times",
-    )
 
 
 def _scan_rhythms(span: Span, options: HostOptions) -> list[Rhythm]:
@@ -339,7 +299,7 @@ def _drive_together(
     bases = guest_bases(replay.guests)
     sources = []
     for number, trace in enumerate(traces):
-        with _naming(trace):
+        with naming(trace):
             sources.append(_source(trace, number, bases[number], replay, options, clocks, bad_rows))
     cutter = Cutter(rhythms)
     for batch in merged(sources):
@@ -379,14 +339,8 @@ def _source(
 
     first_vcpu = sum(guest.vcpus for guest in replay.guests[:number])
     return Source(
-        number, _naming_batches(trace, batches), base, replay.guests[number].pages, first_vcpu, key, vcpu
+        number, naming_batches(trace, batches), base, replay.guests[number].pages, first_vcpu, key, vcpu
     )
-
-
-def _naming_batches(trace: GuestTrace, batches: Iterator[Batch]) -> Iterator[Batch]:
-    """Yield a guest's batches, and name it where they end in an error."""
-    with _naming(trace):
-        yield from batches
 
 
 def _activity(trace: GuestTrace, options: Options) -> list[Transition]:
