@@ -50,6 +50,7 @@ def small_trace(
     rows: int = 3000,
     row_group_size: int = 1000,
     memory: int = MEMORY,
+    statistics: bool = True,
     **columns: Any,  # noqa: ANN401 - columns of any type
 ) -> Path:
     """Write a trace of reads, writes and fetches over 4 MiB; columns given replace or (None) drop the usual ones."""
@@ -66,5 +67,10 @@ def small_trace(
         "vcpus": "2",
         "memory_bytes": str(memory),
     }
-    pq.write_table(table.replace_schema_metadata(metadata), path, row_group_size=row_group_size)
+    pq.write_table(
+        table.replace_schema_metadata(metadata),
+        path,
+        row_group_size=row_group_size,
+        write_statistics=statistics,
+    )
     return path

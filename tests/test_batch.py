@@ -10,13 +10,13 @@ import pytest
 from tests.command_line import eptreplay, small_trace
 
 from eptreplay import batch
-from eptreplay.errors import Exit, OutputError, TraceError
+from eptreplay.errors import Exit, NoGuestError, OutputError, TraceError
 from eptreplay.ingest.dataset import find_traces
 from eptreplay.options import Options
 from eptreplay.output import check_output
 from eptreplay.partition import replay_guest
 from eptreplay.profiles import resolve
-from eptreplay.report import html
+from eptreplay.report import pages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,7 +60,7 @@ def test_no_more_guests_are_begun_than_can_be_needed_soon(
 
     monkeypatch.setattr(batch, "replay_guest", replay)
     seen = batch._in_order(guests(tmp_path / "traces", 9), PROFILES, Options(), batch.Jobs(2, 1), None)
-    next(seen)[1].result()
+    next(seen).results.result()
     assert len(begun) <= 4
     assert len([*seen]) == 8
 
@@ -92,14 +92,14 @@ def test_an_interrupt_ends_the_guests_that_are_being_replayed(
     assert [path.name for path in tmp_path.iterdir()] == ["traces"]
 
 
-def test_when_no_guest_can_be_replayed_the_first_error_is_told(
+def test_when_no_guest_can_be_replayed_every_error_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def replay(trace: GuestTrace, *_: object, **__: object) -> object:
         raise TraceError(trace.name, "is damaged")
 
     monkeypatch.setattr(batch, "replay_guest", replay)
-    with pytest.raises(TraceError, match="guest00"):
+    with pytest.raises(NoGuestError, match=r"(?s)guest00: is damaged.*guest01: is damaged"):
         batch.run(guests(tmp_path / "traces", 2), PROFILES, Options(), tmp_path / "run")
     assert [path.name for path in tmp_path.iterdir()] == ["traces"]
 
@@ -125,7 +125,7 @@ def test_tables_outlive_a_fault_in_rendering(
         raise fault
 
     with monkeypatch.context() as broken:
-        broken.setattr(html, "guest_page", guest_page)
+        broken.setattr(pages, "guest_page", guest_page)
         answer = eptreplay("replay", trace, "--out", tmp_path / "run")
     assert answer.code == Exit.SOME_FAILED
     assert (

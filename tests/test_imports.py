@@ -38,6 +38,7 @@ ALLOWED: dict[str, set[str]] = {
     "commands": {
         "console",
         "effects",
+        "failures",
         "request",
         "batch",
         "bench",
@@ -59,8 +60,10 @@ ALLOWED: dict[str, set[str]] = {
         "units",
         "errors",
     },
+    "failures": {"errors"},
     "batch": {
         "",
+        "failures",
         "output",
         "pages",
         "written",
@@ -148,7 +151,9 @@ ALLOWED: dict[str, set[str]] = {
     "options": {"analysis", "cuts", "host", "host_replay", "ingest", "units", "errors"},
     "host": {"model", "units", "errors"},
     "memory_fit": {"host", "ingest", "model", "units", "errors"},
+    "shared_host": {"errors", "ingest"},
     "host_replay": {
+        "shared_host",
         "guest_result",
         "pmap_choice",
         "activity",

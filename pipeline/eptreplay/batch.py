@@ -10,12 +10,14 @@ from __future__ import annotations
 import threading
 from collections import deque
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from eptreplay import __version__
-from eptreplay.errors import TraceError
+from eptreplay.errors import OutputError, SharedHostError
+from eptreplay.failures import Failure, forget_locals, no_guest, write_details
 from eptreplay.host_replay import replay_host
 from eptreplay.ingest.rows import BadRows
 from eptreplay.output import new_output
@@ -27,14 +29,18 @@ from eptreplay.results import tables
 from eptreplay.written import list_all, write_list
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
+
+    import pyarrow as pa
 
     from eptreplay.guest import Watcher
     from eptreplay.guest_result import GuestResult
     from eptreplay.ingest.dataset import GuestTrace
     from eptreplay.options import Options
     from eptreplay.profiles import Profile
+    from eptreplay.report.html import PageWatcher
+    from eptreplay.report.pages import Unrendered
 
 
 class Jobs(NamedTuple):
@@ -42,14 +48,6 @@ class Jobs(NamedTuple):
 
     guests: int
     threads: int
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A guest that could not be replayed, and why."""
-
-    guest: str
-    error: TraceError
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +60,7 @@ class RunResult:
         failures: those that could not be.
         bad_rows: rows skipped, by guest and reason.
         unrendered: why there are no pages; None where there are.
+        pageless: guests without a page, where others have one.
     """
 
     folder: Path
@@ -69,6 +68,7 @@ class RunResult:
     failures: tuple[Failure, ...]
     bad_rows: dict[str, dict[str, int]]
     unrendered: Exception | None = None
+    pageless: tuple[Unrendered, ...] = ()
 
 
 def run(
@@ -81,11 +81,13 @@ def run(
     jobs: int = 1,
     threads: int = 1,
     watch: Watcher | None = None,
+    watch_pages: PageWatcher | None = None,
     failed_before: Sequence[Failure] = (),
 ) -> RunResult:
     """Replay traces under profiles and write the result tables, and pages made from them.
 
-    Whatever goes wrong with the pages, the tables stay: they took the time.
+    Whatever a guest raises costs that guest, or all of its host; the others are replayed.  Whatever goes wrong with
+    the pages, the tables stay: they took the time.
 
     Args:
         traces: one a guest.
@@ -96,32 +98,53 @@ def run(
         jobs: guests replayed side by side, at least 1.
         threads: threads of each, at least 1.
         watch: hears of rows replayed, from several threads.
+        watch_pages: hears of pages made.
         failed_before: guests whose traces could not even be opened.
 
     Raises:
         OutputError: the output folder cannot be written.
-        TraceError: no guest could be replayed; the first one's error.
+        EptReplayError: no guest could be replayed; the error of the only one, or one that names all.
     """
+    if failed_before and options.host is not None:
+        lost = len(traces) + len(failed_before)
+        raise no_guest([replace(failure, host=lost) for failure in failed_before])
     with new_output(out, overwrite=overwrite) as work:
         guests, failures, bad_rows = _replay_all(traces, profiles, options, work, Jobs(jobs, threads), watch)
         failures = [*failed_before, *failures]
         if not guests:
-            raise failures[0].error
+            raise no_guest(failures)
+        failures = [_with_details(work, failure) for failure in failures]
         replayed = [trace for trace in traces if trace.name in guests]
         write_columns_file(work / TABLES_FOLDER)
         write_run_file(work, _describe(replayed, profiles, options, failures, bad_rows))
         write_list(work, list_all(work, {}))  # from here on, pages can be made even if this process is killed
-        unrendered = _rendered(work)
-    return RunResult(out, tuple(guests), tuple(failures), bad_rows, unrendered)
+        unrendered, pageless = _rendered(work, jobs * threads, watch_pages)
+    return RunResult(out, tuple(guests), tuple(failures), bad_rows, unrendered, pageless)
 
 
-def _rendered(work: Path) -> Exception | None:
-    """Make the pages of a run; return why that failed, with none left half-written."""
+def _with_details(work: Path, failure: Failure) -> Failure:
+    """Keep in the folder of the run where a fault of eptreplay itself occurred."""
+    if not failure.is_our_fault:
+        return failure
+    return replace(failure, details=write_details(work, f"{slug(failure.guest)}.txt", failure.error))
+
+
+def _rendered(
+    work: Path, workers: int, watch: PageWatcher | None
+) -> tuple[Exception | None, tuple[Unrendered, ...]]:
+    """Make the pages of a run; return why that failed, with none left half-written, and which guests have no page."""
     try:
-        make_pages(work)
+        return None, tuple(make_pages(work, workers=workers, watch=watch))
     except Exception as error:  # noqa: BLE001 - any fault in a page: the tables are worth more
-        return error
-    return None
+        return error, ()
+
+
+class Unit(NamedTuple):
+    """Guests that are replayed, fail and are written together: those of a host, most often one."""
+
+    traces: Sequence[GuestTrace]
+    results: Future[list[GuestResult]]
+    skipped: Sequence[BadRows]
 
 
 def _replay_all(
@@ -132,28 +155,80 @@ def _replay_all(
     jobs: Jobs,
     watch: Watcher | None,
 ) -> tuple[list[str], list[Failure], dict[str, dict[str, int]]]:
-    """Replay every guest and write its rows, in the order of the guests."""
+    """Replay every guest and write its rows, in the order of the guests.
+
+    Raises:
+        OutputError: a table cannot be written.
+    """
     names = [profile.name for profile in profiles]
-    writers = {table.name: TableWriter(work / TABLES_FOLDER, table) for table in REPLAYED}
     guests: list[str] = []
     failures: list[Failure] = []
     bad_rows: dict[str, dict[str, int]] = {}
-    try:
-        for trace, future, skipped in _replays(traces, profiles, options, jobs, watch):
+    with _writers(work) as writers:
+        for unit in _replays(traces, profiles, options, jobs, watch):
             try:
-                result = future.result()
-            except TraceError as error:
-                failures.append(Failure(trace.name, error))
+                found = _rows(unit, names, options, writers)
+            except Exception as error:  # noqa: BLE001 - whatever a guest raises costs no other host's
+                failures.append(_failure(unit, error))
                 continue
-            for name, columns in tables(result, names, options.link).items():
-                writers[name].write(columns)
-            guests.append(trace.name)
-            if skipped.total:
-                bad_rows[trace.name] = dict(skipped.counts)
-    finally:
+            for rows in found:
+                _append(rows, writers)
+            guests += [trace.name for trace in unit.traces]
+            for trace, skipped in zip(unit.traces, unit.skipped, strict=True):
+                if skipped.total:
+                    bad_rows[trace.name] = dict(skipped.counts)
+    return guests, failures, bad_rows
+
+
+@contextmanager
+def _writers(work: Path) -> Iterator[dict[str, TableWriter]]:
+    """Give what writes the tables; finish them at the end.
+
+    Raises:
+        OutputError: a table cannot be written.
+    """
+    writers: dict[str, TableWriter] = {}
+    try:
+        for table in REPLAYED:
+            writers[table.name] = TableWriter(work / TABLES_FOLDER, table)
+        yield writers
         for writer in writers.values():
             writer.close()
-    return guests, failures, bad_rows
+    except OSError as error:
+        raise OutputError(
+            f"{work.parent}: a table cannot be written ({error.strerror or error}); nothing of this run is kept"
+        ) from error
+    finally:
+        for writer in writers.values():
+            writer.let_go()
+
+
+def _rows(
+    unit: Unit, profiles: Sequence[str], options: Options, writers: Mapping[str, TableWriter]
+) -> list[dict[str, pa.Table]]:
+    """Return the rows of all tables for every guest of a unit, before any of them is written."""
+    found = []
+    for trace, result in zip(unit.traces, unit.results.result(), strict=True):
+        try:
+            columns = tables(result, profiles, options.link)
+            found.append({name: writers[name].rows(values) for name, values in columns.items()})
+        except Exception as error:
+            raise SharedHostError(trace.name, error) from error
+    return found
+
+
+def _append(rows: Mapping[str, pa.Table], writers: Mapping[str, TableWriter]) -> None:
+    for name, part in rows.items():
+        writers[name].append(part)
+
+
+def _failure(unit: Unit, error: Exception) -> Failure:
+    """Return which guest of a unit failed, and why."""
+    forget_locals(error)
+    first, *others = (trace.name for trace in unit.traces)
+    if isinstance(error, SharedHostError):
+        return Failure(error.guest, error.error, len(unit.traces))
+    return Failure(f"{first} and {len(others)} more on its host" if others else first, error)
 
 
 def _in_order(
@@ -162,7 +237,7 @@ def _in_order(
     options: Options,
     jobs: Jobs,
     watch: Watcher | None,
-) -> Iterator[tuple[GuestTrace, Future[GuestResult], BadRows]]:
+) -> Iterator[Unit]:
     """Replay guests and yield them in order; no more than twice as many as run side by side are begun before they are asked for.
 
     When the caller stops asking, also by an interrupt, guests that are being replayed end at their next batch.
@@ -177,12 +252,12 @@ def _in_order(
 
     with ThreadPoolExecutor(jobs.guests, thread_name_prefix="guest") as executor:
 
-        def begin(trace: GuestTrace) -> tuple[GuestTrace, Future[GuestResult], BadRows]:
+        def replay(trace: GuestTrace, skipped: BadRows) -> list[GuestResult]:
+            return [replay_guest(trace, profiles, options, jobs.threads, watch=tell, bad_rows=skipped)]
+
+        def begin(trace: GuestTrace) -> Unit:
             skipped = BadRows()
-            future = executor.submit(
-                replay_guest, trace, profiles, options, jobs.threads, watch=tell, bad_rows=skipped
-            )
-            return trace, future, skipped
+            return Unit([trace], executor.submit(replay, trace, skipped), [skipped])
 
         waiting = iter(traces)
         begun = deque(map(begin, islice(waiting, 2 * jobs.guests)))
@@ -201,27 +276,27 @@ def _replays(
     options: Options,
     jobs: Jobs,
     watch: Watcher | None,
-) -> Iterator[tuple[GuestTrace, Future[GuestResult], BadRows]]:
+) -> Iterator[Unit]:
     """Replay guests, each on a host of its own or all on one, and yield them in order."""
     if options.host is None:
         return _in_order(traces, profiles, options, jobs, watch)
-    return _together(traces, profiles, options, watch)
+    return iter([_together(traces, profiles, options, watch)])
 
 
 def _together(
     traces: Sequence[GuestTrace], profiles: Sequence[Profile], options: Options, watch: Watcher | None
-) -> Iterator[tuple[GuestTrace, Future[GuestResult], BadRows]]:
-    """Replay guests on one host and yield them in order.
+) -> Unit:
+    """Replay guests on one host.
 
     They share everything, so a trace that is damaged ends all of them.
     """
     skipped = {trace.name: BadRows() for trace in traces}
-    for trace, result in zip(
-        traces, replay_host(traces, profiles, options, watch=watch, bad_rows=skipped), strict=True
-    ):
-        done: Future[GuestResult] = Future()
-        done.set_result(result)
-        yield trace, done, skipped[trace.name]
+    done: Future[list[GuestResult]] = Future()
+    try:
+        done.set_result(replay_host(traces, profiles, options, watch=watch, bad_rows=skipped))
+    except Exception as error:  # noqa: BLE001 - told when the results are asked for
+        done.set_exception(error)
+    return Unit(traces, done, list(skipped.values()))
 
 
 def _describe(
@@ -249,7 +324,7 @@ def _describe(
         },
         "host": None if options.host is None else options.host.described(),
         "guests": [_describe_guest(trace, bad_rows.get(trace.name, {})) for trace in traces],
-        "failed": [{"guest": failure.guest, "error": str(failure.error)} for failure in failures],
+        "failed": [{"guest": failure.guest, "error": failure.told()} for failure in failures],
         "profiles": [
             {
                 "name": profile.name,

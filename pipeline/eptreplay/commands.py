@@ -20,13 +20,16 @@ from eptreplay.errors import Exit
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from eptreplay.batch import Failure, RunResult
+    from eptreplay.batch import RunResult
     from eptreplay.conform import Mismatch
+    from eptreplay.failures import Failure
     from eptreplay.ingest.dataset import BadGuest, GuestTrace
     from eptreplay.ingest.outside import Outside
     from eptreplay.ingest.rows import BadRows, OnBadRows
     from eptreplay.options import Options, Policy
     from eptreplay.profiles import Profile
+    from eptreplay.report.html import PageWatcher
+    from eptreplay.report.pages import Unrendered
     from eptreplay.request import ReplayRequest
 
 MANY_SWEEPS = 1_000_000
@@ -88,13 +91,45 @@ def _replay(
             jobs=max(1, min(threads, len(traces))),
             threads=each,
             watch=bar.advance,
+            watch_pages=_pages_into(bar),
             failed_before=failed,
         )
     with complete(result.folder):
         _tell_result(result)
         if result.unrendered is None:
             _show_page(result.folder, open_page=request.open_page)
-    return Exit.SOME_FAILED if result.failures or result.unrendered else Exit.GOOD
+    lost = result.failures or result.unrendered or result.pageless
+    return Exit.SOME_FAILED if lost else Exit.GOOD
+
+
+def _pages_into(bar: ProgressBar) -> PageWatcher:
+    """Return what hears of pages made and shows them as progress."""
+
+    def hear(made: int, of: int) -> None:
+        if made:
+            bar.advance(1)
+        else:
+            bar.begin(of, "guests", "rendering")
+
+    return hear
+
+
+def _what(error: Exception) -> str:
+    """Return an error as a part of a sentence: those raised on purpose say what they are."""
+    from eptreplay.errors import EptReplayError  # noqa: PLC0415
+
+    return str(error) if isinstance(error, EptReplayError) else f"{type(error).__name__}: {error}"
+
+
+def _tell_pageless(pageless: Sequence[Unrendered]) -> None:
+    """Say which guests have no page, and where a fault of ours occurred."""
+    for failure in pageless:
+        note(f"guest '{failure.guest}': its tables are complete, but it has no page: {failure.why}")
+    for failure in pageless[:1]:
+        if failure.traceback:
+            note(
+                f"a fault of eptreplay itself; please report it to the project:\n{failure.traceback.rstrip()}"
+            )
 
 
 def _tell_left_over(
@@ -138,14 +173,15 @@ def _refuse_twice(names: Sequence[str]) -> None:
 
 def _open(specs: Sequence[str]) -> tuple[tuple[GuestTrace, ...], list[Failure]]:
     """Open all traces; one that cannot be opened does not keep the others from being replayed."""
-    from eptreplay.batch import Failure  # noqa: PLC0415
+    from eptreplay.failures import Failure, no_guest  # noqa: PLC0415
     from eptreplay.ingest.dataset import find_traces  # noqa: PLC0415
 
     bad: list[BadGuest] = []
     traces = find_traces(specs, bad=bad)
+    failed = [Failure(guest.name, guest.error) for guest in bad]
     if not traces:
-        raise bad[0].error
-    return traces, [Failure(guest.name, guest.error) for guest in bad]
+        raise no_guest(failed)
+    return traces, failed
 
 
 def _compile_once(policy: Policy) -> None:
@@ -158,15 +194,16 @@ def _compile_once(policy: Policy) -> None:
 def _tell_result(result: RunResult) -> None:
     """Say what failed, what was left out, and where the results are."""
     for failure in result.failures:
-        note(f"guest '{failure.guest}' failed: {failure.error}")
+        note(f"guest '{failure.guest}' failed: {failure.told()}")
     for guest, reasons in result.bad_rows.items():
         counts = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
         note(f"guest '{guest}': rows left out: {counts}")
     if result.unrendered is not None:
         note(
-            f"the tables are complete, but no pages could be made of them ({type(result.unrendered).__name__}:"
-            f" {result.unrendered}); to try again: eptreplay report {result.folder}"
+            f"the tables are complete, but no pages could be made of them ({_what(result.unrendered)});"
+            f" to try again: eptreplay report {result.folder}"
         )
+    _tell_pageless(result.pageless)
     guests = len(result.guests)
     say(f"{guests} guest{'s' if guests != 1 else ''} replayed; tables in {result.folder / 'tables'}")
 
@@ -219,13 +256,12 @@ def _tell_mismatch(mismatch: Mismatch) -> None:
 
 def check(specs: Sequence[str], on_bad_rows: OnBadRows) -> int:
     """Carry out `check` and return the exit code."""
-    from eptreplay.errors import TraceError  # noqa: PLC0415
+    from eptreplay.failures import Failure, forget_locals  # noqa: PLC0415
     from eptreplay.ingest.outside import Outside  # noqa: PLC0415
     from eptreplay.ingest.reader import read_batches  # noqa: PLC0415
     from eptreplay.ingest.rows import BadRows  # noqa: PLC0415
 
     traces, failed = _open(specs)
-    errors = [failure.error for failure in failed]
     left_out = 0
     with ProgressBar(sum(trace.rows for trace in traces), "rows", "checking") as bar:
         for trace in traces:
@@ -235,14 +271,15 @@ def check(specs: Sequence[str], on_bad_rows: OnBadRows) -> int:
                 for batch in read_batches(trace, vcpu=True, on_bad_rows=on_bad_rows, bad_rows=skipped):
                     outside.look(batch)
                     bar.advance(batch.rows)
-            except TraceError as error:
-                errors.append(error)
+            except Exception as error:  # noqa: BLE001 - whatever a trace raises, the others are checked
+                forget_locals(error)
+                failed.append(Failure(trace.name, error))
                 continue
             left_out += skipped.total
             _tell_trace(trace, skipped, outside)
-    for found in errors:
-        note(str(found))
-    return Exit.BAD_INPUT if errors else Exit.DIFFERENCES if left_out else Exit.GOOD
+    for failure in failed:
+        note(failure.told())
+    return Exit.BAD_INPUT if failed else Exit.DIFFERENCES if left_out else Exit.GOOD
 
 
 def _tell_trace(trace: GuestTrace, skipped: BadRows, outside: Outside) -> None:
@@ -285,11 +322,17 @@ def report(run: Path, assume: Sequence[str], *, open_page: bool) -> int:
     assumed = parse_assumptions(assume)
     folder = run.resolve()  # RUN may be a link
     tell_leftovers(folder)
-    with doubted(run), _left_as_it_was(run), held(folder):
-        make_pages(run, assumed)
+    with (
+        doubted(run),
+        _left_as_it_was(run),
+        held(folder),
+        ProgressBar(None, "guests", "rendering") as bar,
+    ):
+        pageless = make_pages(run, assumed, workers=os.cpu_count() or 1, watch=_pages_into(bar))
     with complete(run):
+        _tell_pageless(pageless)
         _show_page(run, open_page=open_page)
-    return Exit.GOOD
+    return Exit.SOME_FAILED if pageless else Exit.GOOD
 
 
 def compare(
@@ -314,10 +357,12 @@ def compare(
         new_output(out, overwrite=overwrite) as work,
     ):
         merge(first, second, work)
-        make_pages(work, assumed)
+        with ProgressBar(None, "guests", "rendering") as bar:
+            pageless = make_pages(work, assumed, workers=os.cpu_count() or 1, watch=_pages_into(bar))
     with complete(out):
+        _tell_pageless(pageless)
         _show_page(out, open_page=open_page)
-    return Exit.GOOD
+    return Exit.SOME_FAILED if pageless else Exit.GOOD
 
 
 def summary(run: Path, guests: Sequence[str], assume: Sequence[str]) -> int:

@@ -95,16 +95,8 @@ class ProgressBar:
     """Rows (or operations) done, a second, and what is left; silent unless standard error is a terminal."""
 
     def __init__(self, total: int | None, unit: str, title: str = "") -> None:
-        self._bar = tqdm(
-            total=total,
-            desc=printable(title) or None,
-            unit=f" {unit}",
-            unit_scale=True,
-            disable=None,
-            dynamic_ncols=True,
-            leave=False,
-        )
         self._lock = threading.Lock()
+        self._bar = _bar(total, unit, title)
 
     def __enter__(self) -> Self:
         return self
@@ -119,7 +111,25 @@ class ProgressBar:
         with self._lock:
             self._bar.update(count)
 
+    def begin(self, total: int, unit: str, title: str) -> None:
+        """Begin again, with something else to do."""
+        with self._lock:
+            self._bar.close()
+            self._bar = _bar(total, unit, title)
+
     def name(self, title: str) -> None:
         """Say what is being done."""
         with self._lock:
             self._bar.set_description(printable(title), refresh=False)
+
+
+def _bar(total: int | None, unit: str, title: str) -> tqdm:
+    return tqdm(
+        total=total,
+        desc=printable(title) or None,
+        unit=f" {unit}",
+        unit_scale=True,
+        disable=None,
+        dynamic_ncols=True,
+        leave=False,
+    )

@@ -79,3 +79,25 @@ class ConservationError(EptReplayError):
 
 class OutputError(EptReplayError):
     """A result cannot be written where the user wants it."""
+
+
+class RenderError(EptReplayError):
+    """Not one page of a run can be made: what went wrong with the first."""
+
+
+class NoGuestError(EptReplayError):
+    """None of several guests can be replayed or checked: a line for each."""
+
+
+class SharedHostError(EptReplayError):
+    """A guest of a host that several share raised something, which ends all of them.
+
+    Args:
+        guest: whose trace or rows raised it.
+        error: what it raised.
+    """
+
+    def __init__(self, guest: str, error: Exception) -> None:
+        self.guest = guest
+        self.error = error
+        super().__init__(f"guest '{guest}': {error}")

@@ -10,7 +10,7 @@ import numpy as np
 from eptreplay import guest as guest_replay
 from eptreplay.activity import transitions, with_transitions
 from eptreplay.cuts import Action, Cutter, EveryStep, Rhythm
-from eptreplay.errors import ConservationError, TraceError, UsageError
+from eptreplay.errors import ConservationError, SharedHostError, UsageError
 from eptreplay.events import HostEvent, attach_devices, carry_out, teller
 from eptreplay.guest import Replay, drive, guest_memory
 from eptreplay.guest_result import guest_result
@@ -27,10 +27,11 @@ from eptreplay.model.sweep import scan
 from eptreplay.model.worlds import GuestMemory, guest_bases, out_of_memory
 from eptreplay.options import Span, interval_rhythms, sweep_rhythms
 from eptreplay.pmap_choice import AnyPmap
+from eptreplay.shared_host import naming, naming_batches, naming_one_of, untimed
 from eptreplay.units import NANOSECONDS, binary_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -98,7 +99,8 @@ def replay_host(
     """Replay traces together as guests of one host, and return what there is to tell of each.
 
     Raises:
-        TraceError: a trace is damaged, has no memory, or a row breaks a rule and the policy is `fail`.
+        TraceError: the only trace is damaged, has no memory, or a row breaks a rule and the policy is `fail`.
+        SharedHostError: one of several is, or whatever else was raised on behalf of one guest.
         UsageError: the host's memory is too little for the guests, or units of time do not fit.
     """
     host_options = options.host or HostOptions()
@@ -107,15 +109,30 @@ def replay_host(
     span, clocks = _span(traces, host_options.align)
     host = HostFindings(host_options, clocks, span.begin, span.end, _scan_times(span, host_options))
     skipped = bad_rows or {trace.name: BadRows() for trace in traces}
-    replay.tell_bad_event = teller(traces, options, [skipped[trace.name] for trace in traces])
+    replay.tell_bad_event = _naming_teller(traces, options, skipped)
     attach_devices(replay, traces)
     stream = _drive(traces, replay, span, options, clocks, watch, skipped)
     snapshots = _follow(stream, traces, replay, host, options.policy)
     _look_at_the_end(host, replay, traces)
-    results = [guest_result(trace, replay, snapshots[number], number) for number, trace in enumerate(traces)]
-    for result in results:
-        result.host = host
+    results = []
+    for number, trace in enumerate(traces):
+        with naming_one_of(traces, trace):
+            results.append(guest_result(trace, replay, snapshots[number], number))
+            results[-1].host = host
     return results
+
+
+def _naming_teller(
+    traces: Sequence[GuestTrace], options: Options, bad_rows: Mapping[str, BadRows]
+) -> Callable[[HostEvent, int, str], None]:
+    """Return what hears of events that make no sense, and names the guest of one that ends the replay."""
+    tell = teller(traces, options, [bad_rows[trace.name] for trace in traces])
+
+    def named(event: HostEvent, row: int, reason: str) -> None:
+        with naming_one_of(traces, traces[event.guest]):
+            tell(event, row, reason)
+
+    return named
 
 
 def _new_replay(
@@ -126,7 +143,10 @@ def _new_replay(
     Raises:
         UsageError: its memory is too little for them.
     """
-    guests = [guest_memory(trace) for trace in traces]
+    guests = []
+    for trace in traces:
+        with naming_one_of(traces, trace):
+            guests.append(guest_memory(trace))
     wired = sum(trace.ram_pages for trace in traces if trace.devices)
     memory = host_memory(host_options, guests, wired)
     return Replay(
@@ -251,12 +271,7 @@ def _span(traces: Sequence[GuestTrace], align: Align) -> tuple[Span, dict[str, C
                 f"guest '{trace.name}' counts {trace.time_unit}, no time; guests of one host need times to share it"
             )
         if trace.first_time is None or trace.last_time is None:
-            raise TraceError(
-                str(trace.files[0]),
-                "row groups without statistics of the time column",
-                column="time",
-                advice="write the file with statistics: guests of one host are put in the order of their times",
-            )
+            raise SharedHostError(trace.name, untimed(trace))
         tick = NANOSECONDS[trace.time_unit]
         start = 0 if align is Align.START else trace.first_time * tick
         clocks[trace.name] = Clock(trace.first_time, tick, start)
@@ -301,10 +316,10 @@ def _drive_together(
 ) -> Iterator[tuple[Action, int | None]]:
     """Feed several traces to a replay in the order of their times, and yield wherever a cut asks for an action."""
     bases = guest_bases(replay.guests)
-    sources = [
-        _source(trace, number, bases[number], replay, options, clocks, bad_rows)
-        for number, trace in enumerate(traces)
-    ]
+    sources = []
+    for number, trace in enumerate(traces):
+        with naming(trace):
+            sources.append(_source(trace, number, bases[number], replay, options, clocks, bad_rows))
     cutter = Cutter(rhythms)
     for batch in merged(sources):
         begin = 0
@@ -342,7 +357,9 @@ def _source(
         return trace.row_groups[batch.row_group].vcpu_constant or 0
 
     first_vcpu = sum(guest.vcpus for guest in replay.guests[:number])
-    return Source(number, batches, base, replay.guests[number].pages, first_vcpu, key, vcpu)
+    return Source(
+        number, naming_batches(trace, batches), base, replay.guests[number].pages, first_vcpu, key, vcpu
+    )
 
 
 def _activity(trace: GuestTrace, options: Options) -> list[Transition]:

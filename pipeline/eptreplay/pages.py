@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING
 from eptreplay.beside import STAGE
 from eptreplay.errors import OutputError
 from eptreplay.report.cost_tables import COSTS
+from eptreplay.report.csvs import CSV_FOLDER
 from eptreplay.report.files import RUN_FILE, TABLES_FOLDER, inside
-from eptreplay.report.html import ASSETS_FOLDER, CSV_FOLDER, GUESTS_FOLDER, render
+from eptreplay.report.html import ASSETS_FOLDER, render
+from eptreplay.report.pages import GUESTS_FOLDER
 from eptreplay.report.run import open_run
 from eptreplay.report.tables import REPLAYED
 from eptreplay.signals import deferred
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from eptreplay.report.costs import Assumptions
+    from eptreplay.report.html import PageWatcher
+    from eptreplay.report.pages import Unrendered
     from eptreplay.written import Listed
 
 FOLDERS = (GUESTS_FOLDER, CSV_FOLDER, ASSETS_FOLDER)
@@ -44,7 +48,9 @@ SOURCES = (RUN_FILE, *(f"{TABLES_FOLDER}/{table.name}.parquet" for table in REPL
 """What pages are made from."""
 
 
-def make_pages(folder: Path, assumed: Assumptions | None = None) -> None:
+def make_pages(
+    folder: Path, assumed: Assumptions | None = None, *, workers: int = 1, watch: PageWatcher | None = None
+) -> list[Unrendered]:
     """Make the pages of a run and its table of costs, in the place of older ones.
 
     What goes wrong before all are made leaves the folder as it was.
@@ -52,6 +58,11 @@ def make_pages(folder: Path, assumed: Assumptions | None = None) -> None:
     Args:
         folder: of the run.
         assumed: parameters of the estimates; None: the defaults.
+        workers: the most processes that render side by side.
+        watch: hears of pages made.
+
+    Returns:
+        Guests without a page, in the order of the run.
 
     Raises:
         UsageError: the folder is not a run.
@@ -61,7 +72,7 @@ def make_pages(folder: Path, assumed: Assumptions | None = None) -> None:
     open_run(folder)
     listed = read_list(folder)
     with _stage(folder) as stage:
-        render(stage, assumed)
+        unrendered = render(stage, assumed, workers=workers, watch=watch)
         for name in SOURCES:
             (stage / name).unlink(missing_ok=True)
         sync_all(stage)
@@ -71,6 +82,7 @@ def make_pages(folder: Path, assumed: Assumptions | None = None) -> None:
         _refuse_strangers(folder, pages, listed)
         with deferred():
             _move_in(stage, folder, pages, listed or {})
+    return unrendered
 
 
 @contextmanager

@@ -12,7 +12,8 @@ import pytest
 from tests.report.runs import MEMORY, MadeGuest, analysis, counters, write_run
 
 from eptreplay.report.costs import parse_assumptions
-from eptreplay.report.html import how, island, render
+from eptreplay.report.html import render
+from eptreplay.report.pages import how, island
 
 if TYPE_CHECKING:
     from pathlib import Path

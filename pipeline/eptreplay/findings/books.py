@@ -44,7 +44,7 @@ class Times:
         self.intervals: NDArray[np.float64] | None = None
         if unit is not None and len(known) == len(bounds) and known[-1] > known[0]:
             self.span = Fraction((known[-1] - known[0]) * unit, 10**9)
-            self.intervals = np.diff(np.array(known, np.float64)) * unit / 1e9
+            self.intervals = np.diff(np.array(known, np.int64)).astype(np.float64) * unit / 1e9
         self._count = len(result.snapshots)
 
     def seconds(self, intervals: int) -> float | None:

@@ -16,7 +16,7 @@ from eptreplay.ingest.locate import GuestFiles, locate, unique_names
 from eptreplay.ingest.parquet import PARQUET_ERRORS, one_line, open_parquet, read_footer
 from eptreplay.ingest.schema import KEY_SEGMENTS, KEY_TIME_UNIT, KEY_VCPUS, Segment
 from eptreplay.ingest.segments import ram_ranges
-from eptreplay.ingest.statistics import ColumnRange, group_statistics
+from eptreplay.ingest.statistics import LAST_TIME, ColumnRange, group_statistics
 from eptreplay.ingest.times import with_ends
 
 if TYPE_CHECKING:
@@ -56,13 +56,13 @@ class RowGroup:
 
     @property
     def time_min(self) -> int | None:
-        """Time of the first row, if the statistics say."""
-        return self._bound("time", 0)
+        """Time of the first row, if the statistics say and it is one that a row may have."""
+        return self._time(0)
 
     @property
     def time_max(self) -> int | None:
-        """Time of the last row, if the statistics say."""
-        return self._bound("time", 1)
+        """Time of the last row, if the statistics say and it is one that a row may have."""
+        return self._time(1)
 
     @property
     def vcpu_min(self) -> int | None:
@@ -83,6 +83,10 @@ class RowGroup:
     def vcpu_constant(self) -> int | None:
         """The one vCPU of all its rows, if the statistics say that there is just one."""
         return self.vcpu_min if self.vcpu_min == self.vcpu_max else None
+
+    def _time(self, which: int) -> int | None:
+        time = self._bound("time", which)
+        return None if time is None or time > LAST_TIME else time
 
     def _bound(self, column: str, which: int) -> int | None:
         known = self.ranges.get(column)
@@ -150,7 +154,7 @@ class BadGuest(NamedTuple):
 
     name: str
     files: tuple[Path, ...]
-    error: TraceError
+    error: Exception
 
 
 def find_traces(specs: Sequence[str], *, bad: list[BadGuest] | None = None) -> tuple[GuestTrace, ...]:
@@ -158,7 +162,7 @@ def find_traces(specs: Sequence[str], *, bad: list[BadGuest] | None = None) -> t
 
     Args:
         specs: see `locate.locate`.
-        bad: takes the guests that cannot be opened, so that the others can go on;
+        bad: takes the guests that cannot be opened, whatever they raise, so that the others can go on;
             without it the first one raises.
 
     Returns:
@@ -172,7 +176,7 @@ def find_traces(specs: Sequence[str], *, bad: list[BadGuest] | None = None) -> t
     for guest in locate(specs):
         try:
             traces.extend(open_guest(guest))
-        except TraceError as error:
+        except Exception as error:
             if bad is None:
                 raise
             bad.append(BadGuest(guest.name, guest.files, error))

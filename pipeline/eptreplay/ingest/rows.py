@@ -11,6 +11,7 @@ import numpy as np
 from eptreplay.errors import TraceError
 from eptreplay.ingest.look import Seen, look
 from eptreplay.ingest.schema import EVENT_MIN, GPA_BITS, OP_MAX, PAGE_SIZE, Event
+from eptreplay.ingest.statistics import LAST_TIME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -149,6 +150,14 @@ _RULES = (
         lambda size, _: size > PAGE_SIZE,
         lambda value: f"an access of {value} bytes",
         lambda _: f"at most {PAGE_SIZE}, so that it touches at most two pages",
+    ),
+    _Rule(
+        "late",
+        "time",
+        lambda seen, time, _: not seen.disordered and int(time[-1]) <= LAST_TIME,
+        lambda time, _: time > np.uint64(LAST_TIME),
+        lambda value: f"the time is {value}",
+        lambda _: f"a time of at most {LAST_TIME} (2^63 - 1)",
     ),
 )
 

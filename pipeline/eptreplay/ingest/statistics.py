@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from eptreplay.ingest.footer import Group
 
 
+LAST_TIME = (1 << 63) - 1
+"""The latest time that result tables have room for."""
+
+
 class ColumnRange(NamedTuple):
     """Smallest and largest value of a column in a row group."""
 

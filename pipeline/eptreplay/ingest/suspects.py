@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from eptreplay.ingest.schema import CODES, GPA_BITS, PAGE_SIZE
+from eptreplay.ingest.statistics import LAST_TIME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +39,7 @@ def suspects(trace: GuestTrace) -> Iterator[Suspect]:
         Suspects in the order of the row groups.
     """
     last_time = 0
-    highest = {"gpa": (1 << GPA_BITS) - 1, "vcpu": trace.vcpus - 1, "size": PAGE_SIZE}
+    highest = {"gpa": (1 << GPA_BITS) - 1, "vcpu": trace.vcpus - 1, "size": PAGE_SIZE, "time": LAST_TIME}
     for group in trace.row_groups:
         for name in sorted(group.nulls & trace.columns - {"guest", "arg"}):
             yield Suspect(group, name, "that there are nulls", last_time)

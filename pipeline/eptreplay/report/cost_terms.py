@@ -143,7 +143,7 @@ def _sum(parts: Iterator[Range]) -> Range:
 
 def estimates(guest: Guest, profiles: Sequence[Mapping[str, Any]], assumed: Assumptions) -> list[Estimate]:
     """Return what a guest cost under each profile, in the order of the run."""
-    counted = _Counts(guest)
+    counted = guest.once("counts of events", _Counts)
     return [
         _estimate(guest, str(profile["name"]), counted, each)
         for profile, each in zip(profiles, by_profile(profiles, assumed), strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -33,6 +34,9 @@ TYPES: Mapping[str, pa.DataType] = {
     "double": pa.float64(),
 }
 ROWS_AT_ONCE = 1 << 16
+PARTS_AT_ONCE = 64
+"""Parts of a table that wait to be written, at the most: a part of a few rows takes more memory than they do."""
+
 RUN_FILE = "run.json"
 TABLES_FOLDER = "tables"
 
@@ -54,25 +58,37 @@ class TableWriter:
         self._csv.write((",".join(map(neutral, csv_names(table))) + "\n").encode())
         self._others = other_names(table.name)
         self._waiting: list[pa.Table] = []
+        self._rows_waiting = 0
+
+    def rows(self, columns: Mapping[str, Any]) -> pa.Table:
+        """Return rows, given as columns, as they are appended; nothing is written yet.
+
+        Raises:
+            OverflowError: a number does not fit its column.
+            pyarrow.ArrowException: a value is not of the type of its column.
+        """
+        arrays = [pa.array(columns[field.name], field.type) for field in self._schema]
+        return pa.Table.from_arrays(arrays, schema=self._schema)
 
     def write(self, columns: Mapping[str, Any]) -> None:
         """Append rows, given as columns."""
-        self.append(
-            pa.table(
-                {name: pa.array(columns[name], self._schema.field(name).type) for name in self._schema.names}
-            )
-        )
+        self.append(self.rows(columns))
 
     def append(self, rows: pa.Table) -> None:
         """Append rows, given as an Arrow table with the columns of this one in any order."""
-        self._waiting.append(rows.select(self._schema.names).cast(self._schema))
-        if sum(len(part) for part in self._waiting) >= ROWS_AT_ONCE:
+        fits = rows.schema.equals(self._schema)
+        self._waiting.append(rows if fits else rows.select(self._schema.names).cast(self._schema))
+        self._rows_waiting += len(rows)
+        if self._rows_waiting >= ROWS_AT_ONCE:
             self._write_out()
+        elif len(self._waiting) >= PARTS_AT_ONCE:
+            self._waiting = [pa.concat_tables(self._waiting).combine_chunks()]
 
     def _write_out(self) -> None:
         """Write what is waiting."""
         arrow = pa.concat_tables(self._waiting) if self._waiting else self._schema.empty_table()
         self._waiting = []
+        self._rows_waiting = 0
         self._parquet.write_table(arrow)
         frame = to_polars(arrow)
         frame.with_columns(
@@ -85,6 +101,13 @@ class TableWriter:
         self._write_out()
         self._parquet.close()
         self._csv.close()
+
+    def let_go(self) -> None:
+        """Close both files as they are, if that was not done: after an error, which is worth more than another one."""
+        with contextlib.suppress(OSError, pa.ArrowException):
+            self._parquet.close()
+        with contextlib.suppress(OSError):
+            self._csv.close()
 
 
 def _neutral(name: str) -> pl.Expr:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from eptreplay.report import answers
-from eptreplay.report.indexpage import Line
+from eptreplay.report.indexpage import Line, brief
 from eptreplay.report.measures import compare, told
 from eptreplay.report.numbers import count, memory, seconds
 from eptreplay.report.sections import sections
@@ -46,7 +46,7 @@ def guest_page(
             "charts": {chart.id: chart.data() for chart in drawn},
             "span": {"steps": guest.span.steps, "end": guest.span.end, "symbol": guest.span.symbol},
         },
-        "line": Line(guest, found, first),
+        "line": Line(brief(guest), found, first),
     }
 
 

@@ -12,17 +12,49 @@ from eptreplay.report.verified import unverified
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from eptreplay.report.answers import Standing
+    from eptreplay.report.answers import Cold, Standing
     from eptreplay.report.run import Guest, Run
 
 MOST_ANSWERED = 12
 """Guests whose own answers the index repeats; with more of them, they stand on their pages alone."""
 
 
+class Brief(NamedTuple):
+    """What the first page says of a guest beside its answers: little, so that all guests' fits in memory.
+
+    Args:
+        name: as it was given: not to be trusted.
+        slug: the name of its files.
+        any_summary: a row of the summary, for what is the same under every profile.
+        memory_pages: pages of memory.
+        cold: what was cold at the end; nothing where devices wire all of its memory.
+        migrations: at 4 KB, the slowest link first.
+    """
+
+    name: str
+    slug: str
+    any_summary: dict[str, Any]
+    memory_pages: int
+    cold: list[Cold]
+    migrations: list[dict[str, Any]]
+
+
+def brief(guest: Guest) -> Brief:
+    """Return what the first page says of a guest."""
+    return Brief(
+        guest.name,
+        guest.slug,
+        guest.any_summary,
+        guest.about["memory_pages"],
+        [] if devices(guest) else cold(guest),
+        migrations(guest),
+    )
+
+
 class Line(NamedTuple):
     """A guest as the index shows it."""
 
-    guest: Guest
+    guest: Brief
     found: list[Standing]
     answers: list[Answer]
 
@@ -88,9 +120,9 @@ def _cost(lines: Sequence[Line], together: Sequence[Standing]) -> Answer:
 
 def _reclaim(lines: Sequence[Line]) -> Answer:
     question = "What can be reclaimed?"
-    found = [(line.guest, [] if devices(line.guest) else cold(line.guest)) for line in lines]
+    found = [(line.guest, line.guest.cold) for line in lines]
     touched = sum(guest.any_summary["pages_touched"] for guest, _ in found)
-    whole = sum(guest.about["memory_pages"] for guest, _ in found)
+    whole = sum(guest.memory_pages for guest, _ in found)
     never = f"{memory(whole - touched)} of their {memory(whole)} was never touched."
     known = [at[0] for _, at in found if at]
     if not known:
@@ -104,7 +136,7 @@ def _reclaim(lines: Sequence[Line]) -> Answer:
 
 def _migrate(lines: Sequence[Line]) -> Answer:
     question = "Can they migrate?"
-    estimated = [(line.guest.name, rows) for line in lines if (rows := migrations(line.guest))]
+    estimated = [(line.guest.name, rows) for line in lines if (rows := line.guest.migrations)]
     if not estimated:
         return Answer(
             question, "not estimated", "No guest could be estimated; their pages say why.", "guests"

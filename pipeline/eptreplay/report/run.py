@@ -4,30 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import polars as pl
 
 from eptreplay.errors import OutputError
 from eptreplay.report import tables
+from eptreplay.report.by_guest import TableByGuest
 from eptreplay.report.charts import MOST_STEPS, Span
-from eptreplay.report.files import (
-    RUN_FILE,
-    TABLES_FOLDER,
-    arrow_schema,
-    read_run_file,
-    read_table,
-    to_polars,
-)
+from eptreplay.report.files import RUN_FILE, TABLES_FOLDER, read_run_file
 from eptreplay.report.numbers import in_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from eptreplay.report.columns import Table
+
+
+T = TypeVar("T")
 
 SHORTEST = 0.1
 """Length of the shortest trace whose time axis is in a unit, in that unit."""
@@ -41,11 +39,11 @@ TIME_UNITS = (
 
 
 class Frames:
-    """The tables of a run, split by guest; each is read when it is first asked for."""
+    """The tables of a run, guest by guest; each is opened when it is first asked for."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._parts: dict[str, dict[str, pl.DataFrame]] = {}
+        self._tables: dict[str, TableByGuest] = {}
 
     def of(self, name: str, guest: str) -> pl.DataFrame:
         """Return a guest's rows of a table, by the table's name; none where the run, or eptreplay, has no such table.
@@ -56,11 +54,20 @@ class Frames:
         table = tables.BY_NAME.get(name)
         if table is None:
             return pl.DataFrame()
-        if name not in self._parts:
-            split = read_table(self._folder, table).partition_by("guest", as_dict=True, maintain_order=True)
-            self._parts[name] = {str(key[0]): frame for key, frame in split.items()}
-        found = self._parts[name].get(guest)
-        return to_polars(arrow_schema(table).empty_table()) if found is None else found
+        return self._table(table).of(guest)
+
+    def all_of(self, name: str, columns: Sequence[str]) -> pl.DataFrame:
+        """Return some columns of a table, for all guests.
+
+        Raises:
+            OutputError: the table is damaged.
+        """
+        return self._table(tables.BY_NAME[name]).columns(columns)
+
+    def _table(self, table: Table) -> TableByGuest:
+        if table.name not in self._tables:
+            self._tables[table.name] = TableByGuest(self._folder, table)
+        return self._tables[table.name]
 
 
 @dataclass
@@ -70,6 +77,14 @@ class Guest:
     about: dict[str, Any]
     profiles: list[str]
     frames: Frames = field(repr=False)
+    _made: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+
+    def once(self, name: str, make: Callable[[Guest], T]) -> T:
+        """Return what `make` makes of the guest under a name; it is made once."""
+        if name not in self._made:
+            self._made[name] = make(self)
+        found: T = self._made[name]
+        return found
 
     @property
     def name(self) -> str:
@@ -213,9 +228,10 @@ def open_run(folder: Path) -> Run:
         OutputError: run.json is damaged, or the summary is, or says nothing of a guest that run.json names.
     """
     run = Run(folder, read_run_file(folder), Frames(folder))
+    known = set(run.frames.all_of(tables.SUMMARY.name, ("guest", "profile")).iter_rows())
     for guest in run.guests():
         for profile in guest.profiles:
-            if profile not in guest.summary:
+            if (guest.name, profile) not in known:
                 raise OutputError(
                     f"{folder}: {TABLES_FOLDER}/{tables.SUMMARY.name}.parquet has no row of guest {guest.name!r:.60} under profile "
                     f"{profile!r:.60}, which {RUN_FILE} names; replay again"

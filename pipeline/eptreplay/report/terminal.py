@@ -14,7 +14,7 @@ from rich.text import Text
 from eptreplay.errors import UsageError
 from eptreplay.report.answers import answers, standings
 from eptreplay.report.heatmaps import log_levels
-from eptreplay.report.indexpage import Line, fleet_answers, headline
+from eptreplay.report.indexpage import Line, brief, fleet_answers, headline
 from eptreplay.report.numbers import GIB
 from eptreplay.report.run import open_run
 from eptreplay.report.sections.heat import counts_by_stretch
@@ -59,7 +59,7 @@ def print_summary(
     lines = []
     for guest in run.guests():
         found = standings(guest, run.profiles, assumed)
-        lines.append(Line(guest, found, answers(guest, found)))
+        lines.append(Line(brief(guest), found, answers(guest, found)))
     lines.sort(key=Line.worst, reverse=True)
     unknown = set(names) - {line.guest.name for line in lines}
     if unknown:
@@ -76,8 +76,9 @@ def print_summary(
     console.print()
     console.print(_matrix(lines))
     told = [line for line in lines if line.guest.name in names] if names else lines[:MOST_GUESTS]
+    guests = {guest.name: guest for guest in run.guests()}
     for line in told:
-        _print_guest(console, line)
+        _print_guest(console, line, guests[line.guest.name])
     if len(told) < len(lines) and not names:
         rest = len(lines) - len(told)
         console.print()
@@ -119,12 +120,12 @@ def _print_answers(console: Console, found: Sequence[Answer]) -> None:
         console.print(text)
 
 
-def _print_guest(console: Console, line: Line) -> None:
+def _print_guest(console: Console, line: Line, guest: Guest) -> None:
     console.print()
-    console.rule(_shown(line.guest.name, "bold"), align="left", characters="-")
+    console.rule(_shown(guest.name, "bold"), align="left", characters="-")
     _print_answers(console, line.answers)
-    if line.guest.has("heatmap"):
-        for row in text_map(line.guest, console.width):
+    if guest.has("heatmap"):
+        for row in text_map(guest, console.width):
             console.print(_shown(row, no_wrap=True, overflow="crop"))
 
 

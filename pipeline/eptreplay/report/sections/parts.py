@@ -162,7 +162,7 @@ def summed(guest: Guest, names: Sequence[str]) -> list[Series]:
 def interval_values(guest: Guest, frame: pl.DataFrame, name: str) -> NDArray[np.float64]:
     """Return a column of a table by interval: 0 in intervals without a row, NaN where it is null."""
     found = np.zeros(guest.intervals)
-    found[frame["interval"].to_numpy()] = frame[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
+    found[frame["interval"].to_numpy()] = frame[name].cast(pl.Float64).to_numpy()  # which has NaN for null
     return found
 
 

@@ -1,0 +1,86 @@
+"""Guests that could not be replayed: whose fault it was, in a line, and where to look."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from eptreplay.errors import EptReplayError, NoGuestError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+FOLDER = "failures"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A guest that could not be replayed, and why.
+
+    Args:
+        guest: its name, as it was given: not to be trusted.
+        error: what was raised.
+        host: guests that share its host, and are lost with it; 1: it has one of its own.
+        details: the file in the folder of the run that says where a fault of eptreplay itself occurred; empty: none.
+    """
+
+    guest: str
+    error: Exception
+    host: int = 1
+    details: str = ""
+
+    @property
+    def is_our_fault(self) -> bool:
+        """Whether the error is none that a trace or a machine explains."""
+        return not isinstance(self.error, (EptReplayError, MemoryError, OSError))
+
+    def told(self) -> str:
+        """Return what went wrong and what to do next, in a line."""
+        shared = f"; it shares a host with {self.host - 1} more, none of which is replayed without it"
+        return f"{self._why()}{shared if self.host > 1 else ''}"
+
+    def _why(self) -> str:
+        error = " ".join(str(self.error).split())
+        if isinstance(self.error, EptReplayError):
+            return str(self.error)
+        if isinstance(self.error, MemoryError):
+            said = f" ({error})" if error else ""
+            return f"out of memory{said}; replay it alone, under fewer profiles, or on a machine with more"
+        if isinstance(self.error, OSError):
+            return f"the system refused to go on ({error}); see to that and replay it again"
+        where = f" with {self.details}, which says where it occurred," if self.details else ""
+        return (
+            f"a fault of eptreplay itself: {type(self.error).__name__}: {error}; "
+            f"please report it{where} to the project"
+        )
+
+
+def no_guest(failures: Sequence[Failure]) -> EptReplayError:
+    """Return the error of a run of which no guest could be replayed: the only one's own, or one that names all."""
+    first = failures[0]
+    if len(failures) == 1 and first.host == 1 and isinstance(first.error, EptReplayError):
+        return first.error
+    parts = []
+    for failure in failures:
+        parts.append(f"guest '{failure.guest}' failed: {failure.told()}")
+        if failure.is_our_fault:
+            parts.append("".join(traceback.format_exception(failure.error)).rstrip())
+    return NoGuestError("\n".join(parts))
+
+
+def write_details(folder: Path, name: str, error: Exception) -> str:
+    """Write where a fault occurred into the folder of a run, and return the file's path in it."""
+    (folder / FOLDER).mkdir(exist_ok=True)
+    text = "".join(traceback.format_exception(error))
+    (folder / FOLDER / name).write_text(text, encoding="utf-8", errors="backslashreplace")
+    return f"{FOLDER}/{name}"
+
+
+def forget_locals(error: BaseException) -> None:
+    """Let go of what the functions that raised an error held: a guest's whole state, for as long as the error is kept."""
+    at: BaseException | None = error
+    while at is not None:
+        traceback.clear_frames(at.__traceback__)
+        at = at.__cause__ or at.__context__
