@@ -36,6 +36,7 @@ class Rows(Protocol):
 class Action(IntEnum):
     """What is done at a cut, in the order in which it is done when cuts fall together."""
 
+    GUEST_END = -1
     SWEEP = 0
     SCAN = 1
     CHECKPOINT = 2

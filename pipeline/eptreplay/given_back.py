@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from eptreplay.analysis.history import FOREVER, NEVER, Gone
+from eptreplay.analysis.history import BEFORE_ALL, FOREVER, NEVER, Gone
 from eptreplay.ingest.schema import Event
 from eptreplay.model.books import WRITTEN_AGAIN
 from eptreplay.model.state import SETTLED
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 PAGE_SHIFT = 12
 LOW_BITS = (1 << PAGE_SHIFT) - 1
 REGION_SHIFT = 9
-BEFORE_ALL = -1
-"""Where a loss stands that comes before the first access: before interval 0."""
 FIRST = 2
 """What is added to the interval of a loss, so that 0 stands for none."""
 
@@ -148,7 +146,9 @@ class GivenBack:
             self._end(page, interval)
         self._lost[own] = np.where(self._lost[own] == 0, interval + FIRST, self._lost[own])
         self._changed[own] = True
-        self._first_row[own] = np.where(self._first_row[own] == 0, books.first_row[flat], self._first_row[own])
+        self._first_row[own] = np.where(
+            self._first_row[own] == 0, books.first_row[flat], self._first_row[own]
+        )
         books.first_row[flat] = 0
         books.unharvested[flat] = 0
 
@@ -202,7 +202,7 @@ class GivenBack:
     def _of_pages(self, losses: list[Loss], books: Books) -> Gone:
         """Return the losses for what counts pages."""
         page = np.array([loss.page for loss in losses], np.int64) + self.first_page
-        touch = books.touch[page]
+        touch: Any = books.touch[page]
         return _gone(
             [(loss.before, loss.lost, loss.again) for loss in losses],
             touch.first_write.astype(np.int64) - 1,
@@ -254,4 +254,4 @@ def _gone(steps: list[tuple[int, int, int]], first: NDArray[np.int64], last: NDA
     """Return losses as columns, those that are alike as one."""
     rows = np.column_stack([np.array(steps, np.int64).reshape(-1, 3), first, last])
     alike, pages = np.unique(rows, axis=0, return_counts=True)
-    return Gone(*alike.T, pages)
+    return Gone._make([*alike.T, pages])

@@ -8,10 +8,10 @@ import pytest
 from tests.report.runs import MadeGuest, analysis, counters, write_run
 
 from eptreplay.report import answers
-from eptreplay.report.answers import Standing
 from eptreplay.report.costs import Assumptions
 from eptreplay.report.numbers import listed
 from eptreplay.report.run import open_run
+from eptreplay.report.standing import Standing, standings, total
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +27,7 @@ def guest_of(folder: Path, made: MadeGuest) -> Guest:
 
 
 def standings_of(guest: Guest) -> list[Standing]:
-    return answers.standings(guest, [{"name": name} for name in PROFILES], Assumptions())
+    return standings(guest, [{"name": name} for name in PROFILES], Assumptions())
 
 
 def aged(ages: dict[float, int], **changes: Any) -> MadeGuest:  # noqa: ANN401 - fields of any type
@@ -206,7 +206,7 @@ def test_without_an_estimate_the_reason_is_told(tmp_path: Path) -> None:
 
 
 def test_several_guests_together_are_sums() -> None:
-    found = answers.total([[standing("a", 1, 10)], [standing("a", 2, 20)]])
+    found = total([[standing("a", 1, 10)], [standing("a", 2, 20)]])
     assert (found[0].exits, found[0].seconds, found[0].share) == (30, 3, None)
 
 

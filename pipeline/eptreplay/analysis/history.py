@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NEVER = -1
+BEFORE_ALL = -1
+"""For what came before interval 0."""
 FOREVER = -2
 """For the time of what does not come about before the trace ends."""
 
@@ -26,7 +28,7 @@ class Gone(NamedTuple):
 
     Args:
         before: when they came up the last time before; NEVER.
-        lost: when they were given back; -1: before interval 0.
+        lost: when they were given back; BEFORE_ALL.
         again: when they came up the next time; FOREVER.
         first: when they came up first of all; NEVER.
         last: when they came up last of all; NEVER, also where another loss stands for this one when the trace is repeated.
@@ -42,16 +44,14 @@ class Gone(NamedTuple):
 
     def moved(self, by: int) -> Gone:
         """Return the same with intervals counted from `by`."""
-        times = [np.where(time < 0, time, time - by) for time in self[:-1]]
-        return Gone(*times, self.pages)
+        return Gone._make([*(np.where(time < 0, time, time - by) for time in self[:-1]), self.pages])
 
     def coarser(self, joined: int) -> Gone:
         """Return the same with so many neighbouring intervals joined."""
-        times = [np.where(time < 0, time, time // joined) for time in self[:-1]]
-        return Gone(*times, self.pages)
+        return Gone._make([*(np.where(time < 0, time, time // joined) for time in self[:-1]), self.pages])
 
 
-NOTHING_GONE = Gone(*np.zeros((6, 0), np.int64))
+NOTHING_GONE = Gone._make(np.zeros((6, 0), np.int64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,9 +197,9 @@ class RepeatedGone:
         return int(self._gone.pages[is_gone & (self._before + rounds >= begin)].sum())
 
     def absent(self, end: int, surely_over: int) -> int:
-        """Return the pages that are gone at the end of intervals before `end`, whether they ever came up or not."""
+        """Return the pages given back since the beginning that are gone at the end of intervals before `end`, ever written or not."""
         _, is_gone = self._at(self._there_again, end, surely_over)
-        return int(self._gone.pages[is_gone].sum())
+        return int(self._gone.pages[is_gone & (self._gone.lost != BEFORE_ALL)].sum())
 
     def _at(
         self, again: NDArray[np.int64], end: int, surely_over: int

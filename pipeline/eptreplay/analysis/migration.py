@@ -11,13 +11,15 @@ never too small, and an estimate that converges holds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
+
+from eptreplay.analysis.history import NOTHING_GONE, RepeatedGone
 
 if TYPE_CHECKING:
     from fractions import Fraction
 
-    from eptreplay.analysis.history import Repeated, RepeatedGone
+    from eptreplay.analysis.history import Repeated
 
 PAGE_BYTES = 4096
 MAX_ROUNDS = 30
@@ -103,7 +105,7 @@ class Guest:
     memory_bytes: int
     dirty: Repeated
     span: Fraction
-    gone: RepeatedGone
+    gone: RepeatedGone = field(default_factory=lambda: RepeatedGone(NOTHING_GONE, 1))
 
     def dirtied(self, bandwidth: int, start_bytes: int, end_bytes: int) -> int:
         """Return the bytes dirtied, and not given back since, while the link sends those from `start_bytes` to `end_bytes`."""

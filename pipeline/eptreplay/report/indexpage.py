@@ -4,15 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from eptreplay.report.answers import Answer, cold, devices, migrations, profile_answer, runs_answer, total
-from eptreplay.report.measures import cells
-from eptreplay.report.numbers import count, listed, memory, percent, seconds
+from eptreplay.profiles import superpages_note
+from eptreplay.report.answers import (
+    Answer,
+    cold,
+    devices,
+    first_age,
+    idle_pages,
+    migrations,
+    never_touched,
+    profile_answer,
+    runs_answer,
+)
+from eptreplay.report.measures import cells, cost_cells
+from eptreplay.report.numbers import count, listed, memory, seconds
+from eptreplay.report.outside import outside_of_guests, warning_of_guests
+from eptreplay.report.standing import total
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from eptreplay.report.answers import Standing
     from eptreplay.report.run import Guest, Run
+    from eptreplay.report.standing import Standing
 
 MOST_ANSWERED = 12
 """Guests whose own answers the index repeats; with more of them, they stand on their pages alone."""
@@ -41,6 +54,8 @@ def index_page(run: Run, lines: Sequence[Line]) -> dict[str, Any]:
     ordered = sorted(lines, key=Line.worst, reverse=True)
     return {
         "headline": headline(run, ordered),
+        "outside": outside_of_guests([line.guest.any_summary for line in ordered]),
+        "superpages": superpages(run),
         "answers": fleet_answers(ordered) if len(ordered) > 1 else [],
         "rows": [_row(line) for line in ordered],
         "many": len(ordered) > MOST_ANSWERED,
@@ -61,15 +76,25 @@ def headline(run: Run, lines: Sequence[Line]) -> str:
     )
 
 
+def superpages(run: Run) -> str:
+    """Return whose superpages the run shows; empty if no profile has any that later releases would not make."""
+    notes = (superpages_note(profile["entries"], profile["flags"]) for profile in run.profiles)
+    return next(filter(None, notes), "")
+
+
 def fleet_answers(lines: Sequence[Line]) -> list[Answer]:
     """Return the four answers for all guests of a run together; `lines` begin with the worst."""
     together = total([line.found for line in lines])
     profiles = runs_answer(together) if together[0].compared else profile_answer(together)
+    mind = warning_of_guests([line.guest.any_summary for line in lines])
     return [
-        _cost(lines, together),
-        profiles._replace(anchor="guests"),
-        _reclaim(lines),
-        _migrate(lines),
+        answer._replace(sentence=answer.sentence + mind)
+        for answer in (
+            _cost(lines, together),
+            profiles._replace(anchor="guests"),
+            _reclaim(lines),
+            _migrate(lines),
+        )
     ]
 
 
@@ -85,19 +110,30 @@ def _cost(lines: Sequence[Line], together: Sequence[Standing]) -> Answer:
 
 
 def _reclaim(lines: Sequence[Line]) -> Answer:
+    """What can be reclaimed? Pages of several guests add up at one age alone: the shortest first age of any of them."""
     question = "What can be reclaimed?"
-    found = [(line.guest, [] if devices(line.guest) else cold(line.guest)) for line in lines]
-    touched = sum(guest.any_summary["pages_touched"] for guest, _ in found)
-    whole = sum(guest.about["memory_pages"] for guest, _ in found)
-    never = f"{memory(whole - touched)} of their {memory(whole)} was never touched."
-    known = [at[0] for _, at in found if at]
-    if not known:
-        return Answer(question, memory(whole - touched), never, "guests")
-    pages = sum(at.pages for at in known)
-    ages = sorted({at.age for at in known})
-    age = f"for {ages[0]} or longer" if len(ages) == 1 else "for as long as each guest's page says"
-    sentence = f"Of the {memory(touched)} they touched, {memory(pages)} had been idle {age} when their traces ended. {never}"
-    return Answer(question, f"{memory(pages)} cold", sentence, "guests")
+    guests = [line.guest for line in lines]
+    touched = sum(guest.any_summary["pages_touched"] for guest in guests)
+    whole = sum(guest.about["memory_pages"] for guest in guests)
+    untouched = sum(never_touched(guest) for guest in guests)
+    gone = sum(
+        (guest.any_summary[name] or 0) for guest in guests for name in ("pages_unmapped", "pages_freed")
+    )
+    back = f" {memory(gone)} was given back, which is in none of this." if gone else ""
+    never = f"{memory(untouched)} of their {memory(whole)} was never touched.{back}"
+    free = [guest for guest in guests if not devices(guest)]
+    timed = [(guest, age) for guest in free if (age := first_age(guest)) is not None]
+    if not timed:
+        why = " How long their pages were idle is told on each guest's page." if any(map(cold, free)) else ""
+        return Answer(question, f"{memory(untouched)} untouched", f"{never}{why}", "guests")
+    age = min(age for _, age in timed)
+    pages = sum(idle_pages(guest, age) for guest, _ in timed)
+    of = "" if len(timed) == len(guests) else f" in {len(timed)} of {len(guests)} guests"
+    sentence = (
+        f"Of the {memory(touched)} they touched, {memory(pages)}{of} had been idle for {seconds(age)} or longer when "
+        f"their traces ended. {never}"
+    )
+    return Answer(question, f"{memory(pages)} cold for {seconds(age)}", sentence, "guests")
 
 
 def _migrate(lines: Sequence[Line]) -> Answer:
@@ -129,13 +165,11 @@ def _row(line: Line) -> dict[str, Any]:
     """Return a guest's row: cost, exits and IPIs, a cell a profile; then what can be reclaimed, and where it can migrate."""
     found = line.found
     bases = [at.base for at in found]
-    timed = all(at.share is not None for at in found)
-    costs = [(at.share or 0.0) if timed else at.seconds for at in found]
     return {
         "name": line.guest.name,
         "link": line.link,
         "blocks": [
-            ("cost", cells(costs, [percent(cost, 1) if timed else seconds(cost) for cost in costs], bases)),
+            ("cost", cost_cells(found)),
             ("exits", cells([at.exits for at in found], [f"{at.exits:,}" for at in found], bases)),
             ("IPIs", cells([at.ipis for at in found], [f"{at.ipis:,}" for at in found], bases)),
         ],

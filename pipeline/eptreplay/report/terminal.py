@@ -12,12 +12,14 @@ from rich.table import Table
 from rich.text import Text
 
 from eptreplay.errors import UsageError
-from eptreplay.report.answers import answers, standings
+from eptreplay.report.answers import answers
 from eptreplay.report.heatmaps import log_levels
-from eptreplay.report.indexpage import Line, fleet_answers, headline
+from eptreplay.report.indexpage import Line, fleet_answers, headline, superpages
 from eptreplay.report.numbers import GIB
+from eptreplay.report.outside import outside_of_guests
 from eptreplay.report.run import open_run
 from eptreplay.report.sections.heat import counts_by_stretch
+from eptreplay.report.standing import standings
 from eptreplay.units import binary_size
 
 if TYPE_CHECKING:
@@ -68,10 +70,14 @@ def print_summary(
         console.print(
             Text(f"{printable(failure['guest'])} is not shown: {printable(failure['error'])}", style="red")
         )
+    for outside in outside_of_guests([line.guest.any_summary for line in lines]):
+        console.print(Text(printable(outside), style="red"))
     if len(lines) > 1:
         _print_answers(console, fleet_answers(lines))
     console.print()
     console.print(_matrix(lines))
+    if note := superpages(run):
+        console.print(Text(note, style="dim"))
     told = [line for line in lines if line.guest.name in names] if names else lines[:MOST_GUESTS]
     for line in told:
         _print_guest(console, line)
