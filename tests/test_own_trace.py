@@ -24,9 +24,7 @@ def rows_of(path: Path, begin: int, end: int) -> Path:
     time = np.arange(begin * SECOND, end * SECOND + 1, STEP, dtype=np.uint64)
     rows = len(time)
     page = np.arange(rows, dtype=np.uint64) % 64
-    return small_trace(
-        path, rows=rows, time=time, gpa=page * np.uint64(4096), op=np.ones(rows, np.uint8), vcpu=None
-    )
+    return small_trace(path, rows=rows, time=time, gpa=page * np.uint64(4096), op=np.ones(rows, np.uint8))
 
 
 @pytest.fixture(scope="module", params=[(0, 10), (30, 40), (10, 24)], ids=["ends", "begins", "both"])

@@ -196,9 +196,9 @@ def reclaim_answer(guest: Guest, found: Sequence[Cold]) -> Answer:
 
 def never_touched(guest: Guest) -> int:
     """Return the pages of a guest's memory at the end that hold nothing: never touched, or not since they were unmapped."""
-    frame = guest.frame("idle_age")
-    if frame.is_empty():
-        return int(guest.about["memory_pages"] - guest.any_summary["pages_touched"])
+    frame, row = guest.frame("idle_age"), guest.any_summary
+    if frame.is_empty() or not (row["pages_unmapped"] or row["pages_freed"]):
+        return int(guest.about["memory_pages"] - row["pages_touched"])
     return int(frame.filter(pl.col("age_intervals").is_null())["pages"].sum())
 
 
