@@ -36,7 +36,7 @@ def counted(folder: Path, *arguments: object) -> dict[str, tuple[Any, ...]]:
 def trace(path: Path, gpa: list[int], count: list[int], size: list[int] | None = None) -> Path:
     path.parent.mkdir(exist_ok=True)
     rows = len(gpa)
-    more = {} if size is None else {"size": np.array(size, np.uint16)}
+    more: dict[str, Any] = {} if size is None else {"size": np.array(size, np.uint16)}
     return small_trace(
         path,
         rows=rows,
