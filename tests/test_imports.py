@@ -114,7 +114,7 @@ ALLOWED: dict[str, set[str]] = {
     "findings": {"analysis", "guest", "guest_result", "model", "options", "report", "snapshots", "units"},
     "analysis": set(),
     "pmap_choice": {"profiles"},
-    "guest_result": {"guest", "host_replay", "ingest", "model", "options", "snapshots"},
+    "guest_result": {"given_back", "guest", "host_replay", "ingest", "model", "options", "snapshots"},
     "feed": {"activity", "cuts", "ingest", "options"},
     "partition": {
         "cuts",
@@ -132,6 +132,8 @@ ALLOWED: dict[str, set[str]] = {
     "shared_steps": set(),
     "shares": {"guest_result", "snapshots"},
     "guest": {
+        "compiled",
+        "given_back",
         "guest_result",
         "pmap_choice",
         "other_writers",
@@ -172,6 +174,7 @@ ALLOWED: dict[str, set[str]] = {
     "host_results": {"guest", "guest_result", "host_replay", "model", "report"},
     "snapshots": {"model"},
     "other_writers": {"events", "ingest", "model", "snapshots"},
+    "given_back": {"analysis", "events", "ingest", "model"},
     "merge": {"events", "guest", "ingest", "model"},
     "events": {"guest", "ingest", "model", "options", "errors"},
     "activity": {"ingest"},

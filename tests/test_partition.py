@@ -269,6 +269,6 @@ def test_a_row_goes_to_the_owner_of_its_region_and_one_across_a_border_to_both()
     ]
     assert found[1] == [
         (101, border, 1, 6, 4, 2),
-        (102, border, 2, 7, 1, 1),
+        (~102, border, 2, 7, 1, 1),  # the second part alone
         (104, 99 * MIB, 1, 9, 1, 5),
     ]

@@ -192,12 +192,16 @@ def _compile_once(policy: Policy) -> None:
 
 
 def _tell_result(result: RunResult) -> None:
-    """Say what failed, what was left out, and where the results are."""
+    """Say what failed, what was left out, what lies outside memory, and where the results are."""
+    from eptreplay.report.outside import outside_of_run  # noqa: PLC0415 - takes its time, and is needed here alone
+
     for failure in result.failures:
         note(f"guest '{failure.guest}' failed: {failure.told()}")
     for guest, reasons in result.bad_rows.items():
         counts = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
         note(f"guest '{guest}': rows left out: {counts}")
+    for line in outside_of_run(result.folder):
+        note(line)
     if result.unrendered is not None:
         note(
             f"the tables are complete, but no pages could be made of them ({_what(result.unrendered)});"
@@ -466,6 +470,7 @@ def bench(traces: Sequence[Path], runs: int, *, as_json: bool) -> int:
 def profiles_list() -> None:
     """Carry out `profiles list`."""
     say_table(cpu.OVERVIEW_HEADER, cpu.overview_rows())
+    say(cpu.SUPERPAGES_OF)
 
 
 def profiles_show(name: str) -> int:

@@ -40,6 +40,7 @@ class Rows(Protocol):
 class Action(IntEnum):
     """What is done at a cut, in the order in which it is done when cuts fall together."""
 
+    GUEST_END = -1
     SWEEP = 0
     SCAN = 1
     CHECKPOINT = 2
@@ -110,6 +111,22 @@ class EqualParts:
 
     def _at(self, ordinal: int) -> int:
         return self.begin + -(-(self.end - self.begin) * ordinal // self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class GivenTimes:
+    """A few times, in ascending order."""
+
+    times: tuple[int, ...]
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield all of them."""
+        return iter(self.times)
+
+    def first_after(self, time: int) -> int | None:
+        """Return the first one later than `time`; None if there is none."""
+        at = bisect_right(self.times, time)
+        return self.times[at] if at < len(self.times) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,13 +126,18 @@ def _on_pages(replay: Replay, event: HostEvent) -> str:
     last = flat_page(replay.guests, event.guest, first + pages - 1)
     if flat < 0 or last - flat != pages - 1:
         return REASONS[answers.NOT_MEMORY]
+    done, reason = flat, ""
     for page in range(flat, last + 1):
         answer = int(act(replay, event.guest, page, bits))
         if answer != answers.OK:
-            return REASONS[answer]
+            reason = REASONS[answer]
+            break
         if page < len(replay.books.cold):
             replay.books.cold[page] = 0
-    return ""
+        done = page + 1
+    if flat < len(replay.books.cold):
+        replay.given_back[event.guest].note(event, range(flat, done), replay.books, replay.states)
+    return reason
 
 
 _RANGES = frozenset({Event.MAP, Event.UNMAP, Event.PROTECT, Event.WIRE, Event.UNWIRE, Event.ADVISE})

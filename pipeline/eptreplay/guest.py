@@ -13,6 +13,7 @@ from eptreplay.cuts import Action, Rhythm
 from eptreplay.errors import TraceError
 from eptreplay.events import PAGE_SHIFT, HostEvent, attach_devices, between, carry_out, events_of, teller
 from eptreplay.feed import Due, steps
+from eptreplay.given_back import GivenBack
 from eptreplay.guest_result import GuestResult, guest_result
 from eptreplay.ingest.look import look
 from eptreplay.ingest.reader import Batch
@@ -165,6 +166,7 @@ class Replay:
     reuse: Any = field(init=False)
     page_accesses: NDArray[np.int64] = field(init=False)
     others: list[OtherWriters] = field(init=False)
+    given_back: list[GivenBack] = field(init=False)
     _closed: list[OtherWrites] = field(init=False)
     _tally: NDArray[np.void] = field(init=False)
     _cnt: NDArray[np.void] = field(init=False)
@@ -201,6 +203,10 @@ class Replay:
         self._pmap = self.states.pmap.view(np.ndarray).view(PMAP)
         self.page_accesses = np.zeros((pages if self.count_pages else 0, 4), np.int64)
         self.others = [OtherWriters(base) for base in guest_bases(self.guests)]
+        self.given_back = [
+            GivenBack(base, guest.pages)
+            for base, guest in zip(guest_bases(self.guests), self.guests, strict=True)
+        ]
         self._closed = [OtherWrites()] * len(self.guests)
 
     def _new_tlbs(self, options: TlbOptions) -> Tlbs:
@@ -303,6 +309,8 @@ class Replay:
         """Enter the open interval in the books and begin the next."""
         self._closed = [others.close(self.books, self.states.quiet) for others in self.others]
         close_interval(self.states, self.books)
+        for given_back, tally in zip(self.given_back, self._tally, strict=True):
+            given_back.close(self.books, int(tally["interval"]) - 1)
 
     def snapshot(self, time: int | None, guest: int = 0) -> Snapshot:
         """Return the books of a guest as they are now."""

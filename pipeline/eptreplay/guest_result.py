@@ -14,6 +14,7 @@ from eptreplay.options import MissRatio
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from eptreplay.given_back import GivenBackPages
     from eptreplay.guest import Replay
     from eptreplay.host_replay import HostFindings
     from eptreplay.ingest.dataset import GuestTrace
@@ -45,6 +46,7 @@ class GuestResult:
         tlb: TLB_COUNTERS [profiles]; None if TLBs were not modelled.
         guest_large: whether the guest's pages were then taken to have 2 MB.
         host: what the host did that it shared with others; None: it had one of its own, with memory enough.
+        given_back: what it gave back; None: nothing.
     """
 
     trace: GuestTrace
@@ -67,12 +69,17 @@ class GuestResult:
     tlb: NDArray[Any] | None = None
     guest_large: bool = False
     host: HostFindings | None = None
+    given_back: GivenBackPages | None = None
 
 
 def guest_result(trace: GuestTrace, replay: Replay, snapshots: list[Snapshot], guest: int = 0) -> GuestResult:
     """Collect what a finished replay found of one of its guests."""
     books = replay.books_of(guest)
-    page = np.flatnonzero(books.first_row)
+    given_back = replay.given_back[guest].found(replay.books)
+    first_row = books.first_row
+    if given_back is not None:
+        first_row = np.where(given_back.first_row == 0, first_row, given_back.first_row)
+    page = np.flatnonzero(first_row)
     begin, end = (int(replay.states.guests[0, guest][name]) for name in ("begin", "end"))
     seen = np.zeros((len(replay.profiles), len(page)), np.uint8)
     replay.write_marks()
@@ -84,7 +91,7 @@ def guest_result(trace: GuestTrace, replay: Replay, snapshots: list[Snapshot], g
         snapshots=snapshots,
         faults=np.array(replay.states.cnt.faults[:, guest]),
         page=page,
-        first_row=books.first_row[page] - 1,
+        first_row=first_row[page] - 1,
         touches=books.touch[page],
         regions=books.region[np.flatnonzero(books.region.last_write)],
         stretch_pages=1 << int(replay.books.heat_shift[guest]),
@@ -97,4 +104,5 @@ def guest_result(trace: GuestTrace, replay: Replay, snapshots: list[Snapshot], g
         bar_faults=replay.states.guests["bar_faults"][:, guest].copy(),
         tlb=None if replay.tlb is None else replay.tlb_counters(),
         guest_large=replay.tlb is not None and replay.tlb.guest_large,
+        given_back=given_back,
     )

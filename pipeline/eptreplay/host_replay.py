@@ -9,7 +9,7 @@ import numpy as np
 
 from eptreplay import guest as guest_replay
 from eptreplay.activity import transitions, with_transitions
-from eptreplay.cuts import Action, Cutter, EveryStep, Rhythm
+from eptreplay.cuts import Action, Cutter, EveryStep, GivenTimes, Rhythm
 from eptreplay.errors import ConservationError, SharedHostError, UsageError
 from eptreplay.events import HostEvent, attach_devices, carry_out, teller
 from eptreplay.guest import Replay, drive, guest_memory
@@ -48,6 +48,24 @@ MOST_SCANS = 1 << 20
 """Idle scans of a run: as many as there may be intervals, and likewise rows of tables."""
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the page daemon would do next to a guest, when its trace ends: of what comes after, nothing is known.
+
+    Args:
+        begin, end: of the guest's trace, on the host's clock; None if unknown.
+        idle_scans: shape [profiles]: idle scans so far.
+        active: shape [profiles]: host CPUs that run the guest.
+        candidates: for every profile: CANDIDATE [guest pages].
+    """
+
+    begin: int | None
+    end: int | None
+    idle_scans: list[int]
+    active: list[int]
+    candidates: list[NDArray[Any]]
+
+
 @dataclass(slots=True)
 class HostFindings:
     """What a host did beside what its guests did; times count on the host's clock.
@@ -58,9 +76,8 @@ class HostFindings:
         begin, end: when the first guest begins and the last one ends; None if unknown.
         scans: when idle scans were due, of which there can be too many for a list; None if only their rows are known.
         vm: VM [profiles] at the end of every interval.
-        idle_scans: shape [profiles]: idle scans in all.
         cluster_pages: shape [profiles]: the most pages written to swap at once.
-        candidates: by guest, for every profile: CANDIDATE [guest pages] at the end.
+        looks: by guest, what would be done to it at the end of its trace.
     """
 
     options: HostOptions
@@ -69,16 +86,20 @@ class HostFindings:
     end: int | None
     scans: EveryStep | None = None
     vm: list[NDArray[np.void]] = field(default_factory=list)
-    idle_scans: list[int] = field(default_factory=list)
     cluster_pages: list[int] = field(default_factory=list)
-    candidates: dict[str, list[NDArray[Any]]] = field(default_factory=dict)
+    looks: dict[str, Look] = field(default_factory=dict)
 
     def age_times(self, trace: GuestTrace, scan: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return how long before the end each idle scan was, in the trace's unit; scan 0 is the begin, -1: unknown."""
-        if self.begin is None or self.end is None:
+        """Return how long before the guest's end each idle scan was, at most as long as its trace, in the trace's unit.
+
+        Scan 0 is the begin of the host; -1: unknown.
+        """
+        look = self.looks[trace.name]
+        if self.begin is None or look.begin is None or look.end is None:
             return np.full(len(scan), -1, np.int64)
         step = 0 if self.scans is None else self.scans.step
-        ages = (self.end - self.begin - step * scan.astype(np.int64)) // self.clocks[trace.name].tick
+        ages = look.end - (self.begin + step * scan.astype(np.int64))
+        ages = np.minimum(ages, look.end - look.begin) // self.clocks[trace.name].tick
         return ages if self.scans is not None else np.where(scan == 0, ages, -1)
 
 
@@ -113,12 +134,16 @@ def replay_host(
     attach_devices(replay, traces)
     stream = _drive(traces, replay, span, options, clocks, watch, skipped)
     snapshots = _follow(stream, traces, replay, host, options.policy)
-    _look_at_the_end(host, replay, traces)
+    _look(host, replay, traces, [trace for trace in traces if trace.name not in host.looks])
+    host.cluster_pages = [
+        max(1, int(page_count)) for page_count in replay.states.vm["vm_pageout_page_count"][:, 0]
+    ]
     results = []
     for number, trace in enumerate(traces):
         with naming_one_of(traces, trace):
             results.append(guest_result(trace, replay, snapshots[number], number))
             results[-1].host = host
+            results[-1].interval_start = _on_trace_clock(host.begin, clocks[trace.name])
     return results
 
 
@@ -173,6 +198,7 @@ def _drive(
     rhythms = [
         *sweep_rhythms(span, options),
         *_scan_rhythms(span, options.host or HostOptions()),
+        *_ends(traces, span, clocks),
         *interval_rhythms(span, options),
     ]
     if len(traces) > 1:
@@ -210,6 +236,8 @@ def _follow(
     for action, time in stream:
         if action is Action.SWEEP:
             replay.sweep(policy)
+        elif action is Action.GUEST_END:
+            _look(host, replay, traces, [trace for trace in traces if _end_of(trace, host.clocks) == time])
         elif action is Action.SCAN:
             scan(replay.states)
             check_conservation(replay, host.options)
@@ -379,20 +407,39 @@ def _on_trace_clock(time: int | None, clock: Clock) -> int | None:
     return None if time is None else clock.begin + (time - clock.start) // clock.tick
 
 
-def _look_at_the_end(host: HostFindings, replay: Replay, traces: Sequence[GuestTrace]) -> None:
-    """Note what the page daemon would do next."""
-    for trace in traces:
-        host.candidates[trace.name] = []
+def _end_of(trace: GuestTrace, clocks: Mapping[str, Clock]) -> int | None:
+    """Return when a guest's last row is over, on the host's clock; None if unknown."""
+    clock = clocks[trace.name]
+    return None if trace.last_time is None else (trace.last_time - clock.begin) * clock.tick + clock.start + 1
+
+
+def _ends(traces: Sequence[GuestTrace], span: Span, clocks: Mapping[str, Clock]) -> list[Rhythm]:
+    """Return the cuts where guests end before the host does."""
+    ends = {_end_of(trace, clocks) for trace in traces}
+    early = sorted(end for end in ends if end is not None and span.end is not None and end <= span.end)
+    return [Rhythm(Action.GUEST_END, times=GivenTimes(tuple(early)))] if early else []
+
+
+def _look(
+    host: HostFindings, replay: Replay, traces: Sequence[GuestTrace], ending: Sequence[GuestTrace]
+) -> None:
+    """Note what the page daemon would do next to guests whose traces end here."""
+    begins = {
+        trace.name: host.clocks[trace.name].start if len(traces) > 1 else host.begin for trace in traces
+    }
+    for trace in ending:
+        end = _end_of(trace, host.clocks)
+        host.looks[trace.name] = Look(begins[trace.name], None if end is None else end - 1, [], [], [])
     for number in range(len(replay.profiles)):
-        vm = replay.states.vm[number, 0]
-        host.idle_scans.append(int(vm["scans_idle"]))
-        host.cluster_pages.append(max(1, int(vm["vm_pageout_page_count"])))
         positions = np.zeros(replay.states.page.shape[1], np.int32)
         note_positions(replay.states, number, positions)
-        for guest, trace in enumerate(traces):
+        for trace in ending:
+            guest, look = traces.index(trace), host.looks[trace.name]
             found = records(replay.guests[guest].pages, CANDIDATE)
             list_candidates(replay.states, number, guest, positions, found)
-            host.candidates[trace.name].append(found.view(np.ndarray).view(CANDIDATE))
+            look.candidates.append(found.view(np.ndarray).view(CANDIDATE))
+            look.idle_scans.append(int(replay.states.vm[number, 0]["scans_idle"]))
+            look.active.append(int(replay.states.pmap["pm_active"][number, guest]))
 
 
 def warm_up() -> None:

@@ -183,7 +183,7 @@ def _swap_activity(result: GuestResult, host: HostFindings, profiles: Sequence[s
 def _swap_candidates(result: GuestResult, host: HostFindings, profiles: Sequence[str]) -> Columns:
     parts = [
         _runs(candidates, host, result, number)
-        for number, candidates in enumerate(host.candidates[result.trace.name])
+        for number, candidates in enumerate(host.looks[result.trace.name].candidates)
     ]
     columns: Columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     lengths = [len(part["gpa"]) for part in parts]
@@ -217,6 +217,7 @@ def _takable(candidates: NDArray[Any]) -> NDArray[np.bool_]:
 
 def _runs(candidates: NDArray[Any], host: HostFindings, result: GuestResult, number: int) -> Columns:
     """Return the runs of neighbouring pages in memory that are alike, under one profile."""
+    look = host.looks[result.trace.name]
     page = np.flatnonzero(_has(candidates, flags.RESIDENT))
     known = candidates[page]
     alike = np.ones(len(page), bool)
@@ -235,7 +236,7 @@ def _runs(candidates: NDArray[Any], host: HostFindings, result: GuestResult, num
         "position": _reduced(np.minimum, known["position"], first) - 1,
         "act_count_min": _reduced(np.minimum, known["act_count"], first),
         "act_count_max": _reduced(np.maximum, known["act_count"], first),
-        "age_scans": host.idle_scans[number] - head["last_reference"],
+        "age_scans": look.idle_scans[number] - head["last_reference"],
         "age_time": host.age_times(result.trace, head["last_reference"]),
         "used": _has(head, flags.USED),
         "dirty": _has(head, flags.DIRTY),
@@ -244,7 +245,7 @@ def _runs(candidates: NDArray[Any], host: HostFindings, result: GuestResult, num
         "held": _has(head, flags.HELD),
         "cost_ns": writes * host.options.swap_write_ns,
         "writes": writes,
-    } | _predictions(page, known, first, host, int(result.snapshots[-1].pmap["pm_active"][number]))
+    } | _predictions(page, known, first, host, look.active[number])
 
 
 def _predictions(
@@ -287,9 +288,10 @@ def _cold_age(result: GuestResult, host: HostFindings, profiles: Sequence[str]) 
     columns: Columns = {
         name: [] for name in ("profile", "age_scans", "age_time", "pages", "dirty_pages", "bytes")
     }
-    for number, candidates in enumerate(host.candidates[result.trace.name]):
+    look = host.looks[result.trace.name]
+    for number, candidates in enumerate(look.candidates):
         takable = candidates[_takable(candidates)]
-        scans = host.idle_scans[number]
+        scans = look.idle_scans[number]
         dirty = _has(takable, flags.DIRTY)
         # A page used since it was last asked has no age, whatever the last scan saw.
         last = np.where(_has(takable, flags.USED), scans, takable["last_reference"])

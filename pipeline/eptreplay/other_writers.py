@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from eptreplay.ingest.schema import Event
-from eptreplay.model.books import OP_READ, OP_WRITE
+from eptreplay.model.books import JUST_WRITTEN, OP_READ, OP_WRITE
 from eptreplay.model.other_accesses import enter_access
 from eptreplay.snapshots import OtherWrites
 
@@ -48,7 +48,7 @@ class OtherWriters:
         writes = event.kind in _WRITES or (event.kind is Event.GPA_HOLD and event.arg & PROT_WRITE != 0)
         self._accesses += 1
         if writes:
-            books.unharvested[flat] = 1
+            books.unharvested[flat] = JUST_WRITTEN
         if event.kind is Event.DMA_WRITE:
             self._by_devices.setdefault(flat, (event.arg if self.devices > 1 else 0, row))
         else:

@@ -48,6 +48,9 @@ def _summary(result: GuestResult, profiles: Sequence[str]) -> Columns:
     final = counters(result.snapshots[-1:])
     every = len(profiles)
     trace = result.trace
+    given_back = result.given_back
+    tally = result.snapshots[-1].books.tally[0]
+    outside = bool(tally["unbacked"])
     columns: Columns = {
         "guest": [trace.name] * every,
         "profile": list(profiles),
@@ -57,6 +60,10 @@ def _summary(result: GuestResult, profiles: Sequence[str]) -> Columns:
         "last_time": [trace.last_time] * every,
         "pages_touched": [len(result.page)] * every,
         "pages_written": [int(np.count_nonzero(result.touches.last_write))] * every,
+        "pages_unmapped": [0 if given_back is None else int(given_back.absent.sum())] * every,
+        "pages_freed": [0 if given_back is None else int(given_back.freed.sum())] * every,
+        "unbacked_low": [int(tally["unbacked_low"]) if outside else None] * every,
+        "unbacked_high": [int(tally["unbacked_high"]) if outside else None] * every,
         "superpage_pages": [int(np.count_nonzero(seen & sweep.SEEN_SUPERPAGE)) for seen in result.seen],
         "state_sum": result.state_sums,
     }

@@ -139,6 +139,10 @@ def _tally(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
     """Return the sums of tallies; what is the same for all shares is that of the first."""
     found = np.frombuffer(bytearray(parts[0].tobytes()), parts[0].dtype).reshape(parts[0].shape)
     for name in parts[0].dtype.names or ():
-        if name not in {"interval", "settles", "light", "marks"}:
+        if name not in {"interval", "settles", "light", "marks", "unbacked_low", "unbacked_high"}:
             found[name] = np.sum([part[name] for part in parts], axis=0)
+    outside = [part for part in parts if part["unbacked"][0]]
+    if outside:
+        found["unbacked_low"] = np.min([part["unbacked_low"] for part in outside], axis=0)
+        found["unbacked_high"] = np.max([part["unbacked_high"] for part in outside], axis=0)
     return copied(found)

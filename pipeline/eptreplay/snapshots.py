@@ -144,6 +144,7 @@ def counters(snapshots: Sequence[Snapshot]) -> dict[str, NDArray[np.int64]]:
         "writes": tally["writes"] * every,
         "fetches": tally["fetches"] * every,
         "unbacked": tally["unbacked"] * every,
+        "unbacked_rows": tally["unbacked_rows"] * every,
         "hit_r": tally["reads"] - left[..., 0],
         "hit_w": tally["writes"] - left[..., 1],
         "hit_x": tally["fetches"] - left[..., 2],

@@ -202,7 +202,7 @@ def test_counts_and_first_rows_are_those_of_plain_queries(seed: int, counted: bo
     if not counted:
         frame = frame.with_columns(count=pl.lit(1))
     second = frame.filter(pl.col("gpa") % PAGE + pl.col("size") > PAGE).with_columns(
-        page=pl.col("page") + 1, count=pl.lit(1)
+        page=pl.col("page") + 1, gpa=(pl.col("page") + 1).cast(pl.UInt64) * PAGE, count=pl.lit(1)
     )
     both = pl.concat([frame.cast({"count": pl.Int64}), second.cast({"count": pl.Int64})])
     is_ram = (pl.col("page") < 600) | ((pl.col("page") >= 650) & (pl.col("page") < PAGES))
@@ -210,7 +210,9 @@ def test_counts_and_first_rows_are_those_of_plain_queries(seed: int, counted: bo
     totals = [int(made.filter(pl.col("op") == op)["count"].sum()) for op in range(3)]
     tally = replay.books.tally[0]
     assert [tally.reads, tally.writes, tally.fetches] == totals
-    assert tally.unbacked == both.filter(~is_ram).height
+    outside = both.filter(~is_ram)
+    assert (tally.unbacked, tally.unbacked_rows) == (outside["count"].sum(), outside["row"].n_unique())
+    assert (tally.unbacked_low, tally.unbacked_high) == (outside["gpa"].min() or 0, outside["gpa"].max() or 0)
     first = made.group_by("page").agg(pl.col("row").min()).sort("page")
     found = np.flatnonzero(replay.books.first_row)
     assert found.tolist() == first["page"].to_list()

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.command_line import eptreplay
 from tests.report.runs import MadeGuest, analysis, counters, write_run
 
+from eptreplay.profiles import SUPERPAGES_OF, cost_parameters
 from eptreplay.report import answers
-from eptreplay.report.answers import Standing
-from eptreplay.report.costs import Assumptions
-from eptreplay.report.numbers import listed
+from eptreplay.report.cost_terms import Estimate, Item, sum_of_differences
+from eptreplay.report.costs import Assumptions, Range
+from eptreplay.report.html import render
+from eptreplay.report.indexpage import Line, brief, fleet_answers
+from eptreplay.report.measures import compare, cost_cells
+from eptreplay.report.numbers import listed, points
 from eptreplay.report.run import open_run
+from eptreplay.report.standing import Standing, standings, total
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +35,7 @@ def guest_of(folder: Path, made: MadeGuest) -> Guest:
 
 
 def standings_of(guest: Guest) -> list[Standing]:
-    return answers.standings(guest, [{"name": name} for name in PROFILES], Assumptions())
+    return standings(guest, [{"name": name} for name in PROFILES], Assumptions())
 
 
 def aged(ages: dict[float, int], **changes: Any) -> MadeGuest:  # noqa: ANN401 - fields of any type
@@ -206,10 +214,145 @@ def test_without_an_estimate_the_reason_is_told(tmp_path: Path) -> None:
 
 
 def test_several_guests_together_are_sums() -> None:
-    found = answers.total([[standing("a", 1, 10)], [standing("a", 2, 20)]])
+    found = total([[standing("a", 1, 10)], [standing("a", 2, 20)]])
     assert (found[0].exits, found[0].seconds, found[0].share) == (30, 3, None)
 
 
 def test_parts_are_listed_as_in_a_sentence() -> None:
     assert listed(["a"]) == "a"
     assert listed(["a", "b", "c"]) == "a, b and c"
+
+
+def ranged(profile: str, seconds: float, low: float, high: float, **changes: Any) -> Standing:  # noqa: ANN401 - fields of any type
+    """Return a profile whose exits cost so much, by one term whose cost may be anywhere between two ends."""
+    cost = Range(seconds, low, high)
+    item = Item("vm_fault", "read", 1, cost.times(1e6), cost)
+    parameters = {name: replace(of, value=0, low=0, high=0) for name, of in cost_parameters().items()}
+    parameters["clock_mhz"] = replace(parameters["clock_mhz"], value=1, low=1, high=1)
+    parameters["vm_fault_cycles"] = replace(
+        parameters["vm_fault_cycles"], value=seconds * 1e6, low=low * 1e6, high=high * 1e6
+    )
+    estimate = Estimate(profile, (item,), 100.0, Assumptions(parameters))
+    return Standing(profile, 1, 0, seconds, seconds / 100, range=cost, estimates=(estimate,), **changes)
+
+
+A, NEAR, FAR = ("a", 2, 1, 3), ("near", 2.5, 2, 4), ("far", 9, 8, 10)
+
+
+def test_a_difference_whose_range_holds_0_is_none() -> None:
+    answer = answers.profile_answer([ranged(*A), ranged(*NEAR)])
+    assert answer.figure == "cannot be told apart"
+    assert "a and near cannot be told apart: the difference is +500 ms (-1 s to +3 s)." in answer.sentence
+
+
+def test_a_difference_without_0_is_told_in_points_of_run_time_with_those_too_near() -> None:
+    answer = answers.profile_answer([ranged(*A), ranged(*NEAR), ranged(*FAR)])
+    assert answer.figure == "+7 points from best to worst"
+    assert answer.sentence.startswith("a is best and far worst")
+    assert answer.sentence.endswith(" near cannot be told apart from a.")
+
+
+def test_ties_are_named() -> None:
+    found = [standing("a", 1), standing("b", 2), standing("c", 1), standing("d", 2)]
+    assert answers.profile_answer(found).sentence.startswith("a and c are best and b and d worst")
+
+
+@pytest.mark.parametrize(
+    ("after", "figure"),
+    [(("a @ 2", 2.5, 2, 4), "cannot be told apart"), (("a @ 2", 9, 8, 10), "+7 points of estimated cost")],
+)
+def test_runs_that_cannot_be_told_apart_are_not_told_apart(
+    after: tuple[str, float, float, float], figure: str
+) -> None:
+    found = [ranged("a @ 1", 2, 1, 3, compared=True), ranged(*after, compared=True)]
+    assert answers.runs_answer(found).figure == figure
+
+
+def test_of_compared_runs_those_that_are_apart_are_told_of() -> None:
+    found = [
+        ranged("a @ 1", 5, 1, 100, compared=True),
+        ranged("a @ 2", 50, 1, 100, compared=True),
+        ranged("b @ 1", 1, 1, 1, compared=True, base=2),
+        ranged("b @ 2", 2, 2, 2, compared=True, base=2),
+    ]
+    assert answers.runs_answer(found).sentence.startswith("From b @ 1 to b @ 2, where it is most")
+
+
+def test_the_cells_of_costs_say_the_same() -> None:
+    cells = cost_cells([ranged(*A), ranged(*NEAR), ranged(*FAR), ranged("b", 2, 1, 3, base=3)])
+    assert [cell["change"] for cell in cells] == ["", "cannot be told apart", "+7 points", ""]
+
+
+def test_differences_of_several_guests_add_up_by_parameter() -> None:
+    """What one guest has more of, another has less of: with one parameter for both, nothing is left."""
+
+    def pair(of: float) -> tuple[Estimate, Estimate]:
+        cycles = {name: Range(0, 0, 0) for name in ("a", "b")}
+        cycles["a" if of > 0 else "b"] = Range(5, 1, 9)
+        made = [
+            Estimate(name, (Item("vm_fault", "read", int(cost.value), cost, cost),), None, Assumptions())
+            for name, cost in cycles.items()
+        ]
+        return made[0], made[1]
+
+    found = sum_of_differences([pair(1), pair(-1)])
+    assert (found.low, found.value, found.high) == (0, 0, 0)
+    assert sum_of_differences([pair(1)]).high < 0
+
+
+def test_a_change_of_a_share_is_told_in_points() -> None:
+    assert points(0.005, 0.008) == "+0.3 points"
+    assert points(0.008, 0.005) == "-0.3 points"
+    assert points(0.1, 0.1) == ""
+    assert points(0.1, 0.10001) == "+under 0.01 points"
+
+
+def test_shares_of_compared_runs_are_of_the_first_ones_run_time(tmp_path: Path) -> None:
+    made = MadeGuest("g")
+    counters(made, PROFILES)
+    made.tables["summary"][1].update(last_time=4 * 10**9, superpage_pages=2048, pages_touched=8192)
+    made.tables["summary"][0].update(superpage_pages=1024)
+    guest = guest_of(tmp_path, made)
+    found = standings(guest, [{"name": PROFILES[0]}, {"name": PROFILES[1], "base": 0}], Assumptions())
+    assert found[1].share == pytest.approx(found[1].seconds / (8 * 2))
+    shown = compare(guest.summary, [at._replace(base=0) for at in found])
+    line = next(line for line in shown if line["name"] == "in superpages at the end")
+    assert [cell["text"] for cell in line["cells"]] == ["25", "50"]
+    assert line["cells"][1]["change"] == "+25 points"
+
+
+def test_cold_memory_of_several_guests_adds_up_at_one_age(tmp_path: Path) -> None:
+    long = aged({0.0: 512, 2.0: 256, 30.0: 256}, seconds=120.0, intervals=120)
+    short = aged({0.0: 512, 0.2: 256, 0.4: 256}, seconds=1.0, intervals=20)
+    short.name = "short"
+    for made in (long, short):
+        counters(made, PROFILES)
+    run = open_run(write_run(tmp_path / "run", [long, short], PROFILES))
+    lines = []
+    for guest in run.guests():
+        found = standings_of(guest)
+        lines.append(Line(brief(guest), found, answers.answers(guest, found)))
+    assert [line.guest.first_age for line in lines] == [1.0, 0.1]
+    reclaim = fleet_answers(lines)[2]
+    # 512 pages of either were idle for 100 ms; at 1 s it is none of the short one's.
+    assert reclaim.figure == "4 MiB cold for 100 ms"
+    assert "4 MiB had been idle for 100 ms or longer when their traces ended" in reclaim.sentence
+
+
+def test_superpages_are_said_to_be_those_of_10_0_wherever_they_are_shown(tmp_path: Path) -> None:
+    made = MadeGuest("g")
+    counters(made, PROFILES)
+    folder = write_run(tmp_path / "run", [made], PROFILES)
+    about = json.loads((folder / "run.json").read_text())
+    for profile in about["profiles"]:
+        profile["flags"] = ["PMAP_PDE_SUPERPAGE"]
+    (folder / "run.json").write_text(json.dumps(about))
+    render(folder)
+    (guest,) = (folder / "guests").glob("*.html")
+    for page in (folder / "index.html", guest):
+        assert SUPERPAGES_OF in page.read_text()
+    assert SUPERPAGES_OF in " ".join(eptreplay("summary", folder).out.split())
+    assert SUPERPAGES_OF in " ".join(eptreplay("profiles", "list").out.split())
+    assert SUPERPAGES_OF in " ".join(eptreplay("profiles", "show", "haswell").out.split())
+    for other in ("zen2", "ept-ad-nosp"):
+        assert SUPERPAGES_OF not in " ".join(eptreplay("profiles", "show", other).out.split())

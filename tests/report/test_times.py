@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.report.runs import MadeGuest, write_run
 
-from eptreplay.report.answers import answers, standings
+from eptreplay.report.answers import answers
 from eptreplay.report.costs import Assumptions
 from eptreplay.report.run import open_run
+from eptreplay.report.standing import standings
 from eptreplay.report.times import why_untimed
 from eptreplay.report.verified import unverified
 

@@ -8,8 +8,8 @@ reference string: Denning and Slutz, Generalized working sets for segment refere
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,41 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NEVER = -1
+BEFORE_ALL = -1
+"""For what came before interval 0."""
+FOREVER = -2
+"""For the time of what does not come about before the trace ends."""
+
+
+class Gone(NamedTuple):
+    """Pages that were gone for a while: given back, and not written again (given_back.py); intervals, shape [n] each.
+
+    Args:
+        before: when they came up the last time before; NEVER.
+        lost: when they were given back; BEFORE_ALL.
+        again: when they came up the next time; FOREVER.
+        first: when they came up first of all; NEVER.
+        last: when they came up last of all; NEVER, also where another loss stands for this one when the trace is repeated.
+        pages: how many pages.
+    """
+
+    before: NDArray[np.int64]
+    lost: NDArray[np.int64]
+    again: NDArray[np.int64]
+    first: NDArray[np.int64]
+    last: NDArray[np.int64]
+    pages: NDArray[np.int64]
+
+    def moved(self, by: int) -> Gone:
+        """Return the same with intervals counted from `by`."""
+        return Gone._make([*(np.where(time < 0, time, time - by) for time in self[:-1]), self.pages])
+
+    def coarser(self, joined: int) -> Gone:
+        """Return the same with so many neighbouring intervals joined."""
+        return Gone._make([*(np.where(time < 0, time, time // joined) for time in self[:-1]), self.pages])
+
+
+NOTHING_GONE = Gone._make(np.zeros((6, 0), np.int64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +67,7 @@ class History:
         last: shape [m]: the interval in which they came up last.
         weight: shape [m]: how many pages.
         joined: how many intervals of the replay each of these is; the last one may be fewer.
+        gone: pages that were given back.
     """
 
     intervals: int
@@ -42,6 +78,21 @@ class History:
     last: NDArray[np.int64]
     weight: NDArray[np.int64]
     joined: int = 1
+    gone: Gone = NOTHING_GONE
+
+    def within(self, begin: int, end: int) -> History:
+        """Return the history of intervals [begin, end) alone, outside of which nothing came up."""
+        if (begin, end) == (0, self.intervals):
+            return self
+        return replace(
+            self,
+            intervals=end - begin,
+            at=self.at - begin,
+            before=np.where(self.before == NEVER, NEVER, self.before - begin),
+            first=self.first - begin,
+            last=self.last - begin,
+            gone=self.gone.moved(begin),
+        )
 
     def windows(self, length: int) -> NDArray[np.int64]:
         """Return the distinct pages of every window of `length` intervals, by where it begins.
@@ -78,6 +129,7 @@ class History:
             last=self.last // joined,
             weight=self.weight,
             joined=joined * self.joined,
+            gone=self.gone.coarser(joined),
         )
 
 
@@ -96,6 +148,7 @@ class Repeated:
         np.add.at(lived, (history.first + 1, history.last + 1), history.weight)
         # [end, begin]: pages that came up first before `end` and last before `begin`.
         self._lived = lived.cumsum(axis=0).cumsum(axis=1)
+        self.gone = RepeatedGone(history.gone, size)
 
     def distinct(self, begin: int, end: int) -> int:
         """Return the distinct pages of intervals [begin, end), counted on from 0 without end."""
@@ -108,7 +161,49 @@ class Repeated:
         came = self._came[stop, start] - self._came[start, start]
         return int(came + self._lived[wrapped, start])
 
+    def owed(self, begin: int, end: int, surely_over: int) -> int:
+        """Return the same without pages that are gone at the end: given back since in intervals before `surely_over`."""
+        return self.distinct(begin, end) - self.gone.owed_no_more(begin, end, surely_over)
+
     def distinct_within(self, begin: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the distinct pages of stretches [begin, end) that do not go beyond the history's own end."""
         counts: NDArray[np.int64] = self._came[end, begin] - self._came[begin, begin]
         return counts
+
+
+class RepeatedGone:
+    """Pages that were given back, in a history that goes on as it was; its repetition begins with all memory there."""
+
+    def __init__(self, gone: Gone, intervals: int) -> None:
+        """Prepare for a history of so many intervals."""
+        self._intervals = intervals
+        self._gone = gone
+        known = gone.last != NEVER
+        # With none before in the trace, it is the last one of the round before that counts, and likewise with none after.
+        before = np.where(gone.before == NEVER, gone.last - intervals, gone.before)
+        self._before = np.where(known | (gone.before != NEVER), before, np.iinfo(np.int64).min // 2)
+        self._again = np.where(gone.again == FOREVER, gone.first + intervals, gone.again)
+        self._there_again = np.where(gone.again == FOREVER, intervals, gone.again)
+
+    def owed_no_more(self, begin: int, end: int, surely_over: int) -> int:
+        """Return the pages that came up in intervals [begin, end), for the last time before they were given back.
+
+        Args:
+            begin: counted on from 0 without end.
+            end: likewise.
+            surely_over: intervals before it are over; what is given back in later ones is still there.
+        """
+        rounds, is_gone = self._at(self._again, end, surely_over)
+        return int(self._gone.pages[is_gone & (self._before + rounds >= begin)].sum())
+
+    def absent(self, end: int, surely_over: int) -> int:
+        """Return the pages given back since the beginning that are gone at the end of intervals before `end`, ever written or not."""
+        _, is_gone = self._at(self._there_again, end, surely_over)
+        return int(self._gone.pages[is_gone & (self._gone.lost != BEFORE_ALL)].sum())
+
+    def _at(
+        self, again: NDArray[np.int64], end: int, surely_over: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return the intervals of the rounds before the one that may hold a loss, and whether the pages are gone in it."""
+        rounds = -((again - end) // self._intervals) * self._intervals
+        return rounds, self._gone.lost + rounds < surely_over

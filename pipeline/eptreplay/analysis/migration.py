@@ -1,6 +1,6 @@
 """Pre-copy live migration, estimated from the dirty history of the trace itself.
 
-Round 0 sends all memory; every round after that sends what was dirtied during the one before.  When what is left
+Round 0 sends all memory; every round after that sends what was dirtied during the one before and was not given back since.  When what is left
 fits into the allowed pause, the guest is stopped, the rest is sent, and it goes on at the other end (Clark et al., Live
 Migration of Virtual Machines, NSDI 2005).  Where that has not come about after MAX_ROUNDS rounds it does not converge.
 
@@ -11,8 +11,10 @@ never too small, and an estimate that converges holds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
+
+from eptreplay.analysis.history import NOTHING_GONE, RepeatedGone
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -94,24 +96,35 @@ class Guest:
     """A guest to migrate.
 
     Args:
-        memory_bytes: all of its memory.
+        memory_bytes: all memory that it has at the beginning.
         dirty: its pages by when they were written; a unit that is larger than a page counts as its pages.
         span: length of the trace, seconds, above 0.
+        gone: its pages by when they were given back.
     """
 
     memory_bytes: int
     dirty: Repeated
     span: Fraction
+    gone: RepeatedGone = field(default_factory=lambda: RepeatedGone(NOTHING_GONE, 1))
 
     def dirtied(self, bandwidth: int, start_bytes: int, end_bytes: int) -> int:
-        """Return the bytes dirtied while the link sends the bytes from `start_bytes` to `end_bytes`."""
+        """Return the bytes dirtied, and not given back since, while the link sends those from `start_bytes` to `end_bytes`."""
+        begin, _ = self._interval(bandwidth, start_bytes)
+        over, end = self._interval(bandwidth, end_bytes)
+        return self.dirty.owed(begin, end, over) * PAGE_BYTES
+
+    def gone_bytes(self, bandwidth: int, end_bytes: int) -> int:
+        """Return what of its first memory is given back, and not written again, when the link has sent so many bytes."""
+        over, end = self._interval(bandwidth, end_bytes)
+        return self.gone.absent(end, over) * PAGE_BYTES
+
+    def _interval(self, bandwidth: int, sent_bytes: int) -> tuple[int, int]:
+        """Return how many intervals are over when the link has sent so many bytes, and how many have begun."""
         # A byte takes 8 / bandwidth seconds, and span / intervals seconds are an interval: in whole numbers, since
         # a round that ends where an interval does must not reach into the next.
         intervals = 8 * self.dirty.intervals * self.span.denominator
         bytes_ = bandwidth * self.span.numerator
-        begin = start_bytes * intervals // bytes_
-        end = -(-end_bytes * intervals // bytes_)
-        return self.dirty.distinct(begin, end) * PAGE_BYTES
+        return sent_bytes * intervals // bytes_, -(-sent_bytes * intervals // bytes_)
 
 
 def migrate(guest: Guest, bandwidth: int, downtime_ns: int) -> Migration:
@@ -142,7 +155,7 @@ def _lost(guest: Guest, bandwidth: int, rounds: list[Round]) -> int:
     """
     last = rounds[-1]
     if len(rounds) == 1:
-        return guest.memory_bytes - last.dirtied_bytes
+        return guest.memory_bytes - last.dirtied_bytes - guest.gone_bytes(bandwidth, last.sent_bytes)
     since = rounds[-2].start_bytes
     return guest.dirtied(bandwidth, since, last.start_bytes + last.sent_bytes) - last.dirtied_bytes
 

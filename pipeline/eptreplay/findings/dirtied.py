@@ -104,13 +104,14 @@ def writers(result: GuestResult, times: Times) -> Columns:
     """Return who wrote how much in every interval."""
     rows = []
     for writer in _writers(result):
-        rate = _rate(writer.pages, times)
+        begin, end = times.life
+        rate = _rate(writer.pages[begin:end], times)
         rows += [
             {
                 "interval": interval,
                 **writer.who(),
                 "pages_written": int(writer.pages[interval]),
-                "mib_per_second": None if rate is None else float(rate[interval]),
+                "mib_per_second": None if rate is None else float(rate[interval - begin]),
             }
             for interval in np.flatnonzero(writer.pages).tolist()
         ]
@@ -118,13 +119,14 @@ def writers(result: GuestResult, times: Times) -> Columns:
 
 
 def dirty_rate(result: GuestResult, times: Times) -> Columns:
-    """Return how the rate of every writer, and of all together, is distributed over the intervals."""
-    parts = _writers(result)
+    """Return how the rate of every writer, and of all together, is distributed over the intervals of the guest's trace."""
+    life = slice(*times.life)
+    parts = [writer._replace(pages=writer.pages[life]) for writer in _writers(result)]
     together = _Writer("all", None, "", np.sum([writer.pages for writer in parts], axis=0))
     rows = [
         {
             **writer.who(),
-            "intervals": len(result.snapshots),
+            "intervals": times.life.end - times.life.begin,
             **_distribution(_rate(writer.pages, times)),
         }
         for writer in (together, *parts)

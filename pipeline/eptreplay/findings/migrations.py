@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from eptreplay.analysis.history import Repeated
+from eptreplay.analysis.history import NOTHING_GONE, Repeated, RepeatedGone
 from eptreplay.analysis.migration import GBIT, Guest, Migration, migrate, smallest_bandwidth
 from eptreplay.findings.books import MOST_INTERVALS, PAGE_BYTES, columns_of
 from eptreplay.report.analysis_tables import MIGRATION_ROUNDS, MIGRATIONS
@@ -12,7 +12,7 @@ from eptreplay.report.analysis_tables import MIGRATION_ROUNDS, MIGRATIONS
 if TYPE_CHECKING:
     from fractions import Fraction
 
-    from eptreplay.analysis.history import History
+    from eptreplay.analysis.history import Gone, History
     from eptreplay.analysis.migration import Link
     from eptreplay.findings.books import Columns, Times
     from eptreplay.guest_result import GuestResult
@@ -26,9 +26,10 @@ def estimates(
     """Return migrations over every bandwidth at either granularity, and their rounds."""
     verdicts: list[dict[str, Any]] = []
     rounds: list[dict[str, Any]] = []
+    gone = NOTHING_GONE if result.given_back is None else result.given_back.pages
     if times.span is not None:
         for page_bytes, history in ((PAGE_BYTES, pages), (SUPERPAGE_BYTES, regions)):
-            guest = _guest(result, history, times.span)
+            guest = _guest(result, history, gone, times)
             smallest = smallest_bandwidth(guest, link.downtime_ns)
             for bandwidth in link.bandwidths:
                 found = migrate(guest, bandwidth, link.downtime_ns)
@@ -42,11 +43,18 @@ def estimates(
     return columns_of(MIGRATIONS, result, verdicts), columns_of(MIGRATION_ROUNDS, result, rounds)
 
 
-def _guest(result: GuestResult, history: History, span: Fraction) -> Guest:
-    """Return the guest to migrate; of joined intervals the last one counts as being as long as the others."""
-    coarser = history.coarser(MOST_INTERVALS)
-    stretched = span * coarser.intervals * coarser.joined / history.intervals
-    return Guest(result.trace.ram_pages * PAGE_BYTES, Repeated(coarser), stretched)
+def _guest(result: GuestResult, history: History, gone: Gone, times: Times) -> Guest:
+    """Return the guest to migrate, from the first interval of its trace to the last.
+
+    Of joined intervals the last one counts as being as long as the others.  What was given back before the first access is not
+    there at the beginning.
+    """
+    coarser = history.within(*times.life).coarser(MOST_INTERVALS)
+    stretched = times.of_intervals(coarser.intervals * coarser.joined)
+    assert stretched is not None  # noqa: S101 - the caller has looked whether times are known
+    pages = result.trace.ram_pages - (0 if result.given_back is None else result.given_back.initial)
+    absent = RepeatedGone(gone.moved(times.life.begin).coarser(coarser.joined), coarser.intervals)
+    return Guest(pages * PAGE_BYTES, Repeated(coarser), stretched, absent)
 
 
 def _verdict(found: Migration, span: Fraction) -> dict[str, Any]:

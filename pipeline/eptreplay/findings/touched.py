@@ -45,7 +45,8 @@ def heatmap(result: GuestResult) -> Columns:
 def working_set(result: GuestResult, touched: History, written: History, times: Times) -> Columns:
     """Return how distinct pages are distributed over windows of every length."""
     rows = []
-    for kind, history in (("touched", touched), ("written", written)):
+    for kind, whole in (("touched", touched), ("written", written)):
+        history = whole.within(*times.life)
         for length in window_lengths(history.intervals):
             sizes = history.windows(length) * PAGE_BYTES
             rows.append(
@@ -75,20 +76,33 @@ def returns(result: GuestResult, histories: dict[str, History]) -> Columns:
 
 
 def idle_age(result: GuestResult, times: Times) -> Columns:
-    """Return pages by how long before the end they were last touched, and those that never were."""
-    count = len(result.snapshots)
-    age = count - result.touches.last_touch.astype(np.int64)
+    """Return pages by how long before the end of the trace they were last touched, and those that never were."""
+    count = times.life.end
+    touches, written, untouched = _in_use(result)
+    age = count - touches.last_touch.astype(np.int64)
     pages = np.bincount(age, minlength=count)
-    written = np.bincount(age[result.touches.last_write != 0], minlength=count)
+    of_written = np.bincount(age[written], minlength=count)
     # What was last touched in interval i was idle from some moment in it on: at least through the intervals after.
     rows = [
-        _idle(int(number), times.seconds(int(number)), int(pages[number]), int(written[number]))
+        _idle(int(number), times.idle(int(number)), int(pages[number]), int(of_written[number]))
         for number in np.flatnonzero(pages)
     ]
-    untouched = result.trace.ram_pages - len(result.touches)
     if untouched:
         rows.append(_idle(None, None, untouched, 0))
     return columns_of(IDLE_AGE, result, rows)
+
+
+def _in_use(result: GuestResult) -> tuple[Any, NDArray[np.bool_], int]:
+    """Return the touches of pages that were not given back since, which of those were written, and pages never touched."""
+    touches = result.touches
+    written = touches.last_write != 0
+    given_back = result.given_back
+    if given_back is None:
+        return touches, written, result.trace.ram_pages - len(touches)
+    kept = ~given_back.gone[result.page]
+    written &= given_back.written[result.page] | ~given_back.changed[result.page]
+    there = result.trace.ram_pages - int(given_back.absent.sum()) - int(given_back.freed.sum())
+    return touches[kept], written[kept], there - int(kept.sum())
 
 
 def _idle(age: int | None, seconds: float | None, pages: int, written: int) -> dict[str, Any]:

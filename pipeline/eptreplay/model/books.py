@@ -70,7 +70,10 @@ TALLY = np.dtype(
         ("reads", np.int64),  # accesses to memory, by kind
         ("writes", np.int64),
         ("fetches", np.int64),
-        ("unbacked", np.int64),  # rows whose page is not memory
+        ("unbacked", np.int64),  # accesses to what is neither memory nor a BAR
+        ("unbacked_rows", np.int64),  # rows that made them
+        ("unbacked_low", np.int64),  # the lowest address of those, bytes; 0 while there are none
+        ("unbacked_high", np.int64),  # the highest
         ("harvest_written", np.int64),  # distinct pages written between harvests, at every harvest, summed
         ("interval", np.int32),  # number of the open interval
         ("touched", np.int32),  # distinct pages touched in the one before
@@ -83,6 +86,11 @@ TALLY = np.dtype(
     ],
     align=True,
 )
+
+# Books.unharvested, a bit each; a write sets both.
+UNHARVESTED = np.uint8(1)  # written since the last harvest
+WRITTEN_AGAIN = np.uint8(2)  # written since the page was given back last (given_back.py)
+JUST_WRITTEN = UNHARVESTED | WRITTEN_AGAIN
 
 # The first index of Books.returns.
 PAGES_TOUCHED = 0
@@ -106,7 +114,7 @@ class Books:
     open: NDArray[
         np.uint8
     ]  # [guest pages / 64 + 1]: 1: the open interval may have touched a page of the block
-    unharvested: NDArray[np.uint8]  # [guest pages]: 1: written since the last harvest
+    unharvested: NDArray[np.uint8]  # [guest pages]: since when it was written: UNHARVESTED, WRITTEN_AGAIN
     cold: NDArray[np.uint8]  # [guest pages]: what is known of a page since the last aging sweep (marks.py)
     unfinished: NDArray[np.uint8]  # [CHUNK_ROWS]: not 0: there is something to do for that row of a chunk
     rows: NDArray[np.int32]  # [CHUNK_ROWS]: rows of a chunk that there is something to do for
@@ -230,8 +238,8 @@ def note_harvest(books: Books, quiet: NDArray[np.uint8], guest: Int, begin: Int,
     """Enter a harvest of a guest's flat pages [begin, end): those written since the one before, from which on pages count anew."""
     written: Int = 0
     for page in range(begin, end):
-        written += np.int64(books.unharvested[page] & np.uint8(quiet[page] & NO_MEMORY == 0))
-        books.unharvested[page] = 0
+        written += np.int64(books.unharvested[page] & UNHARVESTED & np.uint8(quiet[page] & NO_MEMORY == 0))
+        books.unharvested[page] &= WRITTEN_AGAIN
     books.tally[guest].harvest_written += written
 
 
@@ -251,6 +259,15 @@ def crosses(gpa: np.uint64, size: NDArray[np.uint8 | np.uint16], row: Int) -> bo
 def vcpu_of(vcpu: NDArray[np.uint16], row: Int) -> Int:
     """Return the vCPU that made the access of a row."""
     return np.int64(vcpu[row if len(vcpu) > 1 else 0])
+
+
+@kernel
+def note_unbacked(tally: Record, gpa: Int, accesses: Int, rows: Int) -> None:
+    """Add accesses to an address that is neither memory nor a BAR, and the rows that they are, 0 or 1, to the tally."""
+    tally.unbacked_low = gpa if tally.unbacked == 0 else min(np.int64(tally.unbacked_low), gpa)
+    tally.unbacked_high = max(np.int64(tally.unbacked_high), gpa)
+    tally.unbacked += accesses
+    tally.unbacked_rows += rows
 
 
 @kernel

@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 from eptreplay.compiled import kernel, part
 from eptreplay.model import pte
 from eptreplay.model._prefetch import prefetch
-from eptreplay.model.books import OP_WRITE, Books, add_accesses, crosses, known_page, vcpu_of
+from eptreplay.model.books import (
+    JUST_WRITTEN,
+    OP_WRITE,
+    Books,
+    add_accesses,
+    crosses,
+    known_page,
+    note_unbacked,
+    vcpu_of,
+)
 from eptreplay.model.dirty_log import DirtyLog, logged_access
 from eptreplay.model.marks import (
     WARM,
@@ -38,10 +47,9 @@ PG_PS = pte.PG_PS
 PAGE_SHIFT = pte.PAGE_SHIFT
 
 GUEST_SHIFT = np.uint64(48)  # where the number of the guest stands in an address that is in no guest's range
-NOWHERE = np.uint64(1 << 47)  # the bit that puts such an address beyond every range
-GUEST_PAGE_SHIFT = GUEST_SHIFT - PAGE_SHIFT
-NOWHERE_PAGE = NOWHERE >> PAGE_SHIFT
-NEXT = np.uint64(1)
+GUEST_MASK = np.uint64(0xFF)
+NOWHERE = np.uint64(1 << 62)  # the bit that puts such an address beyond every range, and that no other has
+ADDRESS_MASK = np.uint64((1 << 48) - 1)
 AHEAD = 8  # late accesses whose memory is on its way; what tells which memory is, for twice as many
 ONE_SETTLED = np.uint8(1 << SETTLED_SHIFT)
 # The kinds of access that change nothing after one of a kind: a page that was written may be read, in either format.
@@ -78,7 +86,7 @@ def make_late(
         vcpu: vCPUs.
         size: bytes.
         count: accesses.
-        row: numbers in the trace.
+        row: numbers in the trace; ~number for the second part of a row whose first part another share has.
         first_row: number of the first one.
         late: how many of `books.rows` are late.
         end: of the chunk.
@@ -99,13 +107,20 @@ def make_late(
         kind = np.int64(op[i])
         who = vcpu_of(vcpu, np.int64(i))
         number = row[i] if len(row) != 0 else first_row + i
+        second_part = number < 0
+        number = ~number if second_part else number
         if len(tlbs.counters) != 0:
             translate_rows(states, tlbs, gpa, op, vcpu, size, i)
         disturbed = False
         for part_of_access in range(1 + crossing):
             here = page + np.uint64(part_of_access)
             stands_for = accesses if part_of_access == 0 else 1
-            disturbed |= _make_access(states, books, log, tlbs, here, kind, who, stands_for, number)
+            if states.quiet[known_page(here, np.uint64(len(states.quiet) - 1))] & NO_MEMORY != 0:
+                address = gpa[i] if part_of_access == 0 else here << PAGE_SHIFT
+                begins_row = part_of_access == 0 and not second_part
+                _access_outside_memory(states, books, address, kind, who, stands_for, begins_row)
+            else:
+                disturbed |= _make_access(states, books, log, tlbs, here, kind, who, number)
         if disturbed:
             end = i + 1
             break
@@ -177,26 +192,16 @@ def _make_access(
     page: np.uint64,
     op: Int,
     vcpu: Int,
-    accesses: Int,
     row: Int,
 ) -> bool:
-    """Make an access that may change something, in every world; return whether any page lost something by it."""
+    """Make an access to memory that may change something, in every world; return whether any page lost something by it."""
     first = world(states, 0)
-    beyond = np.uint64(len(states.quiet) - 1)
-    known = np.int64(known_page(page, beyond))
-    state = states.quiet[known]
-    guest = (
-        guest_of(first, known)
-        if page < beyond or page & NOWHERE_PAGE == EMPTY
-        else np.int64(page >> GUEST_PAGE_SHIFT)
-    )
-    if state & NO_MEMORY != 0:
-        _access_outside_memory(states, books, guest, page, op, vcpu, accesses)
+    known = np.int64(page)
+    if (states.quiet[known] >> op) & ONE_SETTLED != 0:
         return False
-    if (state >> op) & ONE_SETTLED != 0:
-        return False
+    guest = guest_of(first, known)
     # A settled write is one after another since the last harvest, which unsettles all.
-    books.unharvested[known] |= np.uint8(op == OP_WRITE)
+    books.unharvested[known] |= np.uint8(op == OP_WRITE) * JUST_WRITTEN
     kind = np.uint8(op)
     if is_light(books.cold, known, kind) and mark_accessed(
         states, books.cold, log.pml, guest, known, kind, vcpu
@@ -234,21 +239,50 @@ def _make_access(
 
 @kernel
 def _access_outside_memory(
-    states: State, books: Books, guest: Int, page: np.uint64, op: Int, vcpu: Int, accesses: Int
+    states: State, books: Books, address: np.uint64, op: Int, vcpu: Int, accesses: Int, begins_row: bool
 ) -> None:
     """Make an access to a BAR in every world; anywhere else outside memory it counts as unbacked only."""
     first = world(states, 0)
+    guest = _guest_at(states, address)
     tally = books.tally[guest]
     add_accesses(tally, op, -accesses)
-    within = np.int64(page & (NOWHERE_PAGE - NEXT))
-    if page & NOWHERE_PAGE == EMPTY:
-        within -= first.guests[guest].begin
+    gpa = _own_address(first, guest, address)
+    within = gpa >> np.int64(PAGE_SHIFT)
     bar = bar_at(first, guest, within)
     if bar == NO_BAR:
-        tally.unbacked += 1
+        # The second part of a row counts as a row where the first one is not unbacked, too.
+        is_row = begins_row or _is_backed(states, guest, within - 1)
+        note_unbacked(tally, gpa, accesses, np.int64(is_row))
         return
     for number in range(worlds_in(states)):
         device_access(world(states, number), guest, vcpu, bar, within, op, accesses)
+
+
+@kernel
+def _guest_at(states: State, address: np.uint64) -> Int:
+    """Return the guest that a flat byte address belongs to."""
+    if address & NOWHERE != EMPTY:
+        return np.int64((address >> GUEST_SHIFT) & GUEST_MASK)
+    beyond = np.uint64(len(states.quiet) - 1)
+    return guest_of(world(states, 0), np.int64(known_page(address >> PAGE_SHIFT, beyond)))
+
+
+@kernel
+def _own_address(st: State, guest: Int, address: np.uint64) -> Int:
+    """Return a flat byte address as its guest knows it."""
+    if address & NOWHERE != EMPTY:
+        return np.int64(address & ADDRESS_MASK)
+    return np.int64(address) - (np.int64(st.guests[guest].begin) << np.int64(PAGE_SHIFT))
+
+
+@kernel
+def _is_backed(states: State, guest: Int, within: Int) -> bool:
+    """Return whether a guest page is memory or in a BAR."""
+    st = world(states, 0)
+    flat = within + st.guests[guest].begin
+    if flat < st.guests[guest].end and states.quiet[flat] & NO_MEMORY == 0:
+        return True
+    return bar_at(st, guest, within) != NO_BAR
 
 
 @kernel

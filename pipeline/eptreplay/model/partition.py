@@ -78,7 +78,7 @@ def take_rows(
         own_vcpu: vCPUs, where they are not one for all rows.
         own_size: bytes, where rows have any.
         own_count: accesses, where rows have any.
-        own_row: numbers of the rows in the trace.
+        own_row: numbers of the rows in the trace; ~number where a share has the second part of a row alone.
     """
     if len(size) != 0:
         found = _take_crossing(owner, share, gpa, size, count, own_gpa, own_size, own_count, own_row)
@@ -93,7 +93,8 @@ def take_rows(
     for k in range(found if len(vcpu) > 1 else 0):
         own_vcpu[k] = vcpu[own_row[k]]
     for k in range(found):
-        own_row[k] += first_row
+        number = first_row + own_row[k]
+        own_row[k] = number if own_gpa[k] == gpa[own_row[k]] else ~number
     return found
 
 

@@ -23,10 +23,12 @@ from eptreplay.profiles.facts import (
 )
 from eptreplay.profiles.naming import available, names, resolve
 from eptreplay.profiles.register import describe_ept_vpid_cap, from_ept_vpid_cap, parse_ept_vpid_cap
+from eptreplay.profiles.releases import SUPERPAGES_OF, superpages_note
 from eptreplay.profiles.rules import refusals
 
 __all__ = [
     "OVERVIEW_HEADER",
+    "SUPERPAGES_OF",
     "Capability",
     "CostParameter",
     "EptVpidCap",
@@ -49,4 +51,5 @@ __all__ = [
     "resolve",
     "sources",
     "status_meanings",
+    "superpages_note",
 ]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from eptreplay.profiles.data import sources, tunables
 from eptreplay.profiles.facts import PmapFlags, PmapType, Profile
 from eptreplay.profiles.naming import available
+from eptreplay.profiles.releases import superpages_note
 from eptreplay.profiles.rules import X86_REFUSES, in_words, refusals
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ def describe(profile: Profile) -> list[str]:
     if profile.dump:
         lines.append(f"registers and CPUID read on: {profile.dump}")
     lines += _section("pmap", [f"type {profile.pmap_type.name}", *_flag_lines(profile)])
+    note = superpages_note(profile.pmap_type.name, [flag.name or "" for flag in profile.pmap_flags])
+    lines += _section("superpages", [note] if note else [])
     lines += _section("bhyve would refuse this CPU", refusals(profile))
     lines += _section("assumptions", profile.assumptions)
     for title, facts in (("features", profile.features), ("TLBs", profile.tlb), ("costs", profile.costs)):

@@ -139,7 +139,12 @@ DIRTY_RATE: Final = Table(
         Column("writer", "string", "", "as in `writers`; all: every writer together"),
         Column("vcpu", "int64", "", "number of the vCPU; null for other writers"),
         Column("device", "string", "", "name of the device; empty for other writers"),
-        Column("intervals", "int64", "intervals", "how many intervals the figures are over"),
+        Column(
+            "intervals",
+            "int64",
+            "intervals",
+            "how many intervals the figures are over: those of the guest's own trace",
+        ),
         Column(
             "mean_mib_per_second",
             "double",
@@ -162,7 +167,8 @@ _BANDWIDTH = Column("gbit_per_second", "double", "Gbit/s", "bandwidth of the lin
 
 MIGRATIONS: Final = Table(
     "migrations",
-    "a pre-copy migration of a guest over a link, from the beginning of its trace; none where the trace has no times",
+    "a pre-copy migration of a guest over a link, from the beginning of its own trace; what was given back is not owed; none where "
+    "the trace has no times",
     (
         GUEST,
         _GRANULARITY,
@@ -266,14 +272,16 @@ RETURNS: Final = Table(
 
 IDLE_AGE: Final = Table(
     "idle_age",
-    "an age: how much of a guest's memory was last touched that long before the end; the same under every profile",
+    "an age: how much of a guest's memory was last touched that long before the end of its own trace; what was given back is in "
+    "no row; the same under every profile",
     (
         GUEST,
         Column(
             "age_intervals",
             "int64",
             "intervals",
-            "intervals since the one of the last touch, 0 for the last one; null: memory the trace never touched",
+            "intervals since the one of the last touch, 0 for the trace's last one; null: memory the trace never touched, or not since "
+            "it was mapped again",
         ),
         Column(
             "idle_s",
@@ -286,7 +294,7 @@ IDLE_AGE: Final = Table(
             "pages_written",
             "int64",
             "pages",
-            "how many of them the trace ever wrote: to reclaim them costs a write",
+            "how many of them the trace ever wrote, since they were given back if they were: to reclaim them costs a write",
         ),
         Column("bytes", "int64", "B", "the same as pages"),
     ),

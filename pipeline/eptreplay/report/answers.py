@@ -1,4 +1,4 @@
-"""The first screen: four questions, each answered in a sentence that has the number (rules: docs/reports.md)."""
+"""The first screen: five questions, each answered in a sentence that has the number (rules: docs/reports.md)."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 
-from eptreplay.report.cost_terms import estimates
-from eptreplay.report.costs import Range
+from eptreplay.report.differences import NOT_APART, equal, more, range_of, told, told_apart
 from eptreplay.report.need import basis, curves, needed
-from eptreplay.report.numbers import change, count, listed, memory, percent, rate, seconds
-from eptreplay.report.times import doubt, why_untimed
+from eptreplay.report.numbers import count, listed, memory, rate, seconds
+from eptreplay.report.outside import warning
+from eptreplay.report.times import why_untimed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from eptreplay.report.costs import Assumptions
     from eptreplay.report.run import Guest
+    from eptreplay.report.standing import Standing
 
 
 class Answer(NamedTuple):
@@ -30,93 +30,19 @@ class Answer(NamedTuple):
     tone: str = ""
 
 
-class Standing(NamedTuple):
-    """How a profile did with a guest."""
-
-    profile: str
-    exits: int
-    ipis: int
-    seconds: float
-    share: float | None
-    """Estimated share of the vCPUs' trace time; None where the time is not known."""
-    base: int = 0
-    """Number of the profile that this one is measured by."""
-    compared: bool = False
-    """Whether two runs are compared."""
-    range: Range | None = None
-    """The estimated seconds with their range."""
-    doubted: str = ""
-    """Why the guest's times cannot be right, if they cannot; there is no share then."""
-
-    def told(self) -> str:
-        """Return the estimate with its range: a share of run time, or CPU time where that is not known."""
-        known = self.range or Range(self.seconds, self.seconds, self.seconds)
-        if self.share is None:
-            return known.told(seconds)
-        shares = known.times(self.share / self.seconds) if self.seconds else known
-        return shares.told(lambda value: percent(value, 1))
-
-    def estimated(self) -> str:
-        """Return the same as a part of a sentence."""
-        return f"an estimated {self.told()} of {'CPU' if self.share is None else 'its run'} time"
-
-
-def standings(guest: Guest, profiles: Sequence[Mapping[str, Any]], assumed: Assumptions) -> list[Standing]:
-    """Return how every profile did, in the order of the run."""
-    found = []
-    estimated = estimates(guest, profiles, assumed)
-    doubted = doubt(guest, estimated)
-    for profile, estimate in zip(profiles, estimated, strict=True):
-        row = guest.summary[profile["name"]]
-        cost = estimate.seconds()
-        share = None if doubted else estimate.share(cost)
-        found.append(
-            Standing(
-                profile["name"],
-                exits(row),
-                row["ipis"] + row["x86_ipis"],
-                cost.value,
-                None if share is None else share.value,
-                profile.get("base", 0),
-                "base" in profile,
-                cost,
-                doubted,
-            )
-        )
-    return found
-
-
-def total(guests: Sequence[Sequence[Standing]]) -> list[Standing]:
-    """Return how every profile did with several guests together; shares of different times do not add up."""
-    return [
-        Standing(
-            of[0].profile,
-            sum(at.exits for at in of),
-            sum(at.ipis for at in of),
-            sum(at.seconds for at in of),
-            None,
-            of[0].base,
-            of[0].compared,
-        )
-        for of in zip(*guests, strict=True)
-    ]
-
-
 def answers(guest: Guest, found: Sequence[Standing]) -> list[Answer]:
-    """Return the answers of a guest's first screen."""
+    """Return the answers of a guest's first screen; each warns where much of the trace lies outside memory."""
+    mind = warning(guest.any_summary)
     return [
-        cost_answer(guest, found),
-        runs_answer(found) if found[0].compared else profile_answer(found),
-        reclaim_answer(guest, cold(guest)),
-        need_answer(guest),
-        migrate_answer(guest),
+        answer._replace(sentence=answer.sentence + mind)
+        for answer in (
+            cost_answer(guest, found),
+            runs_answer(found) if found[0].compared else profile_answer(found),
+            reclaim_answer(guest, cold(guest)),
+            need_answer(guest),
+            migrate_answer(guest),
+        )
     ]
-
-
-def exits(row: Mapping[str, Any]) -> int:
-    """Return the exits in a row of counters: accesses settled by A/D emulation or by vm_fault."""
-    names = ("ad_emulated_r", "ad_emulated_w", "vm_faults_r", "vm_faults_w", "vm_faults_x")
-    return sum(int(row[name]) for name in names)
 
 
 def cost_answer(guest: Guest, found: Sequence[Standing]) -> Answer:
@@ -144,19 +70,27 @@ def profile_answer(found: Sequence[Standing]) -> Answer:
         return Answer(question, "not asked", f"Only {only} was replayed; add profiles with -p.", "profiles")
     best = min(found, key=lambda standing: (standing.seconds, standing.exits))
     worst = max(found, key=lambda standing: (standing.seconds, standing.exits))
-    if best.seconds == worst.seconds:
+    if equal(best, worst):
         return Answer(
             question,
             "nothing",
             f"{'Both' if len(found) == 2 else f'All {len(found)}'} profiles cost the same.",
             "profiles",
         )
-    more = change(best.seconds, worst.seconds) or f"{seconds(worst.seconds)} more"
-    sentence = (
-        f"{best.profile} is best and {worst.profile} worst, by estimated cost: {count(worst.exits, 'exit')} and "
-        f"{count(worst.ipis, 'IPI')} instead of {count(best.exits)} and {count(best.ipis)}."
-    )
-    return Answer(question, f"{more} from best to worst", sentence, "profiles")
+    cheapest, dearest = _alike(best, found), _alike(worst, found)
+    events = f"{count(worst.exits, 'exit')} and {count(worst.ipis, 'IPI')} instead of {count(best.exits)} and {count(best.ipis)}."
+    if not told_apart(best, worst):
+        sentence = f"By estimated cost {cheapest} and {dearest} {NOT_APART}: the difference is {range_of(best, worst)}. {events}"
+        return Answer(question, NOT_APART, sentence, "profiles")
+    near = [at.profile for at in found if not equal(best, at) and not told_apart(best, at)]
+    close = f" {listed(near)} {NOT_APART} from {best.profile}." if near else ""
+    sentence = f"{cheapest} {'is' if cheapest == best.profile else 'are'} best and {dearest} worst, by estimated cost: {events}{close}"
+    return Answer(question, f"{told(best, worst)} from best to worst", sentence, "profiles")
+
+
+def _alike(of: Standing, found: Sequence[Standing]) -> str:
+    """Return the names of all profiles that cost exactly the same as one."""
+    return listed([at.profile for at in found if equal(of, at)])
 
 
 def runs_answer(found: Sequence[Standing]) -> Answer:
@@ -165,15 +99,23 @@ def runs_answer(found: Sequence[Standing]) -> Answer:
     pairs = [(found[at.base], at) for number, at in enumerate(found) if at.base != number]
     if not pairs:
         return Answer(question, "the profiles", "The runs share no profile.", "profiles")
-    before, after = max(pairs, key=lambda pair: abs(pair[1].seconds - pair[0].seconds))
-    if all(a.seconds == b.seconds and a.exits == b.exits for a, b in pairs):
+    if all(equal(a, b) and a.exits == b.exits for a, b in pairs):
         return Answer(question, "nothing", "Every profile costs the same in both.", "profiles")
-    more = change(before.seconds, after.seconds) or f"{seconds(after.seconds)} more"
-    sentence = (
-        f"From {before.profile} to {after.profile}, where it is most: {count(after.exits, 'exit')} and "
-        f"{count(after.ipis, 'IPI')} instead of {count(before.exits)} and {count(before.ipis)}."
-    )
-    return Answer(question, f"{more} of estimated cost", sentence, "profiles")
+    apart = [pair for pair in pairs if told_apart(*pair)]
+    before, after = max(apart or pairs, key=lambda pair: abs(more(*pair).value))
+    events = f"{count(after.exits, 'exit')} and {count(after.ipis, 'IPI')} instead of {count(before.exits)} and {count(before.ipis)}."
+    if not apart:
+        cost = (
+            f"by estimated cost the runs {NOT_APART} (difference {range_of(before, after)})"
+            if not equal(before, after)
+            else "the estimated cost is the same"
+        )
+        figure = NOT_APART if not equal(before, after) else "exits or IPIs alone"
+        return Answer(
+            question, figure, f"From {before.profile} to {after.profile} {cost}: {events}", "profiles"
+        )
+    sentence = f"From {before.profile} to {after.profile}, where it is most: {events}"
+    return Answer(question, f"{told(before, after)} of estimated cost", sentence, "profiles")
 
 
 COLD_SECONDS = (1.0, 10.0, 60.0)
@@ -188,25 +130,52 @@ class Cold(NamedTuple):
 
 
 def cold(guest: Guest) -> list[Cold]:
-    """Return what was cold at the end: at 1, 10 and 60 s, as far as half the trace goes; else at shares of its length."""
-    frame = guest.frame("idle_age").drop_nulls("age_intervals")
-    if frame.is_empty():
-        return []
-    timed = guest.seconds is not None and frame["idle_s"].null_count() == 0
-    length = guest.seconds if timed and guest.seconds is not None else float(guest.intervals)
-    column = "idle_s" if timed else "age_intervals"
-    ages = [age for age in COLD_SECONDS if age <= length / 2] if timed else []
-    if not ages:
-        if guest.intervals < 2 / COLD_SHARES[0]:
-            return []
-        ages = [share * length for share in COLD_SHARES]
+    """Return what was cold at the end of the guest's own trace: at 1, 10 and 60 s, as far as half of it goes; else at shares of it."""
+    timed = _is_timed(guest)
     return [
-        Cold(
-            seconds(age) if timed else count(math.ceil(age), "interval"),
-            int(frame.filter(pl.col(column) >= age)["pages"].sum()),
-        )
-        for age in ages
+        Cold(seconds(age) if timed else count(math.ceil(age), "interval"), idle_pages(guest, age))
+        for age in _ages(guest)
     ]
+
+
+def first_age(guest: Guest) -> float | None:
+    """Return the first of the ages that `cold` tells of, in seconds; None where there is none, or times are not known."""
+    ages = _ages(guest)
+    return ages[0] if ages and _is_timed(guest) else None
+
+
+def _ages(guest: Guest) -> list[float]:
+    """Return the ages that memory is told cold at: in seconds, or in intervals where times are not known."""
+    if guest.frame("idle_age").drop_nulls("age_intervals").is_empty():
+        return []
+    timed = _is_timed(guest)
+    begin, end = guest.life
+    length = guest.trace_seconds if timed and guest.trace_seconds is not None else float(end - begin)
+    ages = [age for age in COLD_SECONDS if age <= length / 2] if timed else []
+    if ages:
+        return ages
+    return [share * length for share in COLD_SHARES] if end - begin >= 2 / COLD_SHARES[0] else []
+
+
+def _is_timed(guest: Guest) -> bool:
+    """Return whether it is known in seconds how long pages were idle."""
+    frame = guest.frame("idle_age").drop_nulls("age_intervals")
+    return guest.trace_seconds is not None and frame["idle_s"].null_count() == 0
+
+
+def idle_by_age(guest: Guest) -> tuple[tuple[float, int], ...]:
+    """Return how long touched pages were idle, in seconds, and how many of each; nothing where that is not known."""
+    if not _is_timed(guest):
+        return ()
+    frame = guest.frame("idle_age").drop_nulls("age_intervals").filter(pl.col("pages") > 0)
+    return tuple(zip(frame["idle_s"].to_list(), frame["pages"].to_list(), strict=True))
+
+
+def idle_pages(guest: Guest, age: float) -> int:
+    """Return the touched pages that were idle for an age: seconds, or intervals where times are not known."""
+    frame = guest.frame("idle_age").drop_nulls("age_intervals")
+    column = "idle_s" if _is_timed(guest) else "age_intervals"
+    return int(frame.filter(pl.col(column) >= age)["pages"].sum())
 
 
 def reclaim_answer(guest: Guest, found: Sequence[Cold]) -> Answer:
@@ -215,23 +184,52 @@ def reclaim_answer(guest: Guest, found: Sequence[Cold]) -> Answer:
     row = guest.any_summary
     whole = guest.about["memory_pages"]
     touched = row["pages_touched"]
-    never = f"{memory(whole - touched)} of its {memory(whole)} was never touched"
+    untouched = never_touched(guest)
+    rest = f"{memory(untouched)} of its {memory(whole)} was never touched.{given_back(guest)}{silent(guest)}"
     if touched == 0:
-        return Answer(question, "all of it", f"The trace touched none of its {memory(whole)}.", "cold")
+        figure = "all of it" if untouched == whole else memory(untouched)
+        return Answer(question, figure, f"The trace touched nothing: {rest}", "cold")
     if not found:
         why = (
             "The run has too few intervals to call a page cold"
             if guest.has("idle_age")
             else "The run does not say how long pages were idle"
         )
-        return Answer(question, f"{memory(whole - touched)} untouched", f"{why}; {never}.", "profiles")
+        return Answer(question, f"{memory(untouched)} untouched", f"{why}; {rest}", "profiles")
     parts = listed([f"{memory(at.pages)} for {at.age} or longer" for at in found])
-    sentence = f"Of the {memory(touched)} it touched, idle at the end of the trace: {parts}. {never}."
+    sentence = f"Of the {memory(touched)} it touched, idle at the end of the trace: {parts}. {rest}"
     wired = devices(guest)
     if wired:
         why = f"All of its memory is wired for the {passed(wired)}. Without: o{sentence[1:]}"
         return Answer(question, "nothing", why, "wired")
     return Answer(question, f"{memory(found[0].pages)} cold for {found[0].age}", sentence, "cold")
+
+
+def never_touched(guest: Guest) -> int:
+    """Return the pages of a guest's memory at the end that hold nothing: never touched, or not since they were unmapped."""
+    frame, row = guest.frame("idle_age"), guest.any_summary
+    if frame.is_empty() or not (row["pages_unmapped"] or row["pages_freed"]):
+        return int(guest.about["memory_pages"] - row["pages_touched"])
+    return int(frame.filter(pl.col("age_intervals").is_null())["pages"].sum())
+
+
+def given_back(guest: Guest) -> str:
+    """Return what a guest gave back, which nobody can reclaim, as a sentence; empty if nothing."""
+    row = guest.any_summary
+    ways = (("unmapped", row["pages_unmapped"]), ("freed by advice", row["pages_freed"]))
+    parts = [f"{memory(pages)} was {way}" for way, pages in ways if pages]
+    return f" It gave memory back, which is in none of this: {listed(parts)}." if parts else ""
+
+
+def silent(guest: Guest) -> str:
+    """Return how long the host went on without the guest, of which nothing is known, as a sentence; empty if not at all."""
+    before, after = guest.silent_seconds
+    parts = [
+        f"{seconds(round(time, 9))} {where}"
+        for time, where in ((before, "before"), (after, "after"))
+        if time > 0
+    ]
+    return f" Of the host's {listed(parts)} its trace nothing is known." if parts else ""
 
 
 def devices(guest: Guest) -> list[str]:

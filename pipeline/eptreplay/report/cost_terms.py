@@ -6,6 +6,7 @@ by its ends: all at their low ends, all at their high ends. Terms share paramete
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -142,22 +143,26 @@ def _sum(parts: Iterator[Range]) -> Range:
 
 
 def estimates(guest: Guest, profiles: Sequence[Mapping[str, Any]], assumed: Assumptions) -> list[Estimate]:
-    """Return what a guest cost under each profile, in the order of the run."""
+    """Return what a guest cost under each profile, in the order of the run.
+
+    Where runs are compared, shares are of the run time of the profile that each is measured by: two shares of different
+    times would not compare.
+    """
     counted = guest.once("counts of events", _Counts)
     return [
-        _estimate(guest, str(profile["name"]), counted, each)
+        _estimate(guest, str(profile["name"]), str(profiles[profile.get("base", 0)]["name"]), counted, each)
         for profile, each in zip(profiles, by_profile(profiles, assumed), strict=True)
     ]
 
 
-def _estimate(guest: Guest, profile: str, counted: _Counts, assumed: Assumptions) -> Estimate:
+def _estimate(guest: Guest, profile: str, base: str, counted: _Counts, assumed: Assumptions) -> Estimate:
     assumed = counted.with_swap_times(profile, assumed)
-    span = guest.seconds_under(profile)
+    span = guest.seconds_under(base)
     items = [
         _item(term, kind, events, assumed) for term, kind, events in counted.events(profile) if events > 0
     ]
     items.sort(key=lambda item: list(TERMS).index(item.term))
-    whole = span * guest.summary[profile]["vcpus"] if span else None
+    whole = span * guest.summary[base]["vcpus"] if span else None
     return Estimate(profile, tuple(items), whole, assumed)
 
 
@@ -173,23 +178,37 @@ def _item(term: str, kind: str, events: int, assumed: Assumptions) -> Item:
 
 
 def difference(base: Estimate, other: Estimate) -> Range:
-    """Return how much more time a guest costs under another profile than under a base, and the range of that.
+    """Return how much more time a guest costs under another profile than under a base, and the range of that."""
+    return sum_of_differences([(base, other)])
 
-    A parameter that both share has one value for both, unknown as it is: the ends of the range are those of its
-    count's difference. One that differs (a CPU's own figure for an exit) may be anywhere under each.
+
+def sum_of_differences(pairs: Sequence[tuple[Estimate, Estimate]]) -> Range:
+    """Return how much more time several guests together cost under other profiles than under bases, and the range of that.
+
+    A parameter that both of a pair share has one value for both, unknown as it is, and for all guests: the ends of the
+    range are those of its count's difference. One that differs (a CPU's own figure for an exit) may be anywhere under each.
     """
+    shared: Counter[tuple[str, Range]] = Counter()
     cycles, waited = ZERO, ZERO
-    for name in base.assumed.parameters:
-        ours, theirs = base.assumed.cost(name), other.assumed.cost(name)
-        if ours == theirs:
-            part = _signed(ours, other.uses(name) - base.uses(name))
-        else:
+    for base, other in pairs:
+        for name, parameter in base.assumed.parameters.items():
+            ours, theirs = base.assumed.cost(name), other.assumed.cost(name)
+            if ours == theirs:
+                shared[name, ours] += other.uses(name) - base.uses(name)
+                continue
             part = _signed(theirs, other.uses(name)).plus(_signed(ours, -base.uses(name)))
-        if base.assumed.parameters[name].unit == "us":
+            if parameter.unit == "us":
+                waited = waited.plus(part.times(1e-6))
+            else:
+                cycles = cycles.plus(part)
+    assumed = pairs[0][0].assumed
+    for (name, cost), events in shared.items():
+        part = _signed(cost, events)
+        if assumed.parameters[name].unit == "us":
             waited = waited.plus(part.times(1e-6))
         else:
             cycles = cycles.plus(part)
-    clock = base.assumed.cost(CLOCK).times(1e6)
+    clock = assumed.cost(CLOCK).times(1e6)
     ends = [end / at for end in (cycles.low, cycles.high) for at in (clock.low, clock.high)]
     return Range(cycles.value / clock.value, min(ends), max(ends)).plus(waited)
 

@@ -8,8 +8,10 @@ from eptreplay.report import answers
 from eptreplay.report.indexpage import Line, brief
 from eptreplay.report.measures import compare, told
 from eptreplay.report.numbers import count, memory, seconds
+from eptreplay.report.outside import outside
 from eptreplay.report.sections import sections
 from eptreplay.report.sections.parts import Context, Files
+from eptreplay.report.standing import standings
 from eptreplay.report.tables import COUNTERS
 from eptreplay.report.verified import unverified
 
@@ -25,7 +27,7 @@ def guest_page(
     folder: Path, guest: Guest, profiles: Sequence[dict[str, Any]], assumed: Assumptions
 ) -> dict[str, Any]:
     """Return all that the template of a guest's page needs, and write the CSV files it links to."""
-    found = answers.standings(guest, profiles, assumed)
+    found = standings(guest, profiles, assumed)
     shown = sections(Context(guest, Files(folder, guest), profiles, assumed))
     first = answers.answers(guest, found)
     compared, flat = told(compare(guest.summary, found))
@@ -36,6 +38,7 @@ def guest_page(
         "about": guest.about["about"],
         "bad_rows": guest.about["bad_rows"],
         "unverified": unverified([guest.about]),
+        "outside": outside(guest.any_summary),
         "answers": first,
         "compare": compared,
         "flat": flat,

@@ -120,7 +120,7 @@ SWAP_ACTIVITY: Final = Table(
 
 SWAP_CANDIDATES: Final = Table(
     "swap_candidates",
-    "a run of neighbouring pages of a guest that are alike, as the page daemon finds them at the end; "
+    "a run of neighbouring pages of a guest that are alike, as the page daemon finds them at the end of the guest's trace; "
     "none without a host of its own",
     (
         GUEST,
@@ -174,7 +174,7 @@ SWAP_CANDIDATES: Final = Table(
 
 COLD_AGE: Final = Table(
     "cold_age",
-    "an age: how much of a guest was not used for at least so long at the end, and could be reclaimed; "
+    "an age: how much of a guest was not used for at least so long at the end of its trace, and could be reclaimed; "
     "none without a host of its own",
     (
         GUEST,

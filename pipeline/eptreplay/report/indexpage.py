@@ -4,16 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from eptreplay.report.answers import Answer, cold, devices, migrations, profile_answer, runs_answer, total
-from eptreplay.report.measures import cells
-from eptreplay.report.numbers import count, listed, memory, percent, seconds
+from eptreplay.profiles import superpages_note
+from eptreplay.report.answers import (
+    Answer,
+    cold,
+    devices,
+    first_age,
+    idle_by_age,
+    migrations,
+    never_touched,
+    profile_answer,
+    runs_answer,
+)
+from eptreplay.report.measures import cells, cost_cells
+from eptreplay.report.numbers import count, listed, memory, seconds
+from eptreplay.report.outside import outside_of_guests, warning_of_guests
+from eptreplay.report.standing import total
 from eptreplay.report.verified import unverified
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from eptreplay.report.answers import Cold, Standing
     from eptreplay.report.run import Guest, Run
+    from eptreplay.report.standing import Standing
 
 MOST_ANSWERED = 12
 """Guests whose own answers the index repeats; with more of them, they stand on their pages alone."""
@@ -27,7 +40,11 @@ class Brief(NamedTuple):
         slug: the name of its files.
         any_summary: a row of the summary, for what is the same under every profile.
         memory_pages: pages of memory.
-        cold: what was cold at the end; nothing where devices wire all of its memory.
+        never_touched: pages that hold nothing at the end.
+        wired: whether devices wire all of its memory.
+        is_cold: whether anything can be said of how long pages were idle.
+        first_age: the first age that its page tells cold memory at, seconds; None where that is not known.
+        idle: how long pages were idle at the end, seconds, and how many of each; nothing where that is not known.
         migrations: at 4 KB, the slowest link first.
     """
 
@@ -35,8 +52,16 @@ class Brief(NamedTuple):
     slug: str
     any_summary: dict[str, Any]
     memory_pages: int
-    cold: list[Cold]
+    never_touched: int
+    wired: bool
+    is_cold: bool
+    first_age: float | None
+    idle: tuple[tuple[float, int], ...]
     migrations: list[dict[str, Any]]
+
+    def idle_pages(self, age: float) -> int:
+        """Return the touched pages that were idle for an age, seconds."""
+        return sum(pages for idle, pages in self.idle if idle >= age)
 
 
 def brief(guest: Guest) -> Brief:
@@ -46,7 +71,11 @@ def brief(guest: Guest) -> Brief:
         guest.slug,
         guest.any_summary,
         guest.about["memory_pages"],
-        [] if devices(guest) else cold(guest),
+        never_touched(guest),
+        bool(devices(guest)),
+        bool(cold(guest)),
+        first_age(guest),
+        idle_by_age(guest),
         migrations(guest),
     )
 
@@ -75,6 +104,8 @@ def index_page(run: Run, lines: Sequence[Line]) -> dict[str, Any]:
     return {
         "headline": headline(run, ordered),
         "unverified": unverified(run.about["guests"]),
+        "outside": outside_of_guests([line.guest.any_summary for line in ordered]),
+        "superpages": superpages(run),
         "answers": fleet_answers(ordered) if len(ordered) > 1 else [],
         "rows": [_row(line) for line in ordered],
         "many": len(ordered) > MOST_ANSWERED,
@@ -95,15 +126,25 @@ def headline(run: Run, lines: Sequence[Line]) -> str:
     )
 
 
+def superpages(run: Run) -> str:
+    """Return whose superpages the run shows; empty if no profile has any that later releases would not make."""
+    notes = (superpages_note(profile["entries"], profile["flags"]) for profile in run.profiles)
+    return next(filter(None, notes), "")
+
+
 def fleet_answers(lines: Sequence[Line]) -> list[Answer]:
     """Return the four answers for all guests of a run together; `lines` begin with the worst."""
     together = total([line.found for line in lines])
     profiles = runs_answer(together) if together[0].compared else profile_answer(together)
+    mind = warning_of_guests([line.guest.any_summary for line in lines])
     return [
-        _cost(lines, together),
-        profiles._replace(anchor="guests"),
-        _reclaim(lines),
-        _migrate(lines),
+        answer._replace(sentence=answer.sentence + mind)
+        for answer in (
+            _cost(lines, together),
+            profiles._replace(anchor="guests"),
+            _reclaim(lines),
+            _migrate(lines),
+        )
     ]
 
 
@@ -119,19 +160,34 @@ def _cost(lines: Sequence[Line], together: Sequence[Standing]) -> Answer:
 
 
 def _reclaim(lines: Sequence[Line]) -> Answer:
+    """What can be reclaimed? Pages of several guests add up at one age alone: the shortest first age of any of them."""
     question = "What can be reclaimed?"
-    found = [(line.guest, line.guest.cold) for line in lines]
-    touched = sum(guest.any_summary["pages_touched"] for guest, _ in found)
-    whole = sum(guest.memory_pages for guest, _ in found)
-    never = f"{memory(whole - touched)} of their {memory(whole)} was never touched."
-    known = [at[0] for _, at in found if at]
-    if not known:
-        return Answer(question, memory(whole - touched), never, "guests")
-    pages = sum(at.pages for at in known)
-    ages = sorted({at.age for at in known})
-    age = f"for {ages[0]} or longer" if len(ages) == 1 else "for as long as each guest's page says"
-    sentence = f"Of the {memory(touched)} they touched, {memory(pages)} had been idle {age} when their traces ended. {never}"
-    return Answer(question, f"{memory(pages)} cold", sentence, "guests")
+    guests = [line.guest for line in lines]
+    touched = sum(guest.any_summary["pages_touched"] for guest in guests)
+    whole = sum(guest.memory_pages for guest in guests)
+    untouched = sum(guest.never_touched for guest in guests)
+    gone = sum(
+        (guest.any_summary[name] or 0) for guest in guests for name in ("pages_unmapped", "pages_freed")
+    )
+    back = f" {memory(gone)} was given back, which is in none of this." if gone else ""
+    never = f"{memory(untouched)} of their {memory(whole)} was never touched.{back}"
+    free = [guest for guest in guests if not guest.wired]
+    timed = [(guest, guest.first_age) for guest in free if guest.first_age is not None]
+    if not timed:
+        why = (
+            " How long their pages were idle is told on each guest's page."
+            if any(guest.is_cold for guest in free)
+            else ""
+        )
+        return Answer(question, f"{memory(untouched)} untouched", f"{never}{why}", "guests")
+    age = min(age for _, age in timed)
+    pages = sum(guest.idle_pages(age) for guest, _ in timed)
+    of = "" if len(timed) == len(guests) else f" in {len(timed)} of {len(guests)} guests"
+    sentence = (
+        f"Of the {memory(touched)} they touched, {memory(pages)}{of} had been idle for {seconds(age)} or longer when "
+        f"their traces ended. {never}"
+    )
+    return Answer(question, f"{memory(pages)} cold for {seconds(age)}", sentence, "guests")
 
 
 def _migrate(lines: Sequence[Line]) -> Answer:
@@ -165,13 +221,11 @@ def _row(line: Line) -> dict[str, Any]:
     """Return a guest's row: cost, exits and IPIs, a cell a profile; then what can be reclaimed, and where it can migrate."""
     found = line.found
     bases = [at.base for at in found]
-    timed = all(at.share is not None for at in found)
-    costs = [(at.share or 0.0) if timed else at.seconds for at in found]
     return {
         "name": line.guest.name,
         "link": line.link,
         "blocks": [
-            ("cost", cells(costs, [percent(cost, 1) if timed else seconds(cost) for cost in costs], bases)),
+            ("cost", cost_cells(found)),
             ("exits", cells([at.exits for at in found], [f"{at.exits:,}" for at in found], bases)),
             ("IPIs", cells([at.ipis for at in found], [f"{at.ipis:,}" for at in found], bases)),
         ],

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from eptreplay.report.answers import Standing, exits
-from eptreplay.report.numbers import change, percent, seconds
+from eptreplay.report.differences import changes
+from eptreplay.report.numbers import change, percent, points, seconds
+from eptreplay.report.standing import Standing, exits
 from eptreplay.report.tables import COUNTERS
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ class Measure(NamedTuple):
     unit: str
     meaning: str
     of: Callable[[Mapping[str, Any]], float]
+    over: Callable[[Mapping[str, Any]], float] | None = None
+    """What it is a share of; in a comparison that of the run it is measured by, for both."""
 
 
 def _column(name: str) -> Callable[[Mapping[str, Any]], float]:
@@ -66,7 +69,8 @@ MEASURES = (
         "in superpages at the end",
         "% of pages touched",
         "touched pages that a 2 MB mapping covers at the end (superpage_pages / pages_touched)",
-        lambda row: 100 * row["superpage_pages"] / row["pages_touched"] if row["pages_touched"] else 0.0,
+        _column("superpage_pages"),
+        _column("pages_touched"),
     ),
     _counter("vm_page_dirty", "dirty_calls"),
 )
@@ -75,18 +79,34 @@ MEASURES = (
 def compare(summary: Mapping[str, Mapping[str, Any]], found: Sequence[Standing]) -> list[dict[str, Any]]:
     """Return the lines of a guest's comparison: a cell a profile, with the change against the first."""
     bases = [standing.base for standing in found]
-    lines = [_estimate(found)]
-    for measure in MEASURES:
-        values = [measure.of(summary[standing.profile]) for standing in found]
-        lines.append(
+    return [
+        _estimate(found),
+        *(
             {
                 "name": measure.name,
                 "unit": measure.unit,
                 "meaning": measure.meaning,
-                "cells": cells(values, [_text(value) for value in values], bases),
+                "cells": _cells(measure, summary, found, bases),
             }
-        )
-    return lines
+            for measure in MEASURES
+        ),
+    ]
+
+
+def _cells(
+    measure: Measure,
+    summary: Mapping[str, Mapping[str, Any]],
+    found: Sequence[Standing],
+    bases: Sequence[int],
+) -> list[dict[str, Any]]:
+    """Return the cells of a measure; the change of a share is told in points."""
+    values = [measure.of(summary[standing.profile]) for standing in found]
+    if measure.over is None:
+        return cells(values, [_text(value) for value in values], bases)
+    wholes = [measure.over(summary[found[base].profile]) for base in bases]
+    shares = [value / whole if whole else 0.0 for value, whole in zip(values, wholes, strict=True)]
+    gained = [points(shares[base], share) for share, base in zip(shares, bases, strict=True)]
+    return cells(shares, [_text(100 * share) for share in shares], bases, gained)
 
 
 def told(lines: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -95,31 +115,40 @@ def told(lines: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[di
     return [line for line in lines if line not in flat], flat
 
 
-def cells(values: Sequence[float], texts: Sequence[str], bases: Sequence[int]) -> list[dict[str, Any]]:
-    """Return cells with a bar as long as the value's share of the highest, and the change against each one's base."""
+def cells(
+    values: Sequence[float], texts: Sequence[str], bases: Sequence[int], told: Sequence[str] | None = None
+) -> list[dict[str, Any]]:
+    """Return cells with a bar as long as the value's share of the highest, and the change against each one's base.
+
+    Args:
+        values: what bars show.
+        texts: what the cells say.
+        bases: for each the number of the cell that it is measured by.
+        told: the changes in words; None: in percent.
+    """
     highest = max(values, default=0)
+    gained = told or [change(values[base], value) for value, base in zip(values, bases, strict=True)]
     return [
-        {
-            "text": text,
-            "bar": round(100 * value / highest, 2) if highest else 0,
-            "change": change(values[base], value),
-        }
-        for value, text, base in zip(values, texts, bases, strict=True)
+        {"text": text, "bar": round(100 * value / highest, 2) if highest else 0, "change": gain}
+        for value, text, gain in zip(values, texts, gained, strict=True)
     ]
+
+
+def cost_cells(found: Sequence[Standing]) -> list[dict[str, Any]]:
+    """Return the estimated cost under every profile: as a share of run time, or as CPU time where that is not known."""
+    timed = all(standing.share is not None for standing in found)
+    values = [(standing.share or 0.0) if timed else standing.seconds for standing in found]
+    texts = [percent(value, 1) if timed else seconds(value) for value in values]
+    return cells(values, texts, [standing.base for standing in found], changes(found))
 
 
 def _estimate(found: Sequence[Standing]) -> dict[str, Any]:
     timed = all(standing.share is not None for standing in found)
-    values = [(standing.share or 0.0) if timed else standing.seconds for standing in found]
     return {
         "name": "estimated cost",
         "unit": "of run time" if timed else "of CPU time",
         "meaning": "all terms of the section What it cost, over the trace's time for every vCPU",
-        "cells": cells(
-            values,
-            [percent(value, 1) if timed else seconds(value) for value in values],
-            [standing.base for standing in found],
-        ),
+        "cells": cost_cells(found),
     }
 
 

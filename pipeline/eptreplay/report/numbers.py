@@ -69,6 +69,16 @@ def change(base: float, value: float) -> str:
     return f"{100 * (ratio - 1):+.1f} %"
 
 
+def points(base: float, value: float) -> str:
+    """Return the difference of two shares in points, hundredths of the whole; empty where there is none."""
+    difference = 100 * (value - base)
+    if difference == 0:
+        return ""
+    if abs(difference) < 0.01:
+        return f"{'+' if difference > 0 else '-'}under 0.01 points"
+    return f"{difference:+.3g} points"
+
+
 def seconds(value: float) -> str:
     """Return a time in the unit in which it has one to three digits before the point."""
     if value == 0:

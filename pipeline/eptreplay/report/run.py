@@ -153,6 +153,33 @@ class Guest:
         return None if first is None or last is None else in_seconds(last - first, self.about["time_unit"])
 
     @cached_property
+    def life(self) -> tuple[int, int]:
+        """Intervals [begin, end) that the guest's own trace reaches into: on a shared host not all of them."""
+        frame = self._intervals.get(self.profiles[0])
+        busy = [] if frame is None else frame.filter(pl.col("rows") > 0)["interval"].to_list()
+        return (int(busy[0]), int(busy[-1]) + 1) if busy else (0, self.intervals)
+
+    @cached_property
+    def trace_seconds(self) -> float | None:
+        """Length of the guest's own trace in seconds; None where time is not known, or differs between the profiles."""
+        found = {self.seconds_under(profile) for profile in self.profiles}
+        return found.pop() if len(found) == 1 else None
+
+    @cached_property
+    def silent_seconds(self) -> tuple[float, float]:
+        """How long the host went on before the guest's first row, and after its last; 0 where that is not known."""
+        frame, row, unit = self._intervals.get(self.profiles[0]), self.any_summary, self.about["time_unit"]
+        if frame is None or self.trace_seconds is None:
+            return 0.0, 0.0
+        begin, end = frame["start_time"][0], frame["end_time"][-1]
+        if None in (begin, end, row["first_time"], row["last_time"]):
+            return 0.0, 0.0
+        before, after = (
+            in_seconds(time, unit) for time in (row["first_time"] - begin, end - row["last_time"])
+        )
+        return max(0.0, before or 0.0), max(0.0, after or 0.0)
+
+    @cached_property
     def seconds(self) -> float | None:
         """Length of all intervals in seconds; None where time is not known, or differs between the profiles.
 

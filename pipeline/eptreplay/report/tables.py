@@ -34,10 +34,11 @@ COUNTERS: Final = (
     Column(
         "unbacked",
         "int64",
-        "rows",
-        "rows whose page is neither memory nor in a BAR of a passthrough device (other MMIO, ROM, holes); counted "
-        "nowhere else",
+        "accesses",
+        "accesses to a page that is neither memory nor in a BAR of a passthrough device (other MMIO, ROM, holes, memory "
+        "that was unmapped); counted nowhere else",
     ),
+    Column("unbacked_rows", "int64", "rows", "rows that made such accesses"),
     Column("hit_r", "int64", "accesses", "reads that stayed in the guest"),
     Column("hit_w", "int64", "accesses", "writes that stayed in the guest"),
     Column("hit_x", "int64", "accesses", "fetches that stayed in the guest"),
@@ -122,6 +123,20 @@ SUMMARY: Final = Table(
             "distinct 4 KB guest pages the trace touched (the truth, whatever a CPU records)",
         ),
         Column("pages_written", "int64", "pages", "distinct 4 KB guest pages the trace wrote (the truth)"),
+        Column(
+            "pages_unmapped",
+            "int64",
+            "pages",
+            "pages of memory_bytes that the guest does not have at the end: unmapped, and not mapped again",
+        ),
+        Column(
+            "pages_freed",
+            "int64",
+            "pages",
+            "pages whose contents the guest gave up (advise free) and did not use since",
+        ),
+        Column("unbacked_low", "int64", "B", "lowest address of `unbacked`; null where there is none"),
+        Column("unbacked_high", "int64", "B", "highest address of `unbacked`; null likewise"),
         Column("superpage_pages", "int64", "pages", "touched 4 KB pages mapped by a superpage at the end"),
         Column("state_sum", "uint64", "", "checksum of all leaf entries at the end, see docs/conformance.md"),
     ),

@@ -12,12 +12,14 @@ from rich.table import Table
 from rich.text import Text
 
 from eptreplay.errors import UsageError
-from eptreplay.report.answers import answers, standings
+from eptreplay.report.answers import answers
 from eptreplay.report.heatmaps import log_levels
-from eptreplay.report.indexpage import Line, brief, fleet_answers, headline
+from eptreplay.report.indexpage import Line, brief, fleet_answers, headline, superpages
 from eptreplay.report.numbers import GIB
+from eptreplay.report.outside import outside_of_guests
 from eptreplay.report.run import open_run
 from eptreplay.report.sections.heat import counts_by_stretch
+from eptreplay.report.standing import standings
 from eptreplay.report.verified import unverified
 from eptreplay.safe_text import printable
 from eptreplay.units import binary_size
@@ -71,10 +73,14 @@ def print_summary(
     doubted = unverified(run.about["guests"])
     if doubted:
         console.print(_shown(doubted))
+    for outside in outside_of_guests([line.guest.any_summary for line in lines]):
+        console.print(_shown(outside, "red"))
     if len(lines) > 1:
         _print_answers(console, fleet_answers(lines))
     console.print()
     console.print(_matrix(lines))
+    if note := superpages(run):
+        console.print(_shown(note, "dim"))
     told = [line for line in lines if line.guest.name in names] if names else lines[:MOST_GUESTS]
     guests = {guest.name: guest for guest in run.guests()}
     for line in told:

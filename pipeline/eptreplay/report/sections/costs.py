@@ -10,6 +10,7 @@ from eptreplay.report.charts import Series, range_chart
 from eptreplay.report.cost_tables import COSTS
 from eptreplay.report.cost_terms import TERMS, TOTAL, cost_rows, difference, estimates
 from eptreplay.report.costs import EXIT, by_profile, described
+from eptreplay.report.differences import NOT_APART
 from eptreplay.report.numbers import percent, seconds, short
 from eptreplay.report.sections.parts import Cell, Grid, Head, Part, profile_heads
 from eptreplay.report.sections.translations import guest_pages
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from eptreplay.report.charts import Chart
     from eptreplay.report.cost_terms import Estimate
+    from eptreplay.report.costs import Range
     from eptreplay.report.sections.parts import Context
 
 RANGES = (
@@ -100,7 +102,10 @@ def _terms(context: Context, found: Sequence[Estimate], used: Sequence[str], lin
             [Cell(each.seconds().told(seconds)) for each in found],
         ),
         (
-            Head("share of run time", "that time over the trace's time, once for every vCPU"),
+            Head(
+                "share of run time",
+                "that time over the trace's time, once for every vCPU; in a comparison over the first run's, for both",
+            ),
             [Cell(_share(each)) for each in found],
         ),
         (
@@ -129,11 +134,13 @@ def _share(estimate: Estimate) -> str:
 
 def _compared(base: Estimate, other: Estimate) -> str:
     """Return the difference to a base, with a sign before each number."""
-    return (
-        ""
-        if other is base
-        else difference(base, other).told(lambda value: f"{'+' * (value > 0)}{seconds(value)}")
-    )
+    return "" if other is base else _told_apart(difference(base, other))
+
+
+def _told_apart(found: Range) -> str:
+    """Return a difference with its range; one whose range holds 0 is said to be none."""
+    text = found.told(lambda value: f"{'+' * (value > 0)}{seconds(value)}")
+    return f"{NOT_APART}: {text}" if found.low < 0 < found.high else text
 
 
 def _assumptions(context: Context) -> Grid:

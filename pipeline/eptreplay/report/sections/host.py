@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from eptreplay.report.answers import silent
 from eptreplay.report.charts import Series, curve_chart, group_last, group_sum
 from eptreplay.report.numbers import GIB, MIB, PAGE_BYTES, in_seconds, seconds
 from eptreplay.report.scales import Scale
@@ -108,7 +109,9 @@ def host_memory(context: Context) -> Part:
                         log=bool(per),
                     )
                 )
-    return Part(charts=charts)
+    after = silent(context.guest)
+    texts = [f"Over the host's time.{after} There the host takes it to stand still."] if after else []
+    return Part(charts=charts, texts=texts)
 
 
 def swap_candidates(context: Context) -> Part:
@@ -118,7 +121,9 @@ def swap_candidates(context: Context) -> Part:
     link = context.files.table("swap_candidates", frame.columns[1:], frame.drop("guest").rows())
     charts = [_cold_age(context)] if guest.has("cold_age") else []
     grids = [_totals(guest, frame, link), _first_in_line(guest, frame, link)]
-    return Part(charts=charts, grids=grids, texts=why(guest))
+    of_guest = silent(guest)
+    texts = [f"As of the end of the guest's own trace.{of_guest}"] if of_guest else []
+    return Part(charts=charts, grids=grids, texts=[*texts, *why(guest)])
 
 
 def _totals(guest: Guest, frame: pl.DataFrame, link: str) -> Grid:
@@ -154,7 +159,7 @@ def _totals(guest: Guest, frame: pl.DataFrame, link: str) -> Grid:
     cost = [Cell(seconds(value / 1e9)) for value in _sums(guest, free, "cost_ns")]
     rows.append((Head("assumed time of the writes", _meaning("swap_candidates", "cost_ns")), cost))
     rows = [rows[0], *(row for row in rows[1:] if any(cell.text not in NOTHING for cell in row[1]))]
-    about = "What the page daemon could take of this guest at the end, and what that would cost."
+    about = "What the page daemon could take of this guest at the end of its trace, and what that would cost."
     return Grid(
         "swap-totals", "What could be swapped out", about, link, profile_heads(guest, Head("measure")), rows
     )
@@ -242,7 +247,7 @@ def _cold_age(context: Context) -> Chart:
         "cold-age",
         "Cold to the page daemon",
         "MiB",
-        "Memory that no scan found used for at least an age, at the end: what the page daemon could reclaim. Wired and held "
+        "Memory that no scan found used for at least an age, at the end of the guest's trace: what the page daemon could reclaim. Wired and held "
         "pages are not in it.",
         link,
         series,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from eptreplay.profiles import superpages_note
 from eptreplay.report.charts import Series, group_last
 from eptreplay.report.sections.parts import Part, over_time, summed
 
@@ -39,7 +40,9 @@ def superpages(context: Context) -> Part:
         Series(line.name, np.cumsum(line.values - gone.values), line.profile)
         for line, gone in zip(made, split, strict=True)
     ]
+    notes = (superpages_note(profile["entries"], profile["flags"]) for profile in context.profiles)
     return Part(
+        texts=[*dict.fromkeys(filter(None, notes))],
         charts=[
             over_time(
                 context,
@@ -56,5 +59,5 @@ def superpages(context: Context) -> Part:
                 )
                 for name, title, unit, about in EVENTS
             ),
-        ]
+        ],
     )
