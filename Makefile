@@ -48,7 +48,7 @@ bench: $(STAMP) ## Measure speed, start-up and memory
 	@$(PY) tests/benchmarks/bench.py
 
 gallery: $(STAMP) ## Render the committed sample report under reports/gallery again
-	@$(PY) -m eptreplay.report.gallery
+	@$(PY) -m eptreplay.report.pages.gallery
 
 # Installed where it stands, so that a change in pipeline/ needs no new installation.
 $(STAMP): requirements.lock pyproject.toml

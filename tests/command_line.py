@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from eptreplay import cli
+from eptreplay.cli import app as cli
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eptreplay.guest import NO_COUNTS, NO_SIZES, Replay
-from eptreplay.merge import NO_VCPUS, Merged, replay_merged
-from eptreplay.model import candidates
-from eptreplay.model.candidates import CANDIDATE, list_candidates, note_positions
-from eptreplay.model.conservation import HOLDS, LAWS, check_worlds
-from eptreplay.model.late import GUEST_SHIFT, NOWHERE
-from eptreplay.model.state import records
-from eptreplay.model.sweep import scan
-from eptreplay.model.vm_limits import HostMemory
-from eptreplay.model.vmm import vcpu_run, vcpu_stop
-from eptreplay.model.worlds import GuestMemory, guest_bases, out_of_memory
+from eptreplay.model.access_loop.slow_path import GUEST_SHIFT, NOWHERE
+from eptreplay.model.access_loop.sweep import scan
+from eptreplay.model.cpu.vmm import vcpu_run, vcpu_stop
+from eptreplay.model.instances import GuestMemory, guest_bases, out_of_memory
+from eptreplay.model.state.state import records
+from eptreplay.model.vm import swap_candidates as candidates
+from eptreplay.model.vm.conservation import HOLDS, LAWS, check_worlds
+from eptreplay.model.vm.swap_candidates import CANDIDATE, list_candidates, note_positions
+from eptreplay.model.vm.vm_limits import HostMemory
 from eptreplay.profiles import resolve
+from eptreplay.replay.driver.replay import NO_COUNTS, NO_SIZES, Replay
+from eptreplay.replay.rows.interleave import NO_VCPUS, Merged, replay_merged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

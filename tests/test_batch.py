@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.command_line import eptreplay, small_trace
 
-from eptreplay import batch
 from eptreplay.errors import Exit, NoGuestError, OutputError, TraceError
-from eptreplay.ingest.dataset import find_traces
-from eptreplay.options import Options
-from eptreplay.output import check_output
-from eptreplay.partition import replay_guest
+from eptreplay.ingest.sources.dataset import find_traces
 from eptreplay.profiles import resolve
-from eptreplay.report import pages
+from eptreplay.replay.shares.replay import replay_guest
+from eptreplay.report.pages import text as pages
+from eptreplay.request.options import Options
+from eptreplay.run import batch
+from eptreplay.run.output import check_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from eptreplay.ingest.dataset import GuestTrace
+    from eptreplay.ingest.sources.dataset import GuestTrace
 
 PROFILES = [resolve("ept-ad")]
 

@@ -13,16 +13,17 @@ import pyarrow.parquet as pq
 import pytest
 from tests.command_line import small_trace
 
-from eptreplay import bench, bench_wide
-from eptreplay.bench import Figure
-from eptreplay.guest import Replay, replay_trace
-from eptreplay.ingest.dataset import open_trace
-from eptreplay.ingest.decode import decode
-from eptreplay.ingest.synthetic import write_synthetic
-from eptreplay.model._pointer import arrays_of
-from eptreplay.model.worlds import GuestMemory
-from eptreplay.options import Options
+from eptreplay.bench import measure as bench
+from eptreplay.bench import wide as bench_wide
+from eptreplay.bench.measure import Figure
+from eptreplay.ingest.native.decode import decode
+from eptreplay.ingest.sources.dataset import open_trace
+from eptreplay.ingest.synth.synthetic import write_synthetic
+from eptreplay.model._numba.pointer import arrays_of
+from eptreplay.model.instances import GuestMemory
 from eptreplay.profiles import resolve
+from eptreplay.replay.driver.replay import Replay, replay_trace
+from eptreplay.request.options import Options
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -100,7 +101,7 @@ def test_the_decoding_that_replays_are_compared_with_takes_the_columns_that_they
             decoded.append(columns)
             return super().read_row_group(index, columns=columns, use_threads=use_threads)
 
-    monkeypatch.setattr("eptreplay.bench.pq.ParquetFile", Spy)
+    monkeypatch.setattr("eptreplay.bench.measure.pq.ParquetFile", Spy)
     bench.decode(trace, options)
     monkeypatch.undo()
     taken: list[list[str]] = []
@@ -109,7 +110,7 @@ def test_the_decoding_that_replays_are_compared_with_takes_the_columns_that_they
         taken.append(list(names))
         return decode(file, group, names, batch_rows)
 
-    monkeypatch.setattr("eptreplay.ingest.reader.decode", spy)
+    monkeypatch.setattr("eptreplay.ingest.native.reader.decode", spy)
     replay_trace(trace, [resolve("ept-ad")], options)
     assert [sorted(names) for names in decoded] == [sorted(names) for names in taken]
     assert sorted(decoded[0]) == ["gpa", "op", "time", "vcpu"]

@@ -8,12 +8,12 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eptreplay.guest import Replay
-from eptreplay.ingest.reader import Batch
-from eptreplay.model.books import PAGES_TOUCHED, PAGES_WRITTEN, REGIONS_WRITTEN
-from eptreplay.model.worlds import GuestMemory
-from eptreplay.options import Policy
+from eptreplay.ingest.native.reader import Batch
+from eptreplay.model.instances import GuestMemory
+from eptreplay.model.statistics.intervals import PAGES_TOUCHED, PAGES_WRITTEN, REGIONS_WRITTEN
 from eptreplay.profiles import resolve
+from eptreplay.replay.driver.replay import Replay
+from eptreplay.request.options import Policy
 
 READ, WRITE, FETCH = 0, 1, 2
 VCPUS = 3

@@ -15,12 +15,13 @@ import numpy as np
 import pytest
 
 from eptreplay import compiled as jit
-from eptreplay.model import state, worlds
-from eptreplay.model._pointer import table_of_places
-from eptreplay.model.books import new_books
-from eptreplay.model.close import close_interval
-from eptreplay.model.state import TOUCHED
-from eptreplay.model.vm_limits import HostMemory
+from eptreplay.model import instances as worlds
+from eptreplay.model._numba.pointer import table_of_places
+from eptreplay.model.state import state
+from eptreplay.model.state.state import TOUCHED
+from eptreplay.model.statistics.close_interval import close_interval
+from eptreplay.model.statistics.intervals import new_books
+from eptreplay.model.vm.vm_limits import HostMemory
 
 compiling = pytest.mark.skipif(bool(jit.config.DISABLE_JIT), reason="nothing is compiled")
 
@@ -161,10 +162,14 @@ def test_all_that_kernels_are_made_from_is_in_the_digest() -> None:
         for file in files
         if PACKAGE / "compiled.py" in package_imports(file) or "numba" in imported_tops(file)
     }
-    assert {PACKAGE / "model/walk.py", PACKAGE / "ingest/look.py", PACKAGE / "compiled.py"} <= needed
+    assert {
+        PACKAGE / "model/cpu/walk.py",
+        PACKAGE / "ingest/native/row_scan.py",
+        PACKAGE / "compiled.py",
+    } <= needed
     while more := set().union(*map(package_imports, needed)) - needed:
         needed |= more
-    assert PACKAGE / "ingest/schema.py" in needed
+    assert PACKAGE / "ingest/native/schema.py" in needed
     assert needed - own <= set(jit.SOURCES)
 
 
@@ -184,7 +189,7 @@ def test_compiled_code_lies_where_the_environment_says(source: Path, tmp_path: P
     assert folder.is_relative_to(tmp_path / "here" / "eptreplay" / "kernels")
 
 
-@pytest.mark.parametrize("kernels", ["model/pte.py", "ingest/look.py", "compiled.py"])
+@pytest.mark.parametrize("kernels", ["model/state/pte.py", "ingest/native/row_scan.py", "compiled.py"])
 def test_any_change_in_kernels_gets_a_folder_of_its_own(source: Path, tmp_path: Path, kernels: str) -> None:
     before = cache_folder(source, tmp_path)
     assert cache_folder(source, tmp_path) == before
@@ -208,7 +213,7 @@ def test_settings_of_numba_get_a_folder_of_their_own(source: Path, tmp_path: Pat
     assert cache_folder(source, tmp_path) != cache_folder(source, tmp_path, NUMBA_OPT="1")
 
 
-@pytest.mark.parametrize("outside", ["cli.py", "guest.py", "ingest/reader.py"])
+@pytest.mark.parametrize("outside", ["cli.py", "guest.py", "ingest/native/reader.py"])
 def test_a_change_elsewhere_compiles_nothing_again(source: Path, tmp_path: Path, outside: str) -> None:
     before = cache_folder(source, tmp_path)
     (source / "eptreplay" / outside).write_text("# changed\n", encoding="utf-8")
@@ -229,7 +234,7 @@ def test_a_relative_cache_folder_of_the_system_is_ignored(
 
 def test_the_model_runs_without_a_compiler(tmp_path: Path) -> None:
     program = (
-        "from eptreplay.model.reuse import bucket, bucket_starts;"
+        "from eptreplay.model.statistics.reuse import bucket, bucket_starts;"
         "print(bucket_starts()[bucket(1000)])  # a kernel, which Python cannot call once it is compiled"
     )
     found = subprocess.run(

@@ -11,9 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.command_line import small_trace
 
-from eptreplay.cuts import Action, Cut, Cutter, EqualParts, EveryStep, Rhythm, timed_row_groups
-from eptreplay.ingest.dataset import open_trace
-from eptreplay.ingest.reader import Batch
+from eptreplay.ingest.native.reader import Batch
+from eptreplay.ingest.sources.dataset import open_trace
+from eptreplay.replay.rows.schedule import (
+    Action,
+    Cut,
+    Cutter,
+    EqualParts,
+    EveryStep,
+    Rhythm,
+    timed_row_groups,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from eptreplay.guest import Replay
-from eptreplay.ingest.reader import Batch
-from eptreplay.model.dirty_log import PML_ENTRIES
-from eptreplay.model.worlds import GuestMemory
-from eptreplay.options import Policy
+from eptreplay.ingest.native.reader import Batch
+from eptreplay.model.access_loop.dirty_log import PML_ENTRIES
+from eptreplay.model.instances import GuestMemory
 from eptreplay.profiles import resolve
+from eptreplay.replay.driver.replay import Replay
+from eptreplay.request.options import Policy
 
 READ, WRITE = 0, 1
 PAGES = 4096

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from eptreplay.profiles import cost_parameters, sources
-from eptreplay.report.cost_terms import TERMS
-from eptreplay.report.tables import documentation
+from eptreplay.report.costs.cost_terms import TERMS
+from eptreplay.tables.schema import documentation
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "pipeline" / "eptreplay"

@@ -8,9 +8,9 @@ import pytest
 import typer.main
 from tests.command_line import eptreplay, small_trace
 
-from eptreplay import effects
-from eptreplay.cli import app
-from eptreplay.effects import ALWAYS, CONFORM, OF_TRACES, OTHERS, REPLAY
+from eptreplay.cli.app import app
+from eptreplay.run import effects
+from eptreplay.run.effects import ALWAYS, CONFORM, OF_TRACES, OTHERS, REPLAY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 from tests.command_line import MEMORY, eptreplay, small_trace
 
-from eptreplay.activity import transitions
-from eptreplay.ingest.dataset import open_trace
+from eptreplay.ingest.sources.dataset import open_trace
+from eptreplay.replay.rows.activity import transitions
 
 READ, WRITE = 0, 1
 RUN, STOP, HOLD, RELEASE, HOST_WRITE, DMA_WRITE = 16, 17, 24, 25, 27, 29

@@ -11,23 +11,23 @@ import pyarrow as pa
 import pytest
 from tests.command_line import eptreplay, small_trace
 
-from eptreplay import batch
 from eptreplay.errors import Exit, NoGuestError, TraceError, UsageError
-from eptreplay.failures import Failure
-from eptreplay.guest import replay_trace
-from eptreplay.host import HostOptions
-from eptreplay.ingest.dataset import find_traces
-from eptreplay.options import Options
-from eptreplay.partition import replay_guest
+from eptreplay.ingest.sources.dataset import find_traces
 from eptreplay.profiles import resolve
-from eptreplay.report.tables import REPLAYED
-from eptreplay.results import tables
+from eptreplay.replay.driver.replay import replay_trace
+from eptreplay.replay.shares.replay import replay_guest
+from eptreplay.replay.state.host_memory import HostOptions
+from eptreplay.request.options import Options
+from eptreplay.results.tables import tables
+from eptreplay.run import batch
+from eptreplay.run.failures import Failure
+from eptreplay.tables.schema import REPLAYED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from eptreplay.ingest.dataset import GuestTrace
+    from eptreplay.ingest.sources.dataset import GuestTrace
 
 PROFILES = [resolve("ept-ad")]
 FAULTS = [

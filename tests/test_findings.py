@@ -10,14 +10,14 @@ import polars as pl
 import pytest
 
 from eptreplay.analysis.distribution import window_lengths
-from eptreplay.batch import run
-from eptreplay.ingest.dataset import find_traces
-from eptreplay.options import Options, Policy
+from eptreplay.ingest.sources.dataset import find_traces
 from eptreplay.profiles import resolve
+from eptreplay.request.options import Options, Policy
+from eptreplay.run.batch import run
 from eptreplay.units import Every
 
 if TYPE_CHECKING:
-    from eptreplay.ingest.dataset import GuestTrace
+    from eptreplay.ingest.sources.dataset import GuestTrace
 
     Frames = dict[str, pl.DataFrame]
 

@@ -9,10 +9,10 @@ import polars as pl
 import pytest
 from tests.command_line import MEMORY, small_trace
 
-from eptreplay.batch import run
-from eptreplay.ingest.dataset import find_traces
-from eptreplay.options import Options
+from eptreplay.ingest.sources.dataset import find_traces
 from eptreplay.profiles import resolve
+from eptreplay.request.options import Options
+from eptreplay.run.batch import run
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,12 +10,12 @@ import pytest
 from tests.command_line import eptreplay, small_trace
 
 from eptreplay.analysis.history import Repeated
-from eptreplay.findings.books import history
-from eptreplay.guest import replay_trace
-from eptreplay.ingest.dataset import open_trace
-from eptreplay.model.books import PAGES_WRITTEN, REGIONS_WRITTEN
-from eptreplay.options import Options
+from eptreplay.ingest.sources.dataset import open_trace
+from eptreplay.model.statistics.intervals import PAGES_WRITTEN, REGIONS_WRITTEN
 from eptreplay.profiles import resolve
+from eptreplay.replay.driver.replay import replay_trace
+from eptreplay.request.options import Options
+from eptreplay.results.findings.intervals import history
 
 if TYPE_CHECKING:
     from pathlib import Path

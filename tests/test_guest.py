@@ -11,19 +11,19 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from eptreplay import feed
-from eptreplay.guest import replay_trace
-from eptreplay.ingest.dataset import open_trace
-from eptreplay.ingest.reader import read_batches
-from eptreplay.ingest.synthetic import write_synthetic
-from eptreplay.options import Options, Policy, TlbOptions
+from eptreplay.ingest.native.reader import read_batches
+from eptreplay.ingest.sources.dataset import open_trace
+from eptreplay.ingest.synth.synthetic import write_synthetic
 from eptreplay.profiles import resolve
-from eptreplay.results import tables
+from eptreplay.replay.driver.replay import replay_trace
+from eptreplay.replay.rows import in_order as feed
+from eptreplay.request.options import Options, Policy, TlbOptions
+from eptreplay.results.tables import tables
 from eptreplay.units import Every
 
 if TYPE_CHECKING:
-    from eptreplay.guest_result import GuestResult
-    from eptreplay.ingest.dataset import GuestTrace
+    from eptreplay.ingest.sources.dataset import GuestTrace
+    from eptreplay.replay.found.guest import GuestResult
 
 PROFILES = ("ept-ad", "ept-emul", "x86")
 EVERY = Every(7000, timed=False)

@@ -9,15 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.small_host import READ, WRITE, SmallHost
 
-from eptreplay.model import event, vm_map
-from eptreplay.model import host_events as hands
-from eptreplay.model.vm_limits import limits
-from eptreplay.options import Policy
+from eptreplay.model.vm import answers as event
+from eptreplay.model.vm import hypervisor as hands
+from eptreplay.model.vm import vm_map
+from eptreplay.model.vm.vm_limits import limits
+from eptreplay.request.options import Policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from eptreplay.model.state import Int
+    from eptreplay.model.state.state import Int
 
 R, W, X = 1, 2, 4
 PAGES = 64

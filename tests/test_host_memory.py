@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from tests.small_host import FETCH, READ, WRITE, SmallHost
 
 from eptreplay.errors import UsageError
-from eptreplay.host import HostOptions, Placement, host_memory
-from eptreplay.model import invalidate
-from eptreplay.model.vm_limits import limits
-from eptreplay.model.worlds import GuestMemory
+from eptreplay.model.instances import GuestMemory
+from eptreplay.model.pmap import invalidate
+from eptreplay.model.vm.vm_limits import limits
+from eptreplay.replay.state.host_memory import HostOptions, Placement, host_memory
 
 PROFILES = ("ept-ad", "ept-emul", "ept-emul-xo", "x86")
 BLOCK = 512

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.command_line import eptreplay
 from tests.report.runs import MadeGuest, analysis, write_run
 
-from eptreplay.report.files import RUN_FILE, slug
+from eptreplay.tables.files import RUN_FILE, slug
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

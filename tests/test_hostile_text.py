@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from tests.command_line import Answer, eptreplay, small_trace
 
-from eptreplay.console import ProgressBar, say_all, say_table
+from eptreplay.cli.console import ProgressBar, say_all, say_table
 from eptreplay.safe_text import columns_of, printable
 
 if TYPE_CHECKING:

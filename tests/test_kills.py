@@ -15,11 +15,11 @@ import pytest
 from tests.command_line import eptreplay
 from tests.report.runs import MadeGuest, analysis, write_run
 
-from eptreplay.leftovers import leftovers
-from eptreplay.output import check_output, new_output
-from eptreplay.pages import make_pages
-from eptreplay.report.files import RUN_FILE
-from eptreplay.written import LIST_FILE, read_list, strangers
+from eptreplay.run.leftovers import leftovers
+from eptreplay.run.output import check_output, new_output
+from eptreplay.run.pages import make_pages
+from eptreplay.run.written import LIST_FILE, read_list, strangers
+from eptreplay.tables.files import RUN_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -254,7 +254,7 @@ from eptreplay.__main__ import start
 
 class Tell:
     def find_spec(self, name, path, target=None):
-        if name == "eptreplay.cli":
+        if name == "eptreplay.cli.app":
             print("on", flush=True)
 
 sys.meta_path.insert(0, Tell())

@@ -9,14 +9,14 @@ import pyarrow.parquet as pq
 import pytest
 from tests.command_line import eptreplay, small_trace
 
-from eptreplay import memory_fit
 from eptreplay.errors import UsageError
-from eptreplay.guest import Replay, guest_memory
-from eptreplay.host import HostOptions
-from eptreplay.ingest.dataset import open_trace
-from eptreplay.memory_fit import Room, refuse_what_does_not_fit, reserved, warnings
-from eptreplay.options import MissRatio
-from eptreplay.pmap_choice import AnyPmap
+from eptreplay.ingest.sources.dataset import open_trace
+from eptreplay.replay.driver.replay import Replay, guest_memory
+from eptreplay.replay.state.host_memory import HostOptions
+from eptreplay.replay.state.pmap_choice import AnyPmap
+from eptreplay.request.options import MissRatio
+from eptreplay.run import memory_fit
+from eptreplay.run.memory_fit import Room, refuse_what_does_not_fit, reserved, warnings
 
 if TYPE_CHECKING:
     from pathlib import Path

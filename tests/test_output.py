@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from eptreplay.errors import OutputError
-from eptreplay.output import check_output, new_output, reserved
-from eptreplay.report.files import RUN_FILE
-from eptreplay.written import LIST_FILE
+from eptreplay.run.output import check_output, new_output, reserved
+from eptreplay.run.written import LIST_FILE
+from eptreplay.tables.files import RUN_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

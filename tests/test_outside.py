@@ -9,14 +9,14 @@ import polars as pl
 import pytest
 from tests.command_line import MEMORY, eptreplay, small_trace
 
-from eptreplay.batch import run
-from eptreplay.guest import replay_trace
-from eptreplay.ingest.dataset import find_traces
-from eptreplay.options import Options
-from eptreplay.partition import replay_in_shares
+from eptreplay.ingest.sources.dataset import find_traces
 from eptreplay.profiles import resolve
-from eptreplay.report.outside import outside, outside_of_guests, share_outside, warning
-from eptreplay.results import tables
+from eptreplay.replay.driver.replay import replay_trace
+from eptreplay.replay.shares.replay import replay_in_shares
+from eptreplay.report.answers.outside import outside, outside_of_guests, share_outside, warning
+from eptreplay.request.options import Options
+from eptreplay.results.tables import tables
+from eptreplay.run.batch import run
 
 if TYPE_CHECKING:
     from pathlib import Path

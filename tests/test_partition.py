@@ -12,22 +12,22 @@ from hypothesis import strategies as st
 from tests.command_line import eptreplay, small_trace
 
 from eptreplay.errors import TraceError
-from eptreplay.guest import replay_trace
-from eptreplay.host import HostOptions
-from eptreplay.ingest.dataset import open_trace
-from eptreplay.ingest.synthetic import write_synthetic
-from eptreplay.model.partition import region_owners, take_rows
-from eptreplay.options import MissRatio, Options, Policy, TlbOptions
-from eptreplay.partition import is_large, replay_in_shares, why_whole
+from eptreplay.ingest.sources.dataset import open_trace
+from eptreplay.ingest.synth.synthetic import write_synthetic
+from eptreplay.model.access_loop.shares import region_owners, take_rows
 from eptreplay.profiles import resolve
-from eptreplay.results import tables
+from eptreplay.replay.driver.replay import replay_trace
+from eptreplay.replay.shares.replay import is_large, replay_in_shares, why_whole
+from eptreplay.replay.state.host_memory import HostOptions
+from eptreplay.request.options import MissRatio, Options, Policy, TlbOptions
+from eptreplay.results.tables import tables
 from eptreplay.units import Every
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from eptreplay.guest_result import GuestResult
-    from eptreplay.ingest.dataset import GuestTrace
+    from eptreplay.ingest.sources.dataset import GuestTrace
+    from eptreplay.replay.found.guest import GuestResult
 
 PAGE = 4096
 MIB = 1 << 20

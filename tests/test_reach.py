@@ -8,16 +8,16 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as some
 
-from eptreplay.conform.reach import Reach, reach_of
-from eptreplay.model import operations
-from eptreplay.model.operations import ARGUMENTS, NO_PAGE, RESULTS, Operation
-from eptreplay.model.pte import PMAP_PDE_SUPERPAGE, PT_EPT
-from eptreplay.model.state import State, new_states, records, single
+from eptreplay.conform.pool_sizes import Reach, reach_of
+from eptreplay.model.recorded import operations
+from eptreplay.model.recorded.operations import ARGUMENTS, NO_PAGE, RESULTS, Operation
+from eptreplay.model.state.pte import PMAP_PDE_SUPERPAGE, PT_EPT
+from eptreplay.model.state.state import State, new_states, records, single
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from eptreplay.model.state import Records
+    from eptreplay.model.state.state import Records
 
 PAGES = 1024
 REGIONS = np.array([[0, 1 << 21], [0x5000, 0x205000]], np.uint64)

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eptreplay.report.csvs import cell, write_columns, write_csv
-from eptreplay.report.files import _neutral
+from eptreplay.report.charts.csvs import cell, write_columns, write_csv
 from eptreplay.safe_text import columns_of, neutral, printable
+from eptreplay.tables.files import _neutral
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from eptreplay.errors import TraceError
-from eptreplay.shared_steps import STEPS_AHEAD, SharedSteps
+from eptreplay.replay.shares.shared_steps import STEPS_AHEAD, SharedSteps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

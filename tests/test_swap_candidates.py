@@ -10,8 +10,8 @@ import pytest
 from tests.command_line import eptreplay
 from tests.small_host import READ, WRITE, SmallHost
 
-from eptreplay.model.invalidate import CAUSE_DEMOTION, CAUSE_PAGE_DAEMON
-from eptreplay.model.vm_limits import limits
+from eptreplay.model.pmap.invalidate import CAUSE_DEMOTION, CAUSE_PAGE_DAEMON
+from eptreplay.model.vm.vm_limits import limits
 
 TRACES = Path(__file__).parents[1] / "traces"
 BLOCK = 512

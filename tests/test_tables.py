@@ -8,18 +8,18 @@ import polars as pl
 import pytest
 from tests.command_line import small_trace
 
-from eptreplay.batch import run
-from eptreplay.ingest.dataset import find_traces
-from eptreplay.options import Options
+from eptreplay.ingest.sources.dataset import find_traces
 from eptreplay.profiles import resolve
-from eptreplay.report.files import TableWriter
-from eptreplay.report.other_names import OTHER_NAMES
-from eptreplay.report.tables import BY_NAME, TABLES, csv_names
+from eptreplay.request.options import Options
+from eptreplay.run.batch import run
+from eptreplay.tables.files import TableWriter
+from eptreplay.tables.other_names import OTHER_NAMES
+from eptreplay.tables.schema import BY_NAME, TABLES, csv_names
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from eptreplay.report.columns import Table
+    from eptreplay.tables.columns import Table
 
 
 @pytest.fixture(scope="module")

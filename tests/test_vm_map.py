@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 from tests.small_host import FETCH, READ, WRITE, SmallHost
 
-from eptreplay.ingest import devices
-from eptreplay.model import event, host_state, pte, vm_map
-from eptreplay.model import host_events as hands
-from eptreplay.model.worlds import flat_page
+from eptreplay.ingest.sources import devices
+from eptreplay.model.instances import flat_page
+from eptreplay.model.state import host_state, pte
+from eptreplay.model.vm import answers as event
+from eptreplay.model.vm import hypervisor as hands
+from eptreplay.model.vm import vm_map
 
 R, W, X = 1, 2, 4
 PAGES = 64

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from tests.small_host import READ, WRITE, SmallHost
 
-from eptreplay.model import event, host_events, vm_map
-from eptreplay.model.invalidate import CAUSE_AGING, CAUSE_FAULT, CAUSE_UNMAP, CAUSE_WIRING
+from eptreplay.model.pmap.invalidate import CAUSE_AGING, CAUSE_FAULT, CAUSE_UNMAP, CAUSE_WIRING
+from eptreplay.model.vm import answers as event
+from eptreplay.model.vm import hypervisor as host_events
+from eptreplay.model.vm import vm_map
 
 
 def two_vcpus(profile: str = "ept-ad") -> SmallHost:

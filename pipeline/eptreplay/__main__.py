@@ -9,7 +9,7 @@ def start() -> None:
     """Run the command line; until it takes care of signals itself, Ctrl-C ends the process without a traceback."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from eptreplay.cli import main  # noqa: PLC0415 - takes long enough to be interrupted
+    from eptreplay.cli.app import main  # noqa: PLC0415 - takes long enough to be interrupted
 
     main()
 

@@ -41,8 +41,8 @@ PACKAGE = Path(__file__).parent
 SOURCES = (
     Path(__file__),
     *PACKAGE.glob("model/**/*.py"),
-    PACKAGE / "ingest/look.py",
-    PACKAGE / "ingest/schema.py",
+    PACKAGE / "ingest/native/row_scan.py",
+    PACKAGE / "ingest/native/schema.py",
 )
 """The files that kernels, and the constants in them, are made from."""
 

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 
 from eptreplay.analysis.miss_ratio import Curve, from_distances
-from eptreplay.findings import findings
-from eptreplay.guest import guest_ram_pages, replay_trace
-from eptreplay.ingest.dataset import find_traces
-from eptreplay.ingest.reader import read_batches
-from eptreplay.model.reuse import bucket_starts, new_reuse, note_reuses, reuse_of
-from eptreplay.model.state import NO_MEMORY
-from eptreplay.options import SHARDS_PAGES, SHARDS_WEIGHT, MissRatio, Options
+from eptreplay.ingest.native.reader import read_batches
+from eptreplay.ingest.sources.dataset import find_traces
+from eptreplay.model.state.state import NO_MEMORY
+from eptreplay.model.statistics.reuse import bucket_starts, new_reuse, note_reuses, reuse_of
 from eptreplay.profiles import resolve
+from eptreplay.replay.driver.replay import guest_ram_pages, replay_trace
+from eptreplay.request.options import SHARDS_PAGES, SHARDS_WEIGHT, MissRatio, Options
+from eptreplay.results.findings import findings
 
 if TYPE_CHECKING:
-    from eptreplay.ingest.dataset import GuestTrace
+    from eptreplay.ingest.sources.dataset import GuestTrace
 
 SAMPLES = Path(__file__).parents[2] / "traces"
 NAMES = ("web-1vcpu", "boot-2vcpu", "full-2vcpu")

@@ -16,8 +16,9 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from eptreplay import bench, bench_wide
-from eptreplay.ingest.synthetic import write_synthetic
+from eptreplay.bench import measure as bench
+from eptreplay.bench import wide as bench_wide
+from eptreplay.ingest.synth.synthetic import write_synthetic
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from eptreplay.ingest.synthetic import Distribution, write_synthetic
+from eptreplay.ingest.synth.synthetic import Distribution, write_synthetic
 
 DISTRIBUTIONS: tuple[Distribution, ...] = ("zipf", "uniform", "sequential")
 MEMORY = 16 << 20

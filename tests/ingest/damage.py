@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from eptreplay.errors import TraceError
-from eptreplay.ingest.dataset import open_trace
-from eptreplay.ingest.footer import Extent, parse_footer
-from eptreplay.ingest.reader import read_batches
-from eptreplay.ingest.thrift import CompactReader
+from eptreplay.ingest.native.reader import read_batches
+from eptreplay.ingest.parquet.footer import Extent, parse_footer
+from eptreplay.ingest.parquet.thrift import CompactReader
+from eptreplay.ingest.sources.dataset import open_trace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,15 +10,15 @@ import pytest
 from tests.ingest.damage import pages_of
 
 from eptreplay.errors import TraceError
-from eptreplay.ingest.dataset import open_trace
-from eptreplay.ingest.reader import read_batches
+from eptreplay.ingest.native.reader import read_batches
+from eptreplay.ingest.sources.dataset import open_trace
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.ingest.conftest import MakeTrace
 
-    from eptreplay.ingest.rows import OnBadRows
+    from eptreplay.ingest.native.rows import OnBadRows
 
 PAGED: dict[str, Any] = {
     "data_page_size": 800,

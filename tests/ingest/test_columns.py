@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from eptreplay.errors import TraceError
-from eptreplay.ingest.columns import check_columns
+from eptreplay.ingest.native.columns import check_columns
 
 GOOD = {"time": pa.uint64(), "vcpu": pa.uint16(), "gpa": pa.uint64(), "op": pa.uint8()}
 

@@ -6,8 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from eptreplay.errors import OutputError, TraceError, UsageError
-from eptreplay.ingest.cut import cut_trace, sha256
-from eptreplay.ingest.parquet import read_footer
+from eptreplay.ingest.native.cut import cut_trace, sha256
+from eptreplay.ingest.parquet.file import read_footer
 
 if TYPE_CHECKING:
     from pathlib import Path

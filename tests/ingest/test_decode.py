@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from eptreplay.errors import TraceError
-from eptreplay.ingest.dataset import open_trace
-from eptreplay.ingest.decode import Piece, decode
-from eptreplay.ingest.parquet import open_parquet
+from eptreplay.ingest.native.decode import Piece, decode
+from eptreplay.ingest.parquet.file import open_parquet
+from eptreplay.ingest.sources.dataset import open_trace
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from eptreplay.errors import TraceError
-from eptreplay.ingest.dataset import find_traces, open_trace
-from eptreplay.ingest.disorder import Disorder, disorder, most_left_out
-from eptreplay.ingest.reader import read_batches
-from eptreplay.ingest.rows import BadRows
+from eptreplay.ingest.native.disorder import Disorder, disorder, most_left_out
+from eptreplay.ingest.native.reader import read_batches
+from eptreplay.ingest.native.rows import BadRows
+from eptreplay.ingest.sources.dataset import find_traces, open_trace
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from eptreplay.errors import TraceError
-from eptreplay.ingest.footer import Footer, parse_footer
-from eptreplay.ingest.parquet import read_footer
+from eptreplay.ingest.parquet.file import read_footer
+from eptreplay.ingest.parquet.footer import Footer, parse_footer
 
 if TYPE_CHECKING:
     from tests.ingest.conftest import MakeTrace

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import polars as pl
 import pytest
 
-from eptreplay.ingest.dataset import open_trace
-from eptreplay.ingest.reader import read_batches
+from eptreplay.ingest.native.reader import read_batches
+from eptreplay.ingest.sources.dataset import open_trace
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from eptreplay.errors import TraceError
-from eptreplay.ingest.dataset import open_trace
-from eptreplay.ingest.layout import FAST_LAYOUT
-from eptreplay.ingest.reader import Batch, read_batches
+from eptreplay.ingest.native.layout import FAST_LAYOUT
+from eptreplay.ingest.native.reader import Batch, read_batches
+from eptreplay.ingest.sources.dataset import open_trace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

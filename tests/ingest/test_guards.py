@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from eptreplay.errors import TraceError
-from eptreplay.ingest.dataset import find_traces, open_trace
-from eptreplay.ingest.guards import Guard, weakest
+from eptreplay.ingest.sources.dataset import find_traces, open_trace
+from eptreplay.ingest.sources.guards import Guard, weakest
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from eptreplay.errors import OutputError
-from eptreplay.ingest.layout import FAST_LAYOUT, trace_writer
+from eptreplay.ingest.native.layout import FAST_LAYOUT, trace_writer
 
 if TYPE_CHECKING:
     from pathlib import Path

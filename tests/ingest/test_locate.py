@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from eptreplay.errors import UsageError
-from eptreplay.ingest.locate import locate, unique_names
+from eptreplay.ingest.sources.locate import locate, unique_names
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eptreplay.ingest.look import PIECE_ROWS, look
+from eptreplay.ingest.native.row_scan import PIECE_ROWS, look
 
 ROWS = st.integers(1, 3) | st.sampled_from([PIECE_ROWS - 1, PIECE_ROWS, PIECE_ROWS + 1, 2 * PIECE_ROWS + 5])
 TOP = 1 << 63

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from eptreplay.ingest.manifest import verify, write_manifest
+from eptreplay.ingest.sources.manifest import verify, write_manifest
 
 SAMPLES = Path(__file__).parents[2] / "traces"
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eptreplay.ingest.order import fewest_left_out, in_order
+from eptreplay.ingest.native.order import fewest_left_out, in_order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

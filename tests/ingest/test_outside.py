@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from eptreplay.ingest.dataset import open_trace
-from eptreplay.ingest.outside import Outside
-from eptreplay.ingest.reader import read_batches
+from eptreplay.ingest.native.outside import Outside
+from eptreplay.ingest.native.reader import read_batches
+from eptreplay.ingest.sources.dataset import open_trace
 
 if TYPE_CHECKING:
     from tests.ingest.conftest import MakeTrace

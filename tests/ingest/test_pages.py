@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from eptreplay.errors import TraceError
-from eptreplay.ingest.dataset import RowGroup, open_trace
-from eptreplay.ingest.pages import check_first_page
+from eptreplay.ingest.parquet.pages import check_first_page
+from eptreplay.ingest.sources.dataset import RowGroup, open_trace
 
 if TYPE_CHECKING:
     from tests.ingest.conftest import MakeTrace

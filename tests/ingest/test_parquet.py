@@ -11,8 +11,8 @@ import pyarrow.feather
 import pytest
 
 from eptreplay.errors import TraceError
-from eptreplay.ingest.dataset import open_trace
-from eptreplay.ingest.parquet import open_parquet, read_footer
+from eptreplay.ingest.parquet.file import open_parquet, read_footer
+from eptreplay.ingest.sources.dataset import open_trace
 
 if TYPE_CHECKING:
     from tests.ingest.conftest import MakeTrace

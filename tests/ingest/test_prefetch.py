@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from eptreplay.ingest.prefetch import one_ahead
+from eptreplay.ingest.native.prefetch import one_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from eptreplay.errors import TraceError
-from eptreplay.ingest.rows import BadRows, DisorderError, Limits, Place, check_rows, good_rows
+from eptreplay.ingest.native.rows import BadRows, DisorderError, Limits, Place, check_rows, good_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eptreplay.ingest.dataset import find_traces
-from eptreplay.ingest.reader import read_batches
+from eptreplay.ingest.native.reader import read_batches
+from eptreplay.ingest.sources.dataset import find_traces
 
 SAMPLES = Path(__file__).parents[2] / "traces"
 ROWS = {"boot-2vcpu": 4 << 20, "full-2vcpu": 1 << 20, "web-1vcpu": 3 << 20}

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from eptreplay.errors import TraceError
-from eptreplay.ingest.segments import parse_segments_json, ram_ranges
+from eptreplay.ingest.sources.segments import parse_segments_json, ram_ranges
 
 if TYPE_CHECKING:
-    from eptreplay.ingest.schema import Segment
+    from eptreplay.ingest.native.schema import Segment
 
 
 def parse(*segments: object) -> tuple[Segment, ...]:

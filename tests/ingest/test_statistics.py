@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from eptreplay.errors import TraceError
-from eptreplay.ingest.footer import Chunk, Extent, Group
-from eptreplay.ingest.statistics import ColumnRange, GroupStatistics, group_statistics
+from eptreplay.ingest.parquet.footer import Chunk, Extent, Group
+from eptreplay.ingest.parquet.statistics import ColumnRange, GroupStatistics, group_statistics
 
 FILE = Path("t.parquet")
 

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from eptreplay.ingest.dataset import open_trace
-from eptreplay.ingest.suspects import suspects
+from eptreplay.ingest.parquet.untrusted_statistics import suspects
+from eptreplay.ingest.sources.dataset import open_trace
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,9 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from eptreplay.errors import UsageError
-from eptreplay.ingest.dataset import open_trace
-from eptreplay.ingest.reader import read_batches
-from eptreplay.ingest.synthetic import write_synthetic
+from eptreplay.ingest.native.reader import read_batches
+from eptreplay.ingest.sources.dataset import open_trace
+from eptreplay.ingest.synth.synthetic import write_synthetic
 
 if TYPE_CHECKING:
     from pathlib import Path

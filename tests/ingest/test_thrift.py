@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eptreplay.ingest.thrift import CompactReader, ThriftError
+from eptreplay.ingest.parquet.thrift import CompactReader, ThriftError
 
 STRUCT = 12
 

@@ -26,7 +26,7 @@ from tests.model.harness import (
 )
 from tests.model.invariants import Pages, Pmap, by_pages
 
-from eptreplay.model import pte
+from eptreplay.model.state import pte
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

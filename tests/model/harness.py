@@ -6,9 +6,16 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from eptreplay.model import pte
-from eptreplay.model.operations import ARGUMENTS, NO_PAGE, RESULTS, Operation, init_pmap, run_operations
-from eptreplay.model.state import (
+from eptreplay.model.recorded.operations import (
+    ARGUMENTS,
+    NO_PAGE,
+    RESULTS,
+    Operation,
+    init_pmap,
+    run_operations,
+)
+from eptreplay.model.state import pte
+from eptreplay.model.state.state import (
     PG_FICTITIOUS,
     PGA_REFERENCED,
     PGA_WRITEABLE,

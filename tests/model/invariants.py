@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from tests.model.harness import FRAME, NPTEPG, PAGE, PBASE, PTP_BASE, SUPER_FRAME
 
-from eptreplay.model import pte
-from eptreplay.model.state import PGA_WRITEABLE
+from eptreplay.model.state import pte
+from eptreplay.model.state.state import PGA_WRITEABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from eptreplay.model.state import State
+    from eptreplay.model.state.state import State
 
 U64 = np.uint64
 PS = U64(0x80)

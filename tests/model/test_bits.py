@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eptreplay.compiled import entry_point
-from eptreplay.model import _bits
-from eptreplay.model._bits import BYTES, bytes_having, list_bits
+from eptreplay.model._numba import bits as _bits
+from eptreplay.model._numba.bits import BYTES, bytes_having, list_bits
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from eptreplay.model.state import Int
+    from eptreplay.model.state.state import Int
 
 
 @entry_point

@@ -20,9 +20,9 @@ from tests.model.harness import (
     table_number,
 )
 
-from eptreplay.model.checksum import dump_entries, state_sums
-from eptreplay.model.operations import ARGUMENTS, NO_PAGE, Operation
-from eptreplay.model.state import DTYPES, records, stacked
+from eptreplay.model.recorded.checksum import dump_entries, state_sums
+from eptreplay.model.recorded.operations import ARGUMENTS, NO_PAGE, Operation
+from eptreplay.model.state.state import DTYPES, records, stacked
 
 U64_MASK = (1 << 64) - 1
 

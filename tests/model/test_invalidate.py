@@ -19,7 +19,7 @@ from tests.model.harness import (
     X,
 )
 
-from eptreplay.model.operations import Operation
+from eptreplay.model.recorded.operations import Operation
 
 if TYPE_CHECKING:
     from collections.abc import Callable

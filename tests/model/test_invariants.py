@@ -30,8 +30,8 @@ from tests.model.harness import (
 )
 from tests.model.invariants import check
 
-from eptreplay.model.operations import ARGUMENTS, NO_PAGE, Operation
-from eptreplay.model.state import SETTLED_SHIFT, records
+from eptreplay.model.recorded.operations import ARGUMENTS, NO_PAGE, Operation
+from eptreplay.model.state.state import SETTLED_SHIFT, records
 
 REGIONS: Final = 2
 PAGES: Final = REGIONS * NPTEPG

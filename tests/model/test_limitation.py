@@ -24,7 +24,7 @@ from tests.model.harness import (
     X,
 )
 
-from eptreplay.model import pte
+from eptreplay.model.state import pte
 
 VA = 3 * PAGE
 EXECUTE = 1 << 2

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from eptreplay.events import HostEvent
-from eptreplay.guest import NO_COUNTS, NO_GUESTS, NO_ROW_NUMBERS, NO_SIZES, Replay
-from eptreplay.ingest.schema import Event
-from eptreplay.model.marks import MARKED
-from eptreplay.model.worlds import GuestMemory
-from eptreplay.options import Policy
+from eptreplay.ingest.native.schema import Event
+from eptreplay.model.access_loop.deferred_accessed import MARKED
+from eptreplay.model.instances import GuestMemory
 from eptreplay.profiles import resolve
+from eptreplay.replay.driver.replay import NO_COUNTS, NO_GUESTS, NO_ROW_NUMBERS, NO_SIZES, Replay
+from eptreplay.replay.events.carry_out import HostEvent
+from eptreplay.request.options import Policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

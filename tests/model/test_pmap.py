@@ -27,8 +27,7 @@ from tests.model.harness import (
 )
 from tests.model.invariants import check, pv_list
 
-from eptreplay.model.operations import Operation
-from eptreplay.model.pmap import (
+from eptreplay.model.pmap.pmap import (
     MINCORE_INCORE,
     MINCORE_MODIFIED,
     MINCORE_MODIFIED_OTHER,
@@ -36,6 +35,7 @@ from eptreplay.model.pmap import (
     MINCORE_REFERENCED_OTHER,
     MINCORE_SUPER,
 )
+from eptreplay.model.recorded.operations import Operation
 
 BLOCK = 512  # first page of region 1
 VA = 3 * PAGE

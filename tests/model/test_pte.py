@@ -5,7 +5,7 @@ from typing import Final
 import pytest
 from tests.model.harness import Host, Kind
 
-from eptreplay.model import pte
+from eptreplay.model.state import pte
 
 NX: Final = 1 << 63
 EMULATE: Final = pte.PMAP_EMULATE_AD_BITS

@@ -21,9 +21,9 @@ from tests.model.harness import (
 )
 from tests.model.invariants import check
 
-from eptreplay.model.operations import Operation, init_pmap
-from eptreplay.model.ptp import PTP_BASE as MODEL_PTP_BASE
-from eptreplay.model.state import new_states, single
+from eptreplay.model.pmap.ptp import PTP_BASE as MODEL_PTP_BASE
+from eptreplay.model.recorded.operations import Operation, init_pmap
+from eptreplay.model.state.state import new_states, single
 
 if TYPE_CHECKING:
     from collections.abc import Callable

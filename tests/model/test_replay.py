@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eptreplay.guest import Replay
-from eptreplay.ingest.reader import Batch
-from eptreplay.model._pointer import arrays_of
-from eptreplay.model.marks import MARKED
-from eptreplay.model.state import SETTLED
-from eptreplay.model.worlds import GuestMemory
-from eptreplay.options import Policy, TlbOptions
+from eptreplay.ingest.native.reader import Batch
+from eptreplay.model._numba.pointer import arrays_of
+from eptreplay.model.access_loop.deferred_accessed import MARKED
+from eptreplay.model.instances import GuestMemory
+from eptreplay.model.state.state import SETTLED
 from eptreplay.profiles import resolve
+from eptreplay.replay.driver.replay import Replay
+from eptreplay.request.options import Policy, TlbOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,8 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eptreplay.model.reuse import BUCKETS, FINE, Reuse, bucket_starts, new_reuse, note_reuses, reuse_of
-from eptreplay.model.state import NO_MEMORY, UNSAMPLED
+from eptreplay.model.state.state import NO_MEMORY, UNSAMPLED
+from eptreplay.model.statistics.reuse import (
+    BUCKETS,
+    FINE,
+    Reuse,
+    bucket_starts,
+    new_reuse,
+    note_reuses,
+    reuse_of,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

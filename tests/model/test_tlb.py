@@ -11,11 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eptreplay.compiled import entry_point
-from eptreplay.guest import Replay
-from eptreplay.ingest.reader import Batch
-from eptreplay.model._lanes import LANES, move_up, move_up_slowly
-from eptreplay.model.state import UNSAMPLED, State, world
-from eptreplay.model.tlb import (
+from eptreplay.ingest.native.reader import Batch
+from eptreplay.model._numba.lanes import LANES, move_up, move_up_slowly
+from eptreplay.model.cpu.tlb import (
     KINDS,
     LARGE,
     LEVELS,
@@ -30,15 +28,17 @@ from eptreplay.model.tlb import (
     touch,
     walk_references,
 )
-from eptreplay.model.worlds import GuestMemory
-from eptreplay.options import Policy, TlbOptions
+from eptreplay.model.instances import GuestMemory
+from eptreplay.model.state.state import UNSAMPLED, State, world
 from eptreplay.profiles import TlbGeometry, names, resolve
-from eptreplay.tlb_shapes import sets_and_ways, tlb_shapes
+from eptreplay.replay.driver.replay import Replay
+from eptreplay.replay.state.tlb_shapes import sets_and_ways, tlb_shapes
+from eptreplay.request.options import Policy, TlbOptions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from eptreplay.model.state import Records
+    from eptreplay.model.state.state import Records
 
 READ, WRITE, FETCH = 0, 1, 2
 PAGES = 2048

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eptreplay.report.files import TABLES_FOLDER, TableWriter, slug, write_run_file
-from eptreplay.report.tables import BY_NAME, TABLES
+from eptreplay.tables.files import TABLES_FOLDER, TableWriter, slug, write_run_file
+from eptreplay.tables.schema import BY_NAME, TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

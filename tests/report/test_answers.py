@@ -11,20 +11,20 @@ from tests.command_line import eptreplay
 from tests.report.runs import MadeGuest, analysis, counters, write_run
 
 from eptreplay.profiles import SUPERPAGES_OF, cost_parameters
-from eptreplay.report import answers
-from eptreplay.report.cost_terms import Estimate, Item, sum_of_differences
-from eptreplay.report.costs import Assumptions, Range
-from eptreplay.report.html import render
-from eptreplay.report.indexpage import Line, brief, fleet_answers
-from eptreplay.report.measures import compare, cost_cells
-from eptreplay.report.numbers import listed, points
-from eptreplay.report.run import open_run
-from eptreplay.report.standing import Standing, standings, total
+from eptreplay.report.answers import answers
+from eptreplay.report.answers.measures import compare, cost_cells
+from eptreplay.report.answers.standing import Standing, standings, total
+from eptreplay.report.costs.cost_terms import Estimate, Item, sum_of_differences
+from eptreplay.report.costs.costs import Assumptions, Range
+from eptreplay.report.pages.html import render
+from eptreplay.report.pages.index import Line, brief, fleet_answers
+from eptreplay.report.read.numbers import listed, points
+from eptreplay.report.read.run import open_run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from eptreplay.report.run import Guest
+    from eptreplay.report.read.run import Guest
 
 PROFILES = ("haswell", "nehalem")
 

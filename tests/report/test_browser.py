@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.report.runs import MadeGuest, analysis, write_run
 
-from eptreplay.report.html import render
-from eptreplay.report.screenshots import FLAGS, find_browser
+from eptreplay.report.pages.html import render
+from eptreplay.report.pages.screenshots import FLAGS, find_browser
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,10 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from eptreplay.errors import OutputError
-from eptreplay.report import by_guest, files
-from eptreplay.report.by_guest import TableByGuest
-from eptreplay.report.files import arrow_schema, read_table
-from eptreplay.report.tables import BY_NAME
+from eptreplay.report.read import by_guest
+from eptreplay.report.read.by_guest import TableByGuest
+from eptreplay.tables import files
+from eptreplay.tables.files import arrow_schema, read_table
+from eptreplay.tables.schema import BY_NAME
 
 if TYPE_CHECKING:
     from pathlib import Path

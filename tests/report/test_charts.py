@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from eptreplay.report.charts import (
+from eptreplay.report.charts.charts import (
     Chart,
     Series,
     Span,
@@ -20,7 +20,7 @@ from eptreplay.report.charts import (
     range_chart,
     time_chart,
 )
-from eptreplay.report.scales import Tick
+from eptreplay.report.charts.scales import Tick
 
 NAN = float("nan")
 

@@ -9,10 +9,10 @@ from tests.report.runs import MadeGuest, analysis, write_run
 
 from eptreplay.errors import UsageError
 from eptreplay.report.compare import merge
-from eptreplay.report.files import TABLES_FOLDER, read_run_file, read_table
-from eptreplay.report.html import render
-from eptreplay.report.run import open_run
-from eptreplay.report.tables import INTERVALS, SUMMARY
+from eptreplay.report.pages.html import render
+from eptreplay.report.read.run import open_run
+from eptreplay.tables.files import TABLES_FOLDER, read_run_file, read_table
+from eptreplay.tables.schema import INTERVALS, SUMMARY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,7 +8,7 @@ import polars as pl
 from tests.report.runs import MadeGuest, counters, write_run
 from tests.report.test_html import Page
 
-from eptreplay.report.html import render
+from eptreplay.report.pages.html import render
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from tests.report.runs import SECOND, MadeGuest, counters, write_run
 
 from eptreplay.errors import UsageError
-from eptreplay.report.cost_terms import TERMS, TOTAL, Estimate, Item, cost_rows, difference, estimates
-from eptreplay.report.cost_terms import _item as item
-from eptreplay.report.costs import (
+from eptreplay.report.costs.cost_terms import TERMS, TOTAL, Estimate, Item, cost_rows, difference, estimates
+from eptreplay.report.costs.cost_terms import _item as item
+from eptreplay.report.costs.costs import (
     CLOCK,
     EXIT,
     EXIT_FACT,
@@ -24,7 +24,7 @@ from eptreplay.report.costs import (
     exit_origin,
     parse_assumptions,
 )
-from eptreplay.report.run import open_run
+from eptreplay.report.read.run import open_run
 
 if TYPE_CHECKING:
     from pathlib import Path

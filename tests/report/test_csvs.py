@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from eptreplay.report.csvs import cell, write_columns, write_csv
+from eptreplay.report.charts.csvs import cell, write_columns, write_csv
 from eptreplay.safe_text import printable
 
 if TYPE_CHECKING:

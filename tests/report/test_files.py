@@ -11,7 +11,7 @@ import pytest
 from tests.report.runs import MadeGuest, write_run
 
 from eptreplay.errors import OutputError, UsageError
-from eptreplay.report.files import (
+from eptreplay.tables.files import (
     SLUG_LENGTH,
     TABLES_FOLDER,
     TableWriter,
@@ -20,7 +20,7 @@ from eptreplay.report.files import (
     read_table,
     slug,
 )
-from eptreplay.report.tables import BY_NAME, CORE, FAULTS, SUMMARY, TABLES
+from eptreplay.tables.schema import BY_NAME, CORE, FAULTS, SUMMARY, TABLES
 
 if TYPE_CHECKING:
     from pathlib import Path

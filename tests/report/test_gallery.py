@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from eptreplay.report.gallery import GALLERY, KEPT, MOST_BYTES, keep, make
+from eptreplay.report.pages.gallery import GALLERY, KEPT, MOST_BYTES, keep, make
 
 ROOT = Path(__file__).parents[2]
 

@@ -11,8 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from eptreplay.report.charts import Span
-from eptreplay.report.heatmaps import LEVELS, LONGEST_GAP, HeatMap, Row, axis_rows, axis_ticks, log_levels
+from eptreplay.report.charts.charts import Span
+from eptreplay.report.charts.heatmaps import (
+    LEVELS,
+    LONGEST_GAP,
+    HeatMap,
+    Row,
+    axis_rows,
+    axis_ticks,
+    log_levels,
+)
 
 GIB = 1 << 30
 

@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 from tests.report.runs import MadeGuest, write_run
 
-from eptreplay.report.costs import Assumptions
-from eptreplay.report.run import Frames, Guest, open_run
+from eptreplay.report.costs.costs import Assumptions
+from eptreplay.report.read.run import Frames, Guest, open_run
 from eptreplay.report.sections import sections
 from eptreplay.report.sections.parts import Context, Files, Part
 

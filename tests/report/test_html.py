@@ -11,9 +11,9 @@ from urllib.parse import unquote
 import pytest
 from tests.report.runs import MEMORY, MadeGuest, analysis, counters, write_run
 
-from eptreplay.report.costs import parse_assumptions
-from eptreplay.report.html import render
-from eptreplay.report.pages import how, island
+from eptreplay.report.costs.costs import parse_assumptions
+from eptreplay.report.pages.html import render
+from eptreplay.report.pages.text import how, island
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eptreplay.report.measures import cells, told
+from eptreplay.report.answers.measures import cells, told
 
 
 def test_bars_are_shares_of_the_highest_and_changes_are_against_the_base() -> None:

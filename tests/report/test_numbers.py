@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from eptreplay.report import numbers
+from eptreplay.report.read import numbers
 
 
 def test_counts_are_grouped_and_words_agree() -> None:

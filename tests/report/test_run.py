@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from tests.report.runs import MadeGuest, counters, write_run
 
-from eptreplay.report.guestpage import facts
-from eptreplay.report.run import open_run
+from eptreplay.report.pages.guest import facts
+from eptreplay.report.read.run import open_run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from eptreplay.report.run import Guest
+    from eptreplay.report.read.run import Guest
 
 PROFILES = ("haswell", "nehalem")
 

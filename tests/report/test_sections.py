@@ -9,22 +9,22 @@ import numpy as np
 import polars as pl
 from tests.report.runs import MadeGuest, analysis, counters, write_run
 
-from eptreplay.report.costs import Assumptions
-from eptreplay.report.need import needed
-from eptreplay.report.run import open_run
+from eptreplay.report.answers.need import needed
+from eptreplay.report.costs.costs import Assumptions
+from eptreplay.report.read.run import open_run
 from eptreplay.report.sections import SECTIONS, sections
 from eptreplay.report.sections.heat import counts_by_stretch
 from eptreplay.report.sections.memory import age_edges
 from eptreplay.report.sections.others import first_rows
 from eptreplay.report.sections.parts import Context, Files, Part
-from eptreplay.report.tables import BY_NAME
+from eptreplay.tables.schema import BY_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from eptreplay.report.charts import Chart
-    from eptreplay.report.heatmaps import HeatMap
+    from eptreplay.report.charts.charts import Chart
+    from eptreplay.report.charts.heatmaps import HeatMap
 from eptreplay.report.sections.parts import Grid
 
 PROFILES = ("haswell", "nehalem")

@@ -10,8 +10,8 @@ from rich.console import Console
 from tests.report.runs import MadeGuest, analysis, write_run
 
 from eptreplay.errors import UsageError
-from eptreplay.report.costs import Assumptions
-from eptreplay.report.run import open_run
+from eptreplay.report.costs.costs import Assumptions
+from eptreplay.report.read.run import open_run
 from eptreplay.report.terminal import print_summary, text_map
 from eptreplay.safe_text import printable
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.report.runs import MadeGuest, write_run
 
-from eptreplay.report.answers import answers
-from eptreplay.report.costs import Assumptions
-from eptreplay.report.run import open_run
-from eptreplay.report.standing import standings
-from eptreplay.report.times import why_untimed
-from eptreplay.report.verified import unverified
+from eptreplay.report.answers.answers import answers
+from eptreplay.report.answers.standing import standings
+from eptreplay.report.costs.costs import Assumptions
+from eptreplay.report.costs.times import why_untimed
+from eptreplay.report.read.run import open_run
+from eptreplay.report.read.verified import unverified
 
 if TYPE_CHECKING:
     from pathlib import Path

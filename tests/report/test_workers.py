@@ -9,13 +9,15 @@ import pytest
 from tests.report.runs import MadeGuest, analysis, write_run
 
 from eptreplay.errors import RenderError
-from eptreplay.report import guestpage, pages, workers
-from eptreplay.report.html import render
+from eptreplay.report.pages import guest as guestpage
+from eptreplay.report.pages import text as pages
+from eptreplay.report.pages import workers
+from eptreplay.report.pages.html import render
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from eptreplay.report.run import Guest
+    from eptreplay.report.read.run import Guest
 
 PROFILES = ("haswell", "zen2")
 NAMES = ["a", "../../x", "</script>", "d"]

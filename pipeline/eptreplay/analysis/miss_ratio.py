@@ -1,7 +1,7 @@
 """Miss-ratio curves: how often a guest would miss with so much memory, under LRU and 4 KiB pages.
 
 An access hits in a memory of c pages exactly if its reuse distance (distinct pages since the last access to the same page)
-is below c.  Distances come from model/reuse.py, of all pages or of a sample; or from the books by interval, which
+is below c.  Distances come from model/statistics/reuse.py, of all pages or of a sample; or from the books by interval, which
 bound them on both sides.
 """
 

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from eptreplay.errors import TraceError
-from eptreplay.model import pte
-from eptreplay.model.operations import NO_PAGE, RUN_SHIFT, Operation
+from eptreplay.model.recorded.operations import NO_PAGE, RUN_SHIFT, Operation
+from eptreplay.model.state import pte
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from eptreplay.model.state import Records
+    from eptreplay.model.state.state import Records
 
 SEQUENCE_COLUMNS = (
     *("seq", "n_regions", "n_dev", "pbase"),

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from eptreplay.conform.report import Report
-from eptreplay.cuts import Action, Rhythm
 from eptreplay.errors import TraceError, UsageError
-from eptreplay.guest import Replay, drive
-from eptreplay.ingest.dataset import open_trace
-from eptreplay.model.worlds import GuestMemory
-from eptreplay.options import Options, Policy, TlbOptions
-from eptreplay.snapshots import counters
+from eptreplay.ingest.sources.dataset import open_trace
+from eptreplay.model.instances import GuestMemory
+from eptreplay.replay.driver.replay import Replay, drive
+from eptreplay.replay.found.snapshots import counters
+from eptreplay.replay.rows.schedule import Action, Rhythm
+from eptreplay.request.options import Options, Policy, TlbOptions
 from eptreplay.units import Every
 
 if TYPE_CHECKING:

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from eptreplay.conform.report import Report
-from eptreplay.cuts import Action, Cutter, Rhythm
 from eptreplay.errors import TraceError, UsageError
-from eptreplay.guest import Replay
-from eptreplay.ingest.dataset import open_trace
-from eptreplay.ingest.reader import read_batches
-from eptreplay.merge import Source, merged, replay_merged
-from eptreplay.model.queue_hash import queue_hashes
-from eptreplay.model.sweep import scan
-from eptreplay.model.vm_limits import HostMemory, limits
-from eptreplay.model.worlds import GuestMemory, guest_bases
-from eptreplay.snapshots import counters
+from eptreplay.ingest.native.reader import read_batches
+from eptreplay.ingest.sources.dataset import open_trace
+from eptreplay.model.access_loop.sweep import scan
+from eptreplay.model.instances import GuestMemory, guest_bases
+from eptreplay.model.recorded.queue_hash import queue_hashes
+from eptreplay.model.vm.vm_limits import HostMemory, limits
+from eptreplay.replay.driver.replay import Replay
+from eptreplay.replay.found.snapshots import counters
+from eptreplay.replay.rows.interleave import Source, merged, replay_merged
+from eptreplay.replay.rows.schedule import Action, Cutter, Rhythm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from eptreplay.ingest.reader import Batch
-    from eptreplay.merge import Merged
+    from eptreplay.ingest.native.reader import Batch
     from eptreplay.profiles import Fact, TlbGeometry
+    from eptreplay.replay.rows.interleave import Merged
 
 _HEAD = {"traces", "H", "every", "nvcpus", "ram_pages", "type", "flags"}
 

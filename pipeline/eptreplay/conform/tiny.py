@@ -14,18 +14,18 @@ import numpy as np
 from eptreplay.conform.pageout import Recording, checkpoint, compare_limits, replay_of
 from eptreplay.conform.report import Mismatch, Report
 from eptreplay.errors import TraceError
-from eptreplay.guest import NO_COUNTS, NO_SIZES
-from eptreplay.merge import NO_VCPUS, Merged, replay_merged
-from eptreplay.model import event_log as log
-from eptreplay.model.page_queue import PQ_ACTIVE, PQ_INACTIVE
-from eptreplay.model.sweep import scan
-from eptreplay.model.worlds import guest_bases
+from eptreplay.model.access_loop.sweep import scan
+from eptreplay.model.instances import guest_bases
+from eptreplay.model.page.vm_pagequeue import PQ_ACTIVE, PQ_INACTIVE
+from eptreplay.model.vm import event_log as log
+from eptreplay.replay.driver.replay import NO_COUNTS, NO_SIZES
+from eptreplay.replay.rows.interleave import NO_VCPUS, Merged, replay_merged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from eptreplay.guest import Replay
+    from eptreplay.replay.driver.replay import Replay
 
 _HEAD = {"steps", "H", "guests", "pages_per_guest", "nvcpus", "type", "flags"}
 _LOG_WORDS = 1 << 24

@@ -12,12 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eptreplay.conform.arguments import SEQUENCE_COLUMNS, check_arguments, check_sequence
-from eptreplay.conform.reach import Reach, reach_of
+from eptreplay.conform.pool_sizes import Reach, reach_of
 from eptreplay.conform.report import Mismatch, Report
 from eptreplay.errors import TraceError, UsageError
-from eptreplay.model import operations, pte
-from eptreplay.model.checksum import dump_entries
-from eptreplay.model.state import (
+from eptreplay.model.recorded import operations
+from eptreplay.model.recorded.checksum import dump_entries
+from eptreplay.model.state import pte
+from eptreplay.model.state.state import (
     PG_FICTITIOUS,
     PGA_REFERENCED,
     PGA_WRITEABLE,

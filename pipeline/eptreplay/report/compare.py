@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from eptreplay.errors import UsageError
-from eptreplay.report.files import (
+from eptreplay.report.read.run import open_run
+from eptreplay.tables.files import (
     TABLES_FOLDER,
     TableWriter,
     read_table,
@@ -15,14 +16,13 @@ from eptreplay.report.files import (
     write_columns_file,
     write_run_file,
 )
-from eptreplay.report.run import open_run
-from eptreplay.report.tables import REPLAYED
+from eptreplay.tables.schema import REPLAYED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from eptreplay.report.columns import Table
+    from eptreplay.tables.columns import Table
 
 
 def merge(first: Path, second: Path, out: Path) -> None:

@@ -12,15 +12,15 @@ from rich.table import Table
 from rich.text import Text
 
 from eptreplay.errors import UsageError
-from eptreplay.report.answers import answers
-from eptreplay.report.heatmaps import log_levels
-from eptreplay.report.indexpage import Line, brief, fleet_answers, headline, superpages
-from eptreplay.report.numbers import GIB
-from eptreplay.report.outside import outside_of_guests
-from eptreplay.report.run import open_run
+from eptreplay.report.answers.answers import answers
+from eptreplay.report.answers.outside import outside_of_guests
+from eptreplay.report.answers.standing import standings
+from eptreplay.report.charts.heatmaps import log_levels
+from eptreplay.report.pages.index import Line, brief, fleet_answers, headline, superpages
+from eptreplay.report.read.numbers import GIB
+from eptreplay.report.read.run import open_run
+from eptreplay.report.read.verified import unverified
 from eptreplay.report.sections.heat import counts_by_stretch
-from eptreplay.report.standing import standings
-from eptreplay.report.verified import unverified
 from eptreplay.safe_text import printable
 from eptreplay.units import binary_size
 
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from eptreplay.report.answers import Answer
-    from eptreplay.report.costs import Assumptions
-    from eptreplay.report.run import Guest
+    from eptreplay.report.answers.answers import Answer
+    from eptreplay.report.costs.costs import Assumptions
+    from eptreplay.report.read.run import Guest
 
 CHARACTERS = ".:-=+*#%@"
 """From few to many; as many as a heat map has colours."""

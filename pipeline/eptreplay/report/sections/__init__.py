@@ -16,7 +16,7 @@ from eptreplay.report.sections.others import first_rows
 from eptreplay.report.sections.parts import Section
 from eptreplay.report.sections.superpages import superpages
 from eptreplay.report.sections.translations import translations
-from eptreplay.report.tables import TABLES
+from eptreplay.tables.schema import TABLES
 
 if TYPE_CHECKING:
     from eptreplay.report.sections.parts import Context, Part

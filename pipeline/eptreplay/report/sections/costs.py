@@ -6,22 +6,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eptreplay.report.charts import Series, range_chart
-from eptreplay.report.cost_tables import COSTS
-from eptreplay.report.cost_terms import TERMS, TOTAL, cost_rows, difference, estimates
-from eptreplay.report.costs import EXIT, by_profile, described
-from eptreplay.report.differences import NOT_APART
-from eptreplay.report.numbers import percent, seconds, short
+from eptreplay.report.answers.differences import NOT_APART
+from eptreplay.report.charts.charts import Series, range_chart
+from eptreplay.report.costs.cost_terms import TERMS, TOTAL, cost_rows, difference, estimates
+from eptreplay.report.costs.costs import EXIT, by_profile, described
+from eptreplay.report.costs.times import doubt, why_untimed
+from eptreplay.report.read.numbers import percent, seconds, short
 from eptreplay.report.sections.parts import Cell, Grid, Head, Part, profile_heads
 from eptreplay.report.sections.translations import guest_pages
-from eptreplay.report.times import doubt, why_untimed
+from eptreplay.tables.costs import COSTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from eptreplay.report.charts import Chart
-    from eptreplay.report.cost_terms import Estimate
-    from eptreplay.report.costs import Range
+    from eptreplay.report.charts.charts import Chart
+    from eptreplay.report.costs.cost_terms import Estimate
+    from eptreplay.report.costs.costs import Range
     from eptreplay.report.sections.parts import Context
 
 RANGES = (

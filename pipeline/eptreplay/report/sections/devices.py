@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from eptreplay.report.answers import devices, passed
-from eptreplay.report.charts import Series, group_sum
-from eptreplay.report.numbers import count, memory
+from eptreplay.report.answers.answers import devices, passed
+from eptreplay.report.charts.charts import Series, group_sum
+from eptreplay.report.read.numbers import count, memory
 from eptreplay.report.sections.dirty import writer_name
 from eptreplay.report.sections.parts import Cell, Grid, Head, Part, interval_values, over_time, profile_heads
-from eptreplay.report.tables import BY_NAME
+from eptreplay.tables.schema import BY_NAME
 from eptreplay.units import binary_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from eptreplay.report.charts import Chart
-    from eptreplay.report.run import Guest
+    from eptreplay.report.charts.charts import Chart
+    from eptreplay.report.read.run import Guest
     from eptreplay.report.sections.parts import Context
 
 MEASURES: tuple[tuple[str, str, Callable[[Any], str]], ...] = (

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eptreplay.report.analysis_tables import DIRTY, DIRTY_RATE
-from eptreplay.report.charts import Series, group_mean
-from eptreplay.report.numbers import memory
+from eptreplay.report.charts.charts import Series, group_mean
+from eptreplay.report.costs.times import why_untimed
+from eptreplay.report.read.numbers import memory
 from eptreplay.report.sections.parts import (
     Cell,
     Grid,
@@ -18,13 +18,13 @@ from eptreplay.report.sections.parts import (
     interval_values,
     over_time,
 )
-from eptreplay.report.times import why_untimed
+from eptreplay.tables.analysis import DIRTY, DIRTY_RATE
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from eptreplay.report.charts import Chart
-    from eptreplay.report.run import Guest
+    from eptreplay.report.charts.charts import Chart
+    from eptreplay.report.read.run import Guest
     from eptreplay.report.sections.parts import Context
 
 SEEN = (

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from eptreplay.report.charts import Series, group_last
+from eptreplay.report.charts.charts import Series, group_last
 from eptreplay.report.sections.parts import (
     Cell,
     Grid,
@@ -20,8 +20,8 @@ from eptreplay.report.sections.parts import (
 )
 
 if TYPE_CHECKING:
-    from eptreplay.report.charts import Chart
-    from eptreplay.report.run import Guest
+    from eptreplay.report.charts.charts import Chart
+    from eptreplay.report.read.run import Guest
     from eptreplay.report.sections.parts import Context
 
 EMULATED = ("ad_emulated_r", "ad_emulated_w")

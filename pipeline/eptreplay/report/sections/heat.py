@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eptreplay.report.heatmaps import HeatMap, axis_rows, log_levels
-from eptreplay.report.numbers import PAGE_BYTES
+from eptreplay.report.charts.heatmaps import HeatMap, axis_rows, log_levels
+from eptreplay.report.read.numbers import PAGE_BYTES
 from eptreplay.report.sections.parts import Part
 from eptreplay.units import binary_size
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from eptreplay.report.run import Guest
+    from eptreplay.report.read.run import Guest
     from eptreplay.report.sections.parts import Context
 
 KINDS = (

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from eptreplay.report.answers import silent
-from eptreplay.report.charts import Series, curve_chart, group_last, group_sum
-from eptreplay.report.numbers import GIB, MIB, PAGE_BYTES, in_seconds, seconds
-from eptreplay.report.scales import Scale
+from eptreplay.report.answers.answers import silent
+from eptreplay.report.charts.charts import Series, curve_chart, group_last, group_sum
+from eptreplay.report.charts.scales import Scale
+from eptreplay.report.read.numbers import GIB, MIB, PAGE_BYTES, in_seconds, seconds
 from eptreplay.report.sections.devices import why
 from eptreplay.report.sections.parts import Cell, Grid, Head, Part, by_profile, over_time, profile_heads
-from eptreplay.report.tables import BY_NAME
+from eptreplay.tables.schema import BY_NAME
 from eptreplay.units import binary_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from eptreplay.report.charts import Chart
-    from eptreplay.report.run import Guest
+    from eptreplay.report.charts.charts import Chart
+    from eptreplay.report.read.run import Guest
     from eptreplay.report.sections.parts import Context
 
 EVENTS = {

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from eptreplay.report.charts import Series, bar_chart, curve_chart
-from eptreplay.report.need import basis, curves, first_touches, needed
-from eptreplay.report.numbers import MIB, PAGE_BYTES, count, rate, seconds
-from eptreplay.report.scales import Tick
+from eptreplay.report.answers.need import basis, curves, first_touches, needed
+from eptreplay.report.charts.charts import Series, bar_chart, curve_chart
+from eptreplay.report.charts.scales import Tick
+from eptreplay.report.read.numbers import MIB, PAGE_BYTES, count, rate, seconds
 from eptreplay.report.sections.parts import Cell, Grid, Head, Part
 from eptreplay.units import binary_size
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from eptreplay.report.charts import Chart
+    from eptreplay.report.charts.charts import Chart
     from eptreplay.report.sections.parts import Context
 
 PERCENTILES = (

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eptreplay.report.charts import Series, bar_chart
-from eptreplay.report.numbers import MIB, count, seconds
+from eptreplay.report.charts.charts import Series, bar_chart
+from eptreplay.report.read.numbers import MIB, count, seconds
 from eptreplay.report.sections.parts import Cell, Grid, Head, Part
 from eptreplay.units import binary_size
 
 if TYPE_CHECKING:
-    from eptreplay.report.charts import Chart
+    from eptreplay.report.charts.charts import Chart
     from eptreplay.report.sections.parts import Context
 
 VERDICTS = {

@@ -9,8 +9,8 @@ from eptreplay.report.sections.parts import Cell, Grid, Head, Part
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from eptreplay.report.columns import Table
     from eptreplay.report.sections.parts import Context
+    from eptreplay.tables.columns import Table
 
 MOST_ROWS = 20
 

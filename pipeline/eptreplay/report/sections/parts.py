@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from eptreplay.report.charts import Series, group_sum, time_chart
-from eptreplay.report.csvs import CSV_FOLDER, write_columns, write_csv
+from eptreplay.report.charts.charts import Series, group_sum, time_chart
+from eptreplay.report.charts.csvs import CSV_FOLDER, write_columns, write_csv
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from eptreplay.report.charts import Chart
-    from eptreplay.report.costs import Assumptions
-    from eptreplay.report.heatmaps import HeatMap
-    from eptreplay.report.run import Guest
+    from eptreplay.report.charts.charts import Chart
+    from eptreplay.report.charts.heatmaps import HeatMap
+    from eptreplay.report.costs.costs import Assumptions
+    from eptreplay.report.read.run import Guest
 
 Join = Callable[["NDArray[Any]", int], "NDArray[np.float64]"]
 """How several intervals become one step of a chart: their sum, their mean, the last of them."""

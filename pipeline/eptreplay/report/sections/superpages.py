@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eptreplay.profiles import superpages_note
-from eptreplay.report.charts import Series, group_last
+from eptreplay.report.charts.charts import Series, group_last
 from eptreplay.report.sections.parts import Part, over_time, summed
 
 if TYPE_CHECKING:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from eptreplay.report.sections.parts import Cell, Grid, Head, Part, profile_heads
-from eptreplay.report.tlb_tables import TRANSLATIONS
+from eptreplay.tables.tlb import TRANSLATIONS
 from eptreplay.units import binary_size
 
 if TYPE_CHECKING:
-    from eptreplay.report.run import Guest
+    from eptreplay.report.read.run import Guest
     from eptreplay.report.sections.parts import Context
 
 ABOUT = "guest_page_bytes"

@@ -1,0 +1,1 @@
+"""Measurements for `eptreplay bench` and `make bench`."""

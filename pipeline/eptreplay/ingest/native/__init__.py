@@ -1,0 +1,1 @@
+"""The schema of native traces: columns, rows, and the checks of both."""

@@ -1,0 +1,54 @@
+"""Are the columns of a file those of a trace?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from eptreplay.errors import TraceError
+from eptreplay.ingest.native.schema import COLUMNS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pyarrow as pa
+
+
+def check_columns(path: Path, schema: pa.Schema) -> dict[str, str]:
+    """Compare a file's schema with the trace format.
+
+    Args:
+        path: the file, for messages.
+        schema: its Arrow schema.
+
+    Returns:
+        The known columns the file has, each with its type in words; others are ignored.
+
+    Raises:
+        TraceError: a required column is missing, a column stands twice, or one has
+            a type the format does not allow.
+    """
+    found: dict[str, str] = {}
+    for column in COLUMNS:
+        fields = [field for field in schema if field.name == column.name]
+        if not fields and column.required:
+            names = ", ".join(schema.names[:12]) or "none"
+            raise TraceError(
+                str(path),
+                f"this column is missing (columns of the file: {names:.200})",
+                column=column.name,
+                expected=f"{column.accepted()}: {column.meaning}",
+                advice="rename or add the column",
+            )
+        if len(fields) > 1:
+            raise TraceError(str(path), f"this column stands {len(fields)} times", column=column.name)
+        if fields and fields[0].type not in column.types:
+            raise TraceError(
+                str(path),
+                f"the type is {fields[0].type!s:.80}",
+                column=column.name,
+                expected=f"{column.accepted()}: {column.meaning}",
+                advice="cast the column and write the file again",
+            )
+        if fields:
+            found[column.name] = str(fields[0].type)
+    return found

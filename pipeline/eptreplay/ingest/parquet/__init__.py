@@ -1,0 +1,1 @@
+"""Parquet as bytes: footers, pages and statistics, none of them trusted."""

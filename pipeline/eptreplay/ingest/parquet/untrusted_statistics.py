@@ -1,0 +1,58 @@
+"""Row groups whose statistics alone say that a row breaks a rule."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from eptreplay.ingest.native.schema import CODES, GPA_BITS, PAGE_SIZE
+from eptreplay.ingest.parquet.statistics import LAST_TIME
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from eptreplay.ingest.sources.dataset import GuestTrace, RowGroup
+
+
+class Suspect(NamedTuple):
+    """A column of a row group that must hold a bad row, if its statistics are right.
+
+    Args:
+        group: the row group.
+        column: the column.
+        claim: what the statistics say, in words.
+        last_time: latest time of the row groups before.
+    """
+
+    group: RowGroup
+    column: str
+    claim: str
+    last_time: int
+
+
+def suspects(trace: GuestTrace) -> Iterator[Suspect]:
+    """Look for bad rows before anything is decoded.
+
+    Args:
+        trace: the trace.
+
+    Yields:
+        Suspects in the order of the row groups.
+    """
+    last_time = 0
+    highest = {"gpa": (1 << GPA_BITS) - 1, "vcpu": trace.vcpus - 1, "size": PAGE_SIZE, "time": LAST_TIME}
+    for group in trace.row_groups:
+        for name in sorted(group.nulls & trace.columns - {"guest", "arg"}):
+            yield Suspect(group, name, "that there are nulls", last_time)
+        for name, known in group.ranges.items():
+            unknown_op = name == "op" and known.high not in CODES
+            if unknown_op or known.high > highest.get(name, known.high):
+                yield Suspect(group, name, f"values up to {known.high}", last_time)
+        count, time = group.ranges.get("count"), group.ranges.get("time")
+        if count is not None and count.low == 0:
+            yield Suspect(group, "count", "values of 0", last_time)
+        if time is not None:
+            if time.low < last_time:
+                yield Suspect(
+                    group, "time", f"{time.low} after {last_time} in the row groups before", last_time
+                )
+            last_time = max(last_time, time.high)

@@ -1,0 +1,1 @@
+"""Tricks of compilation: pointers, prefetches, vectors of lanes, words of bits."""

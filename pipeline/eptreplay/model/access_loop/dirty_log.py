@@ -1,0 +1,189 @@
+"""Dirty tracking: collecting what was written, and what it costs the guest afterwards.
+
+Two ways to learn of writes:
+
+* a **harvest** asks every page (pmap_is_modified) and makes it clean (pmap_clear_modify), which demotes writable
+  superpages, takes write access away and invalidates;
+* **page-modification logging**: the processor writes an address to a log of 512 entries, one log a vCPU, whenever it sets a
+  dirty bit in a leaf entry.  Before it sets any accessed or dirty bit it looks whether the log is full, and if so
+  leaves the guest first.  Whoever collects the logs empties them.
+
+Sources: pmap.c pmap_is_modified and pmap_clear_modify, FreeBSD 10.0; SDM volume 3, 28.2.5, page-modification logging.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eptreplay.compiled import entry_point, kernel, part
+from eptreplay.model._numba.pointer import Fields, passed_as_pointer, table_of_places
+from eptreplay.model.page.vm_page import vm_page_dirty
+from eptreplay.model.pmap.invalidate import CAUSE_FAULT, CAUSE_HARVEST
+from eptreplay.model.pmap.pmap_page import pmap_clear_modify, pmap_is_modified
+from eptreplay.model.state import pte
+from eptreplay.model.state.state import Int, State, account, world, worlds_in
+from eptreplay.model.statistics.intervals import OP_WRITE, Books, note_harvest
+from eptreplay.model.vm.vm_fault import guest_access
+
+NPTEPG = pte.NPTEPG
+
+PML_ENTRIES = 512
+NO_PML = -1
+
+
+@dataclass(frozen=True, slots=True)
+class DirtyLog:
+    """What is known of dirty tracking, in every world."""
+
+    pml: NDArray[
+        np.int32
+    ]  # [worlds, flat vCPUs]: entries in each vCPU's log; NO_PML: the processor keeps none
+    clean: NDArray[
+        np.uint8
+    ]  # [worlds, flat guest pages]: 1: a harvest made it clean, and it was not written since
+    split: NDArray[np.uint8]  # [worlds, flat 2 MB blocks]: 1: a harvest demoted its superpage
+    places: NDArray[np.int64]  # [1, words]: where all these are, for compiled code (_pointer.py)
+
+
+FIELDS: Fields = {
+    "pml": (np.dtype(np.int32), 2),
+    "clean": (np.dtype(np.uint8), 2),
+    "split": (np.dtype(np.uint8), 2),
+}
+passed_as_pointer(DirtyLog, FIELDS)
+
+
+def new_dirty_log(pml: NDArray[np.bool_], pages: int, vcpus: int) -> DirtyLog:
+    """Return empty logs.
+
+    Args:
+        pml: shape [worlds]: whether the processor logs modifications.
+        pages: flat guest pages.
+        vcpus: virtual CPUs of all guests.
+    """
+    worlds = len(pml)
+    blocks = -(-pages // NPTEPG)
+    arrays: dict[str, Any] = {
+        "pml": np.repeat(np.where(pml, 0, NO_PML).astype(np.int32)[:, None], vcpus, axis=1),
+        "clean": np.zeros((worlds, blocks * NPTEPG), np.uint8),
+        "split": np.zeros((worlds, blocks), np.uint8),
+    }
+    return DirtyLog(**arrays, places=table_of_places(FIELDS, [list(arrays.values())]))
+
+
+@part
+def logged_access(
+    st: State, log: DirtyLog, number: Int, guest: Int, gpa: np.uint64, op: Int, vcpu: Int, flat: Int
+) -> None:
+    """Make one access of a guest to its own memory in one world, with what dirty tracking sees of it and costs it.
+
+    Args:
+        st: the world.
+        log: the logs of all worlds.
+        number: the world's number.
+        guest: the guest's number.
+        gpa: guest-physical byte address.
+        op: kind of access: 0 read, 1 write, 2 fetch.
+        vcpu: the vCPU that makes it, a flat number.
+        flat: the page of guest memory at that address.
+    """
+    st.host[0].guest = guest
+    st.host[0].vcpu = vcpu
+    st.host[0].cause = CAUSE_FAULT
+    cnt = account(st)
+    traps = cnt.traps
+    promotions = cnt.promotions
+    accessed_bits = cnt.accessed_bits
+    dirty_bits = cnt.dirty_bits_4k + cnt.dirty_bits_2m
+    guest_access(st, st.pmap[guest], gpa, op, flat)
+    if log.pml[number, vcpu] != NO_PML:
+        dirty = cnt.dirty_bits_4k + cnt.dirty_bits_2m != dirty_bits
+        if dirty or cnt.accessed_bits != accessed_bits:
+            pml_log(st, log.pml[number], vcpu, dirty)
+    if cnt.harvests != 0 and log.clean[number, flat] != 0:
+        cnt.refaults += np.int64(cnt.traps != traps)
+        log.clean[number, flat] = np.uint8(op != OP_WRITE)
+    if cnt.promotions != promotions and log.split[number, flat // NPTEPG] != 0:
+        cnt.repromotions += 1
+        log.split[number, flat // NPTEPG] = 0
+
+
+@kernel
+def pml_log(st: State, used: NDArray[np.int32], vcpu: Int, dirty: bool) -> None:
+    """Set a bit of an entry: a full log is emptied by an exit first, and a dirty bit is logged."""
+    if used[vcpu] == PML_ENTRIES:
+        account(st).pml_exits += 1
+        used[vcpu] = 0
+    used[vcpu] += np.int32(dirty)
+    account(st).pml_entries += np.int64(dirty)
+
+
+@entry_point
+def harvest(states: State, books: Books, log: DirtyLog) -> None:
+    """In every world, collect the pages that show as dirty, in order, and make the next write to them show again."""
+    for guest in range(len(world(states, 0).guests)):
+        harvest_guest(states, books, log, guest)
+
+
+@entry_point
+def harvest_guest(states: State, books: Books, log: DirtyLog, guest: Int) -> None:
+    """Harvest one guest in every world."""
+    for number in range(worlds_in(states)):
+        _harvest_world(world(states, number), log, number, guest)
+    known = world(states, 0).guests[guest]
+    note_harvest(books, states.quiet, guest, np.int64(known.begin), np.int64(known.end))
+
+
+@part
+def _harvest_world(st: State, log: DirtyLog, number: Int, guest: Int) -> None:
+    """Harvest the pages of one guest in one world, and empty the logs of its vCPUs."""
+    known = st.guests[guest]
+    st.host[0].guest = guest
+    st.host[0].cause = CAUSE_HARVEST
+    cnt = account(st)
+    demotions = cnt.demotions
+    ipis = cnt.ipis + cnt.x86_ipis
+    invalidations = cnt.inv_page + cnt.inv_range + cnt.inv_all
+    found: Int = 0
+    for flat in range(known.begin, known.end, NPTEPG):
+        found += _harvest_block(st, log, number, flat, min(flat + NPTEPG, known.end))
+    cnt.dirty_last_harvest = found
+    cnt.dirty_all_harvests += found
+    cnt.sweeps += 1
+    cnt.harvests += 1
+    cnt.harvest_demotions += cnt.demotions - demotions
+    cnt.harvest_ipis += cnt.ipis + cnt.x86_ipis - ipis
+    cnt.harvest_invalidations += cnt.inv_page + cnt.inv_range + cnt.inv_all - invalidations
+    for vcpu in range(known.first_vcpu, known.first_vcpu + known.vcpus):
+        if log.pml[number, vcpu] != NO_PML:
+            log.pml[number, vcpu] = 0
+
+
+@part
+def _harvest_block(st: State, log: DirtyLog, number: Int, first: Int, end: Int) -> Int:
+    """Return how many of the flat guest pages [first, end) of a block were dirty, and make them clean."""
+    found: Int = 0
+    demotions = account(st).demotions
+    for flat in range(first, end):
+        if st.object[flat].frame > 0:
+            dirty = _harvest_page(st, st.object[flat].frame - 1)
+            log.clean[number, flat] |= np.uint8(dirty)
+            found += dirty
+    if account(st).demotions != demotions:
+        log.split[number, first // NPTEPG] = 1
+    return found
+
+
+@part
+def _harvest_page(st: State, m: Int) -> Int:
+    """Return 1 if a page is dirty in its own field or by a mapping, else 0, and make it clean."""
+    if st.page[m].dirty == 0 and pmap_is_modified(st, m):
+        vm_page_dirty(st, m)
+    dirty = np.int64(st.page[m].dirty)
+    pmap_clear_modify(st, m)
+    st.page[m].dirty = 0
+    return dirty

@@ -1,0 +1,1 @@
+"""The processor: the walk, TLBs, translations, entries to the guest."""

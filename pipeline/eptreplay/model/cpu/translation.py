@@ -1,0 +1,224 @@
+"""The loop of translations: rows looked up in the TLBs of every world, and the walks of those that are in none.
+
+It lags behind the loop over accesses (replay.py).  Translations matter to the models only at an access that may
+change something; they are made up to there when one comes, and up to the end of a chunk.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eptreplay.compiled import kernel, part
+from eptreplay.model._numba.lanes import LANES, move_up
+from eptreplay.model.cpu.tlb import (
+    FIRST,
+    KINDS,
+    LARGE,
+    LEVELS,
+    NO_STRUCTURE,
+    NO_UNIT,
+    SECOND,
+    SMALL,
+    USED,
+    Tlbs,
+    cached,
+    cached_structure,
+    entry_key,
+    host_size,
+    size_of,
+    touch,
+    touch_set,
+)
+from eptreplay.model.state import pte
+from eptreplay.model.state.state import NO_MEMORY, Int, Record, State, world
+from eptreplay.model.statistics.intervals import crosses, known_page, vcpu_of
+
+EMPTY = pte.EMPTY
+PAGE_SHIFT = pte.PAGE_SHIFT
+LARGE_SHIFT = np.uint64(9)
+ONE = np.uint64(1)
+KIND_BITS = np.uint64(21)  # of a count of rows of a chunk, three to a word
+KIND_MASK = np.uint64((1 << 21) - 1)
+GUEST = 0  # number of the guest on its host
+
+
+@kernel
+def translate_rows(
+    states: State,
+    tlbs: Tlbs,
+    gpa: NDArray[np.uint64],
+    op: NDArray[np.uint8],
+    vcpu: NDArray[np.uint16],
+    size: NDArray[np.uint16],
+    end: Int,
+) -> None:
+    """Make the translations of all rows before `end` that have not been made yet, in every world.
+
+    All of them but the first have to be settled (replay.py).  So all pages of theirs are memory, and the byte that says so,
+    one among all of a large guest, need not be read again.  See replay_rows for the arrays.
+    """
+    setting = tlbs.setting[0]
+    begin = np.int64(setting.done)
+    if begin >= end:
+        return
+    for number in range(len(tlbs.counters)):
+        st = world(states, number)
+        _translate_unsettled(st, tlbs, number, gpa, op, vcpu, size, begin)
+        if setting.guest_large != 0:
+            _translate_large(st, tlbs, number, gpa, op, vcpu, size, begin + 1, end)
+        else:
+            _translate_small(st, tlbs, number, gpa, op, vcpu, size, begin + 1, end)
+    setting.done = end
+
+
+@kernel
+def _translate_unsettled(
+    st: State,
+    tlbs: Tlbs,
+    number: Int,
+    gpa: NDArray[np.uint64],
+    op: NDArray[np.uint8],
+    vcpu: NDArray[np.uint16],
+    size: NDArray[np.uint16],
+    row: Int,
+) -> None:
+    """Make the translations of one row, as far as its pages are memory."""
+    page = gpa[row] >> PAGE_SHIFT
+    beyond = np.uint64(len(st.quiet) - 1)
+    last = page + ONE + np.uint64(crosses(gpa[row], size, row))
+    while page < last:
+        if st.quiet[known_page(page, beyond)] & NO_MEMORY == 0:
+            _translate(st, tlbs, number, vcpu_of(vcpu, row), page, np.int64(op[row]))
+        page += ONE
+
+
+@kernel
+def _translate_large(
+    st: State,
+    tlbs: Tlbs,
+    number: Int,
+    gpa: NDArray[np.uint64],
+    op: NDArray[np.uint8],
+    vcpu: NDArray[np.uint16],
+    size: NDArray[np.uint16],
+    begin: Int,
+    end: Int,
+) -> None:
+    """Make the translations of settled rows [begin, end) of a guest of 2 MB pages."""
+    for i in range(begin, end):
+        page = gpa[i] >> PAGE_SHIFT
+        last = page + ONE + np.uint64(crosses(gpa[i], size, i))
+        while page < last:
+            _translate(st, tlbs, number, vcpu_of(vcpu, i), page, np.int64(op[i]))
+            page += ONE
+
+
+@part
+def _translate(st: State, tlbs: Tlbs, number: Int, vcpu: Int, page: np.uint64, op: Int) -> None:
+    """Make one translation: it has 2 MB where the guest's page has, and the host's."""
+    size: Int = SMALL
+    if tlbs.setting[0].guest_large != 0:
+        held = cached(tlbs, number, vcpu, GUEST, page, op)
+        size = size_of(held) if held != EMPTY else host_size(st, page)
+    level = _level(tlbs, number, vcpu, page, op, size)
+    if level > 0:
+        counters = tlbs.counters[number, 0]
+        counters.first_misses[op] += 1
+        if level > 1:
+            counters.misses[op] += 1
+            structure = cached_structure(tlbs.structure[number, vcpu], tlbs.setting[0].structures, page)
+            counters.walks[host_size(st, page), structure] += 1
+
+
+@part
+def _level(tlbs: Tlbs, number: Int, vcpu: Int, page: np.uint64, op: Int, size: Int) -> Int:
+    """Return the level of TLB that held a translation of a size: 0, 1, or 2 for none; all levels hold it then."""
+    key = entry_key(GUEST, page, size) | (ONE << np.uint64(op))
+    number_of_page = page >> LARGE_SHIFT if size == LARGE else page
+    for level in range(LEVELS):
+        unit = tlbs.route[number, op, size, level]
+        if unit != NO_UNIT and touch(tlbs.entry[number, vcpu], tlbs.unit[number, unit], number_of_page, key):
+            return level
+    return LEVELS
+
+
+@kernel
+def _translate_small(
+    st: State,
+    tlbs: Tlbs,
+    number: Int,
+    gpa: NDArray[np.uint64],
+    op: NDArray[np.uint8],
+    vcpu: NDArray[np.uint16],
+    size: NDArray[np.uint16],
+    begin: Int,
+    end: Int,
+) -> None:
+    """Make the translations, all of 4 KB, of settled rows [begin, end).
+
+    The last used of a first-level set is most often the one that is wanted, and nothing is to be done.  Else both
+    levels and the host's entry are looked at without a branch, whatever of it turns out to be needed; sets of more than a
+    group, and what is asked for structures, take one.
+    """
+    entry = tlbs.entry[number]
+    path = tlbs.path[number]
+    counters = tlbs.counters[number, 0]
+    structures = tlbs.setting[0].structures
+    entries = entry[np.uint64(vcpu[0])]
+    first_misses = np.uint64(0)
+    misses = np.uint64(0)
+    large: Int = 0
+    for i in range(np.uint64(begin), np.uint64(end)):
+        kind = np.uint64(op[i])
+        page = gpa[i] >> PAGE_SHIFT
+        if len(vcpu) > 1:
+            entries = entry[np.uint64(vcpu[i])]
+        by = path[kind]
+        used = ONE << kind
+        key = entry_key(GUEST, page, SMALL) | used
+        at = by.first[FIRST] + (page & by.set_mask[FIRST]) * by.step[FIRST]
+        if entries[at] & ~(USED ^ used) != key:
+            missed = ONE - _is_in(entries, by, FIRST, page, key, ONE)
+            first_misses += missed << (KIND_BITS * kind)
+            missed -= _is_in(entries, by, SECOND, page, key, missed)
+            misses += missed << (KIND_BITS * kind)
+            is_large = np.int64(missed) & host_size(st, page)
+            large += is_large
+            if structures != 0 and missed != 0:
+                held = tlbs.structure[number, vcpu_of(vcpu, np.int64(i))]
+                counters.walks[is_large, cached_structure(held, structures, page)] += 1
+        if crosses(gpa[i], size, i):
+            _translate(st, tlbs, number, vcpu_of(vcpu, np.int64(i)), page + ONE, np.int64(kind))
+    walks = _count_misses(counters, first_misses, misses)
+    if structures == 0:
+        counters.walks[LARGE, NO_STRUCTURE] += large
+        counters.walks[SMALL, NO_STRUCTURE] += walks - large
+
+
+@part
+def _is_in(
+    entries: NDArray[np.uint64], by: Record, level: Int, page: np.uint64, key: np.uint64, wanted: np.uint64
+) -> np.uint64:
+    """Do what `touch` does with a level of TLB if `wanted` is 1, and return 1 if the translation was there, else 0."""
+    at = by.first[level] + (page & by.set_mask[level]) * by.step[level]
+    if by.step[level] > LANES:
+        is_there = np.uint64(wanted != EMPTY and touch_set(entries, by.ways[level], at, key))
+    else:
+        lanes = by.lanes[level] & (EMPTY - wanted)
+        found, _, _ = move_up(entries, at, key, key, USED, USED, lanes)
+        is_there = np.uint64(found != EMPTY) & wanted
+    return is_there
+
+
+@kernel
+def _count_misses(counters: Record, first_misses: np.uint64, misses: np.uint64) -> Int:
+    """Add misses by kind of access, KIND_BITS for each, to the counters; return how many were in no TLB."""
+    walks: Int = 0
+    for kind in range(KINDS):
+        shift = KIND_BITS * np.uint64(kind)
+        missed = np.int64((misses >> shift) & KIND_MASK)
+        counters.first_misses[kind] += np.int64((first_misses >> shift) & KIND_MASK)
+        counters.misses[kind] += missed
+        walks += missed
+    return walks

@@ -1,0 +1,96 @@
+"""vCPUs on host CPUs: who is in the guest, who has to be interrupted, and who flushes when it enters.
+
+A vCPU that runs is in `pm_active`, but for the time in which a violation of its own is handled.  Every
+host CPU remembers for each guest the generation that it saw last; whoever enters a guest compares, and
+flushes (INVEPT) if there is a newer one.  A CPU that is in the guest is always up to date: whatever makes a
+generation interrupts it, and it comes back at once.
+
+As long as nothing is known about when vCPUs run (`GUEST.tracked`), all of them count as being in the guest for good.
+
+Source: vmm.c vm_run, vm_handle_paging; vmx.c vmx_run, vmx_support.S (pm_active, eptgen), FreeBSD 10.0.
+"""
+
+from __future__ import annotations
+
+from eptreplay.compiled import entry_point, kernel
+from eptreplay.model.state import pte
+from eptreplay.model.state.state import Int, Record, State, account, world, worlds_in
+
+PT_X86 = pte.PT_X86
+
+NOT_RUNNING = -1
+
+
+@entry_point
+def vcpu_run(states: State, guest: Int, vcpu: Int, hostcpu: Int) -> bool:
+    """Let a vCPU (a flat number) run on a host CPU, in every world; return whether that CPU was free for it."""
+    if world(states, 0).guests[guest].tracked == 0:
+        _begin_tracking(states, guest)
+    known = world(states, 0).guests[guest]
+    for other in range(known.first_vcpu, known.first_vcpu + known.vcpus):
+        taken = world(states, 0).vcpu[other].running != 0 and world(states, 0).vcpu[other].hostcpu == hostcpu
+        if other != vcpu and taken:
+            return False
+    for number in range(worlds_in(states)):
+        st = world(states, number)
+        _stop(st, guest, vcpu)
+        st.vcpu[vcpu].running = 1
+        st.vcpu[vcpu].hostcpu = hostcpu
+        st.pmap[guest].pm_active += 1
+        _enter(st, guest, st.guests[guest].eptgen[hostcpu])
+    return True
+
+
+@entry_point
+def vcpu_stop(states: State, guest: Int, vcpu: Int) -> bool:
+    """Take a vCPU (a flat number) off its host CPU, in every world; return whether it ran."""
+    if world(states, 0).guests[guest].tracked == 0:
+        _begin_tracking(states, guest)
+    ran = world(states, 0).vcpu[vcpu].running != 0
+    for number in range(worlds_in(states)):
+        _stop(world(states, number), guest, vcpu)
+    return ran
+
+
+@kernel
+def _begin_tracking(states: State, guest: Int) -> None:
+    """From now on no vCPU of a guest runs unless it is told to."""
+    for number in range(worlds_in(states)):
+        st = world(states, number)
+        st.guests[guest].tracked = 1
+        st.pmap[guest].pm_active = 0
+
+
+@kernel
+def _stop(st: State, guest: Int, vcpu: Int) -> None:
+    """Take a vCPU off its host CPU, if it runs; the CPU has seen every generation so far."""
+    if st.vcpu[vcpu].running != 0:
+        st.vcpu[vcpu].running = 0
+        st.pmap[guest].pm_active -= 1
+        st.guests[guest].eptgen[st.vcpu[vcpu].hostcpu] = st.pmap[guest].pm_eptgen
+
+
+@kernel
+def _enter(st: State, guest: Int, seen: Int) -> None:
+    """Enter a guest on a CPU that saw generation `seen` last."""
+    pmap = st.pmap[guest]
+    if pmap.pm_eptgen != seen:
+        st.cnt[guest].invepts[pmap.pm_cause] += 1
+
+
+@kernel
+def vm_exit(st: State, pmap: Record) -> Int:
+    """Leave the guest to handle a violation; return the generation that the CPU has seen, for vm_enter."""
+    if st.guests[st.host[0].guest].tracked == 0 or st.vcpu[st.host[0].vcpu].running == 0:
+        return NOT_RUNNING
+    pmap.pm_active -= 1
+    return pmap.pm_eptgen
+
+
+@kernel
+def vm_enter(st: State, pmap: Record, seen: Int) -> None:
+    """Enter the guest again after a violation was handled."""
+    if seen != NOT_RUNNING:
+        pmap.pm_active += 1
+        if pmap.pm_eptgen != seen:
+            account(st).invepts[pmap.pm_cause] += 1

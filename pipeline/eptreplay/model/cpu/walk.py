@@ -1,0 +1,95 @@
+"""The page walker of the CPU: what hardware does with an address, and which bits it sets.
+
+No TLB stands before it here: every access sees the tables as they are now (tlb.py is the other way).
+
+Source: SDM volume 3, 4.6 (access rights), 4.8 (accessed and dirty), 28.2.3 (EPT violations), 28.2.4 (A/D in EPT).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from eptreplay.compiled import kernel, part
+from eptreplay.model.pmap.ptp import NPTEPG, table_of
+from eptreplay.model.state import pte
+from eptreplay.model.state.state import Int, Record, State, account
+
+EMPTY = pte.EMPTY
+INDEX_MASK = pte.INDEX_MASK
+PDRSHIFT = pte.PDRSHIFT
+PG_PS = pte.PG_PS
+PML4SHIFT = pte.PML4SHIFT
+VM_PROT_EXECUTE = pte.VM_PROT_EXECUTE
+VM_PROT_READ = pte.VM_PROT_READ
+VM_PROT_WRITE = pte.VM_PROT_WRITE
+
+NINE_BITS = np.uint64(9)
+
+
+@part
+def _leaf_slot(st: State, pmap: Record, va: np.uint64, access: Int) -> tuple[Int, Int]:
+    """Return level and slot of the leaf that translates an access, 0 and 0 if some level does not allow it."""
+    needed = pmap.PG_READ
+    forbidden = EMPTY
+    if access == VM_PROT_WRITE:
+        needed = pmap.PG_WRITE
+    elif access == VM_PROT_EXECUTE:
+        needed = pmap.PG_FETCH
+        forbidden = pmap.PG_NOFETCH
+
+    table: Int = np.int64(pmap.pm_pml4)
+    shift = PML4SHIFT
+    for level in range(4, 0, -1):
+        slot = table * NPTEPG + np.int64((va >> shift) & INDEX_MASK)
+        entry = st.pt[slot]
+        if (entry & needed) != needed or (entry & forbidden) != EMPTY:
+            return 0, 0
+        if level == 1 or (level == 2 and (entry & PG_PS) != EMPTY):
+            return level, slot
+        table = table_of(entry)
+        shift -= NINE_BITS
+    return 0, 0
+
+
+@kernel
+def walk(st: State, pmap: Record, va: np.uint64, access: Int) -> bool:
+    """Translate one access: return whether every level allows it, and if so set A, and D for a write, in the leaf.
+
+    Args:
+        st: the host.
+        pmap: the address space; its masks say what the format asks for.
+        va: byte address.
+        access: VM_PROT_READ, VM_PROT_WRITE or VM_PROT_EXECUTE.
+    """
+    level, slot = _leaf_slot(st, pmap, va, access)
+    if level == 0:
+        return False
+    entry = st.pt[slot]
+    marked = entry | _marks(pmap, access)
+    account(st).accessed_bits += np.int64(((marked ^ entry) & pmap.PG_HW_A) != EMPTY)
+    if ((marked ^ entry) & pmap.PG_HW_M) != EMPTY:
+        account(st).dirty_bits_4k += np.int64(level == 1)
+        account(st).dirty_bits_2m += np.int64(level == 2)
+    st.pt[slot] = marked
+    return True
+
+
+@kernel
+def walk_allows(st: State, pmap: Record, va: np.uint64, access: Int) -> bool:
+    """Return whether a walk for an access (see walk) would be allowed at every level."""
+    level, _ = _leaf_slot(st, pmap, va, access)
+    return level != 0
+
+
+@kernel
+def walk_changes_nothing(st: State, pmap: Record, va: np.uint64, access: Int) -> bool:
+    """Return whether a walk for an access (see walk) would be allowed at every level and set no bit."""
+    level, slot = _leaf_slot(st, pmap, va, access)
+    marks = _marks(pmap, access)
+    return level != 0 and (st.pt[slot] & marks) == marks
+
+
+@kernel
+def _marks(pmap: Record, access: Int) -> np.uint64:
+    """Return the bits that the CPU sets in a leaf for an access."""
+    return pmap.PG_HW_A | (pmap.PG_HW_M if access == VM_PROT_WRITE else EMPTY)

@@ -1,0 +1,214 @@
+"""The beginning: empty guests on an empty host, once for every CPU profile.
+
+All guests of a host share one flat space of guest pages: guest 0 begins at 0, and each at a multiple of 512
+pages, with at least one page between it and the one before that is nobody's.  So one number names a page of any
+guest, 2 MB blocks stay aligned, and the access loop needs no second index.  vCPUs have flat numbers likewise.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eptreplay.compiled import entry_point
+from eptreplay.model.page.vm_pagequeue import vm_pagequeues_init
+from eptreplay.model.pmap.pmap import pmap_pinit_type
+from eptreplay.model.state import pte
+from eptreplay.model.state.state import NO_MEMORY, UNSAMPLED, Int, State, new_states, world, worlds_in
+from eptreplay.model.vm.vm_limits import HostMemory
+from eptreplay.model.vm.vm_reserv import vm_phys_init
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NPTEPG = pte.NPTEPG
+NO_BARS = np.zeros((0, 2), np.int64)
+
+
+class GuestMemory(NamedTuple):
+    """A guest as the host has to know it.
+
+    Args:
+        ram_pages: shape [ranges, 2]: guest pages [begin, end) that are memory, ascending.
+        vcpus: virtual CPUs; all of them count as running until told otherwise.
+        bars: shape [BARs, 2]: guest pages [begin, end) of the BARs of its devices, outside memory and apart.
+    """
+
+    ram_pages: NDArray[np.int64]
+    vcpus: int
+    bars: NDArray[np.int64] = NO_BARS
+
+    @property
+    def pages(self) -> int:
+        """Guest pages from address 0 to the end of memory."""
+        return int(self.ram_pages[-1, 1])
+
+    @property
+    def bar_pages(self) -> int:
+        """Pages of all its BARs."""
+        return int((self.bars[:, 1] - self.bars[:, 0]).sum())
+
+
+def guest_bases(guests: Sequence[GuestMemory]) -> list[int]:
+    """Return the flat number of every guest's page 0."""
+    bases = [0]
+    for guest in guests[:-1]:
+        bases.append(bases[-1] + (guest.pages // NPTEPG + 1) * NPTEPG)
+    return bases
+
+
+def first_frames(guests: Sequence[GuestMemory]) -> list[int]:
+    """Return for every guest the frame of its page 0 with identity placement, and one more: the frames there must be."""
+    frames = [0]
+    for guest in guests:
+        frames.append(-(-(frames[-1] + guest.pages) // NPTEPG) * NPTEPG)
+    return frames
+
+
+def flat_page(guests: Sequence[GuestMemory], guest: int, page: int) -> int:
+    """Return the flat number of a guest page: of memory, or of a BAR; -1 if it is in no place of either."""
+    known = guests[guest]
+    if page < known.pages and not any(begin <= page < end for begin, end in known.bars):
+        return guest_bases(guests)[guest] + page
+    flat = _first_bar_page(guests, guest)
+    for begin, end in known.bars:
+        if begin <= page < end:
+            return flat + page - int(begin)
+        flat += int(end - begin)
+    return -1
+
+
+def _first_bar_page(guests: Sequence[GuestMemory], guest: int) -> int:
+    """Return the flat number of the first page of a guest's first BAR: BARs have numbers after all memory."""
+    return guest_bases(guests)[-1] + guests[-1].pages + sum(before.bar_pages for before in guests[:guest])
+
+
+def flat_ram_pages(guests: Sequence[GuestMemory]) -> NDArray[np.int64]:
+    """Return the flat guest pages that are memory of any guest, shape [ranges, 2]."""
+    return np.concatenate(
+        [guest.ram_pages + base for guest, base in zip(guests, guest_bases(guests), strict=True)]
+    )
+
+
+def new_worlds(
+    pmap_types: NDArray[np.int64],
+    pmap_flags: NDArray[np.int64],
+    guests: Sequence[GuestMemory],
+    hosts: Sequence[HostMemory],
+    pbase: int,
+    log_words: int = 0,
+) -> State:
+    """Return one state a profile, each with the same empty guests, stacked and ready to replay.
+
+    Args:
+        pmap_types: shape [profiles]: PT_X86 or PT_EPT.
+        pmap_flags: shape [profiles]: PMAP_* flags.
+        guests: the guests.
+        hosts: for every profile the memory of its host.
+        pbase: physical address of frame 0, bytes, a multiple of 2 MB.
+        log_words: room for State.log.
+    """
+    bases = guest_bases(guests)
+    frames = first_frames(guests)
+    ram_pages = flat_ram_pages(guests)
+    bar_pages = sum(guest.bar_pages for guest in guests)
+    most_frames = max(frames[-1] if host.identity or host.frames is None else host.frames for host in hosts)
+    bar_frame = -(-most_frames // NPTEPG) * NPTEPG  # after all frames of the host
+    states = new_states(
+        len(pmap_types),
+        pmaps=2 * len(guests),  # every guest's, then every hypervisor process's
+        pages=bar_frame + bar_pages,
+        mappings=2 * int((ram_pages[:, 1] - ram_pages[:, 0]).sum()),
+        tables=2 * sum(page_table_pages(guest) for guest in guests),
+        quiet=_new_quiet(ram_pages),
+        pbase=pbase,
+        guests=len(guests),
+        vcpus=sum(guest.vcpus for guest in guests),
+        flat_pages=bases[-1] + guests[-1].pages + bar_pages,
+        log_words=log_words,
+    )
+    for number, guest in enumerate(guests):
+        states.pmap.pm_quiet[:, number] = bases[number]
+        states.pmap.pm_quiet_pages[:, number] = guest.pages
+        states.pmap.pm_active[:, number] = guest.vcpus
+        states.pmap.pm_vcpus[:, number] = guest.vcpus
+        states.guests.begin[:, number] = bases[number]
+        states.guests.end[:, number] = bases[number] + guest.pages
+        states.guests.first_frame[:, number] = frames[number]
+        states.guests.first_vcpu[:, number] = sum(before.vcpus for before in guests[:number])
+        states.guests.vcpus[:, number] = guest.vcpus
+        _place_bars(states, guests, number, bar_frame)
+    for number, host in enumerate(hosts):
+        host.set_up(states.vm[number, 0], frames[-1])
+    states.blocks.reach[:] = _reaches(ram_pages, states.blocks.shape[1])
+    unusable = np.array([host.unusable for host in hosts], np.int64)
+    init_worlds(states, pmap_types, pmap_flags, unusable)
+    return states
+
+
+def _place_bars(states: State, guests: Sequence[GuestMemory], number: int, bar_frame: int) -> None:
+    """Tell a guest in every world where its BARs are; the frames of all guests' BARs begin at `bar_frame`."""
+    bars = guests[number].bars
+    lengths = bars[:, 1] - bars[:, 0]
+    before = np.cumsum(lengths) - lengths
+    states.guests.bars[:, number] = len(bars)
+    states.guests.bar_page[:, number, : len(bars)] = bars[:, 0]
+    states.guests.bar_pages[:, number, : len(bars)] = lengths
+    states.guests.bar_flat[:, number, : len(bars)] = _first_bar_page(guests, number) + before
+    first = bar_frame + sum(guest.bar_pages for guest in guests[:number])
+    states.guests.bar_frame[:, number, : len(bars)] = first + before
+
+
+def _new_quiet(ram_pages: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Return State.quiet for memory of which nothing has been touched."""
+    quiet = np.full(int(ram_pages[-1, 1]) + 1, UNSAMPLED | NO_MEMORY)
+    for begin, end in ram_pages:
+        quiet[begin:end] = UNSAMPLED
+    return quiet
+
+
+def page_table_pages(guest: GuestMemory) -> int:
+    """Return the most page-table pages that a guest can need."""
+    blocks = sum(int(-(-end // NPTEPG) - begin // NPTEPG) for begin, end in guest.ram_pages)
+    of_bars = sum(int(2 * ((end - begin) // NPTEPG + 2) + 4) for begin, end in guest.bars)
+    return 1 + blocks + 2 * (2 + guest.pages // NPTEPG**2) + of_bars
+
+
+def _reaches(ram_pages: NDArray[np.int64], blocks: int) -> NDArray[np.int16]:
+    """Return for every flat 2 MB block how many pages from its begin a reservation can serve, shape [blocks].
+
+    A reservation never begins before its object does, but may go on beyond its end.
+    """
+    reaches = np.zeros(blocks, np.int16)
+    for begin, end in ram_pages:
+        for block in range(int(-(-begin // NPTEPG)), int(-(-end // NPTEPG))):
+            reaches[block] = min(NPTEPG, end - block * NPTEPG)
+    return reaches
+
+
+@entry_point
+def init_worlds(
+    states: State,
+    pmap_types: NDArray[np.int64],
+    pmap_flags: NDArray[np.int64],
+    unusable: NDArray[np.int64],
+) -> None:
+    """Make the pmaps, queues and free frames of every world; the address of every pmap hashes to 0."""
+    for number in range(len(pmap_types)):
+        st = world(states, number)
+        vm_pagequeues_init(st)
+        if st.vm[0].identity == 0:
+            vm_phys_init(st, unusable[number])
+        for pm in range(len(st.guests)):
+            pmap_pinit_type(st, pm, pmap_types[number], pmap_flags[number], 0)
+
+
+@entry_point
+def out_of_memory(states: State) -> Int:
+    """Return 1 + the first world whose page daemon could free nothing, 0 if there is none."""
+    for number in range(worlds_in(states)):
+        if world(states, number).vm[0].out_of_memory != 0:
+            return number + 1
+    return 0

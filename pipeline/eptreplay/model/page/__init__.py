@@ -1,0 +1,1 @@
+"""Physical pages and their queues (vm_page.c)."""

@@ -1,0 +1,141 @@
+"""The two queues of pages that the page daemon works on: active and inactive.
+
+A queue is a ring of pages through a head that is no page: the elements after the last page of
+`State.pageq` are the heads, by PQ_* number, and the page daemon's marker.  Pages stand in order of age, the
+next to be looked at first.  A page is on one queue or on none: none while a fault handles it, while it is
+wired, and while it is free.  Free frames that are given one by one form a third ring of the kind.
+
+Source: vm_page.c vm_page_enqueue, vm_page_dequeue, vm_page_requeue, vm_page_activate, vm_page_deactivate;
+vm_page.h ACT_*, FreeBSD 10.0.
+"""
+
+from __future__ import annotations
+
+from eptreplay.compiled import kernel
+from eptreplay.model.state.state import EXTRA_PAGES, Int, State
+
+PQ_NONE = 0
+PQ_INACTIVE = 1
+PQ_ACTIVE = 2
+PQ_FREE = 3  # not a queue of the page daemon: free single frames (vm_reserv.py)
+
+ACT_DECLINE = 1  # what an unused page loses at every visit
+ACT_ADVANCE = 3  # what a used page gains, beside its references
+ACT_INIT = 5  # what a page that was just used has at least
+ACT_MAX = 64  # the most that a page can have by being used on the active queue
+
+
+@kernel
+def queue_head(st: State, queue: Int) -> Int:
+    """Return the element that is the head of PQ_INACTIVE, PQ_ACTIVE or PQ_FREE."""
+    return len(st.pageq) - EXTRA_PAGES + queue - PQ_INACTIVE
+
+
+@kernel
+def marker(st: State) -> Int:
+    """Return the element that marks the page daemon's place."""
+    return len(st.pageq) - 1
+
+
+@kernel
+def vm_pagequeues_init(st: State) -> None:
+    """Make the queues empty."""
+    for queue in (PQ_INACTIVE, PQ_ACTIVE, PQ_FREE):
+        head = queue_head(st, queue)
+        st.pageq[head].q_next = head
+        st.pageq[head].q_prev = head
+
+
+@kernel
+def insert_after(st: State, before: Int, m: Int) -> None:
+    """Put an element that is on no queue behind another."""
+    after = st.pageq[before].q_next
+    st.pageq[m].q_prev = before
+    st.pageq[m].q_next = after
+    st.pageq[before].q_next = m
+    st.pageq[after].q_prev = m
+
+
+@kernel
+def remove(st: State, m: Int) -> None:
+    """Take an element out of the queue it stands in."""
+    before, after = st.pageq[m].q_prev, st.pageq[m].q_next
+    st.pageq[before].q_next = after
+    st.pageq[after].q_prev = before
+
+
+@kernel
+def _count(st: State, queue: Int, change: Int) -> None:
+    """Add to the number of pages on a queue."""
+    if queue == PQ_ACTIVE:
+        st.vm[0].v_active_count += change
+    elif queue == PQ_INACTIVE:
+        st.vm[0].v_inactive_count += change
+
+
+@kernel
+def vm_page_dequeue(st: State, m: Int) -> None:
+    """Take a page off its queue, if it is on one."""
+    queue = st.pageq[m].queue
+    if queue != PQ_NONE:
+        remove(st, m)
+        st.pageq[m].queue = PQ_NONE
+        _count(st, queue, -1)
+
+
+@kernel
+def vm_page_enqueue(st: State, queue: Int, m: Int) -> None:
+    """Put a page at the tail of a queue, whatever queue it was on."""
+    vm_page_dequeue(st, m)
+    insert_after(st, st.pageq[queue_head(st, queue)].q_prev, m)
+    st.pageq[m].queue = queue
+    _count(st, queue, 1)
+
+
+@kernel
+def vm_page_activate(st: State, m: Int) -> None:
+    """Put a page that was just used at the tail of the active queue; a wired one stays on no queue."""
+    if st.vm[0].page_daemon == 0:
+        return
+    st.pageq[m].act_count = max(st.pageq[m].act_count, ACT_INIT)
+    if st.pageq[m].wire_count == 0:
+        vm_page_enqueue(st, PQ_ACTIVE, m)
+
+
+@kernel
+def note_reference(st: State, m: Int) -> None:
+    """Note that a page is used now, for those who ask later how long it was not."""
+    if st.vm[0].page_daemon != 0:
+        st.pageq[m].last_reference = st.vm[0].scans_idle
+
+
+@kernel
+def vm_page_xbusy(st: State, m: Int) -> None:
+    """Mark a page that a fault has just taken: new to every queue, and not to be written to swap now."""
+    if st.vm[0].page_daemon != 0:
+        page = st.pageq[m]
+        page.act_count = 0
+        page.seen_once = 0
+        page.busy = 1
+
+
+@kernel
+def vm_page_xunbusy(st: State, m: Int) -> None:
+    """Mark the end of that."""
+    if st.vm[0].page_daemon != 0:
+        st.pageq[m].busy = 0
+
+
+@kernel
+def vm_page_deactivate(st: State, m: Int) -> None:
+    """Put a page at the tail of the inactive queue, dirty or not for the first time there."""
+    st.pageq[m].seen_once = 0
+    vm_page_enqueue(st, PQ_INACTIVE, m)
+
+
+@kernel
+def vm_page_deactivate_next(st: State, m: Int) -> None:
+    """Put a page at the head of the inactive queue: it is looked at next (_vm_page_deactivate with athead)."""
+    vm_page_deactivate(st, m)
+    remove(st, m)
+    insert_after(st, queue_head(st, PQ_INACTIVE), m)

@@ -1,0 +1,1 @@
+"""The pmap (pmap.c): page tables, promotion, A/D emulation, invalidation."""

@@ -1,0 +1,244 @@
+"""Superpages: 512 PTEs that become one 2 MB PDE, and back.
+
+Neither promotion nor a demotion that succeeds invalidates anything: both page sizes translate alike.
+A promotion keeps the page-table page it replaces, so that a demotion later needs no memory.
+
+Source: pmap.c pmap_promote_pde, pmap_demote_pde_locked, pmap_fill_ptp, pmap_remove_pde, pmap_protect_pde,
+pmap_enter_pde, FreeBSD 10.0.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from eptreplay.compiled import kernel
+from eptreplay.model.page.vm_page import phys_to_vm_page, vm_page_dirty, vm_page_to_phys, vm_reserv_is_full
+from eptreplay.model.pmap.entry import pde_load_store, pte_clear_bits
+from eptreplay.model.pmap.invalidate import CAUSE_DEMOTION, pmap_invalidate_page
+from eptreplay.model.pmap.ptp import (
+    pmap_allocpde,
+    pmap_insert_pt_page,
+    pmap_lookup_pt_page,
+    pmap_pdpe,
+    pmap_remove_pt_page,
+    pmap_unwire_pd,
+    ptp_alloc,
+    ptp_free,
+    ptp_zero,
+    table_entry,
+    table_of,
+)
+from eptreplay.model.pmap.pv import (
+    clear_writeable_if_unmapped,
+    pmap_pv_demote_pde,
+    pmap_pv_promote_pde,
+    pv_free_pde,
+    pv_insert_pde,
+)
+from eptreplay.model.state import pte
+from eptreplay.model.state.state import (
+    PG_FICTITIOUS,
+    PGA_REFERENCED,
+    VPO_UNMANAGED,
+    Int,
+    Record,
+    State,
+    account,
+)
+
+EMPTY = pte.EMPTY
+INDEX_MASK = pte.INDEX_MASK
+NPTEPG = pte.NPTEPG
+PAGE_SIZE = pte.PAGE_SIZE
+PDRMASK = pte.PDRMASK
+PDRSHIFT = pte.PDRSHIFT
+PG_FRAME = pte.PG_FRAME
+PG_MANAGED = pte.PG_MANAGED
+PG_NX = pte.PG_NX
+PG_PS = pte.PG_PS
+PG_PS_FRAME = pte.PG_PS_FRAME
+PG_U = pte.PG_U
+PG_W = pte.PG_W
+PMAP_PDE_SUPERPAGE = pte.PMAP_PDE_SUPERPAGE
+VM_PROT_EXECUTE = pte.VM_PROT_EXECUTE
+VM_PROT_WRITE = pte.VM_PROT_WRITE
+
+PDR_FRAME_MASK = PG_FRAME & PDRMASK  # the part of a 4 KB frame that must be 0 in the first of 512
+
+
+@kernel
+def pmap_ps_enabled(pmap: Record) -> bool:
+    """Return whether a pmap may hold superpages."""
+    return (pmap.pm_flags & PMAP_PDE_SUPERPAGE) != 0
+
+
+@kernel
+def may_promote(st: State, pmap: Record, table: Int, m: Int) -> bool:
+    """Return whether a promotion is worth trying after page `m` was entered into a page-table page.
+
+    Both the page-table page and the page's reservation must be full, and the page must be real memory.
+    """
+    return (
+        st.ptp[table].wire_count == NPTEPG
+        and pmap_ps_enabled(pmap)
+        and (st.page[m].oflags & PG_FICTITIOUS) == 0
+        and vm_reserv_is_full(st, m)
+    )
+
+
+@kernel
+def _write_protect_if_clean(st: State, pmap: Record, va: np.uint64, slot: Int) -> np.uint64:
+    """Take the right to write from a PTE that was never written; return the PTE as it is then.
+
+    No CPU can hold a translation that writes through such an entry, so nothing need be invalidated.
+    """
+    if (st.pt[slot] & (pmap.PG_M | pmap.PG_RW)) == pmap.PG_RW:
+        pte_clear_bits(st, pmap, va, slot, pmap.PG_RW)
+    return st.pt[slot]
+
+
+@kernel
+def pmap_promote_pde(st: State, pmap: Record, pde: Int, va: np.uint64) -> None:
+    """Try to replace the full page-table page behind a PDE by one 2 MB mapping.
+
+    The first PTE decides what the other 511, looked at from the last to the second, must be like.  What
+    has been write-protected on the way stays so when a later one does not fit.
+    """
+    base = va & ~PDRMASK
+    table = table_of(st.pt[pde])
+    firstpte = table * NPTEPG
+    usable = pmap.PG_A | pmap.PG_V
+
+    if (st.pt[firstpte] & (PDR_FRAME_MASK | usable)) != usable:
+        account(st).p_failures += 1
+        return
+    newpde = _write_protect_if_clean(st, pmap, base, firstpte)
+
+    for k in range(NPTEPG - 1, 0, -1):
+        offset = np.uint64(k) * PAGE_SIZE
+        if (st.pt[firstpte + k] & (PG_FRAME | usable)) != (newpde & (PG_PS_FRAME | usable)) + offset:
+            account(st).p_failures += 1
+            return
+        oldpte = _write_protect_if_clean(st, pmap, base + offset, firstpte + k)
+        if (oldpte & pmap.PG_PTE_PROMOTE) != (newpde & pmap.PG_PTE_PROMOTE):
+            account(st).p_failures += 1
+            return
+
+    pmap_insert_pt_page(st, pde, table)
+    if (newpde & PG_MANAGED) != EMPTY:
+        pmap_pv_promote_pde(st, pmap, base, phys_to_vm_page(st, newpde & PG_PS_FRAME))
+    st.pt[pde] = newpde | PG_PS
+    account(st).promotions += 1
+
+
+@kernel
+def pmap_fill_ptp(st: State, firstpte: Int, newpte: np.uint64) -> None:
+    """Fill a page-table page with mappings of consecutive physical pages, the first as given."""
+    for k in range(NPTEPG):
+        st.pt[firstpte + k] = newpte + np.uint64(k) * PAGE_SIZE
+
+
+@kernel
+def pmap_demote_pde(st: State, pmap: Record, pde: Int, va: np.uint64) -> bool:
+    """Replace a 2 MB mapping by 512 of 4 KB; a mapping that was never used is removed instead.
+
+    Returns False if the mapping was removed.
+    """
+    base = va & ~PDRMASK
+    oldpde = st.pt[pde]
+    if (oldpde & pmap.PG_A) == EMPTY:
+        pmap_remove_pde(st, pmap, pde, base)
+        cause = st.host[0].cause
+        st.host[0].cause = CAUSE_DEMOTION
+        pmap_invalidate_page(st, pmap)
+        st.host[0].cause = cause
+        return False
+
+    newpte = oldpde & ~PG_PS
+    table = pmap_lookup_pt_page(st, pde)
+    if table != 0:
+        pmap_remove_pt_page(st, pde)
+    else:
+        table = ptp_alloc(st)
+        pmap.resident_count += 1
+    firstpte = table * NPTEPG
+    if st.ptp[table].wire_count == 1:
+        st.ptp[table].wire_count = NPTEPG
+        pmap_fill_ptp(st, firstpte, newpte)
+    elif (st.pt[firstpte] & pmap.PG_PTE_PROMOTE) != (newpte & pmap.PG_PTE_PROMOTE):
+        pmap_fill_ptp(st, firstpte, newpte)
+
+    st.pt[pde] = (table_entry(pmap, table) & ~PG_U) | (oldpde & PG_U)
+    if (oldpde & PG_MANAGED) != EMPTY:
+        pmap_pv_demote_pde(st, pmap, base, phys_to_vm_page(st, oldpde & PG_PS_FRAME))
+    account(st).demotions += 1
+    return True
+
+
+@kernel
+def pmap_remove_pde(st: State, pmap: Record, pde: Int, va: np.uint64) -> None:
+    """Unmap a superpage; its pages inherit what the entry knew.  The caller invalidates."""
+    oldpde = pde_load_store(st, pmap, va, pde, EMPTY)
+    if (oldpde & PG_W) != EMPTY:
+        pmap.wired_count -= NPTEPG
+    pmap.resident_count -= NPTEPG
+    if (oldpde & PG_MANAGED) != EMPTY:
+        m = phys_to_vm_page(st, oldpde & PG_PS_FRAME)
+        pv_free_pde(st, pmap, va, m)
+        written = (oldpde & (pmap.PG_M | pmap.PG_RW)) == (pmap.PG_M | pmap.PG_RW)
+        for k in range(NPTEPG):
+            if written:
+                vm_page_dirty(st, m + k)
+            if (oldpde & pmap.PG_A) != EMPTY:
+                st.page[m + k].aflags |= PGA_REFERENCED
+            clear_writeable_if_unmapped(st, m + k)
+    table = pmap_lookup_pt_page(st, pde)
+    if table != 0:
+        pmap_remove_pt_page(st, pde)
+        pmap.resident_count -= 1
+        ptp_zero(st, table)
+        ptp_free(st, table)
+    pmap_unwire_pd(st, pmap, va, table_of(st.pt[pmap_pdpe(st, pmap, va)]))
+
+
+@kernel
+def pmap_protect_pde(st: State, pmap: Record, pde: Int, va: np.uint64, prot: Int) -> bool:
+    """Reduce the rights of a superpage in place; return whether the entry changed.
+
+    A written superpage dirties its 512 pages even when only the right to execute goes.
+    """
+    oldpde = st.pt[pde]
+    newpde = oldpde
+    written = PG_MANAGED | pmap.PG_M | pmap.PG_RW
+    if (oldpde & written) == written:
+        m = phys_to_vm_page(st, oldpde & PG_PS_FRAME)
+        for k in range(NPTEPG):
+            vm_page_dirty(st, m + k)
+    if (prot & VM_PROT_WRITE) == 0:
+        newpde &= ~(pmap.PG_RW | pmap.PG_M)
+    if (prot & VM_PROT_EXECUTE) == 0:
+        newpde |= PG_NX
+    if newpde == oldpde:
+        return False
+    pde_load_store(st, pmap, va, pde, newpde)
+    return True
+
+
+@kernel
+def pmap_enter_pde(st: State, pmap: Record, va: np.uint64, m: Int, prot: Int) -> bool:
+    """Map 2 MB from page `m` at once, read-only and not yet used; return False if the range has a PDE already."""
+    table = pmap_allocpde(st, pmap, va)
+    pde = table * NPTEPG + np.int64((va >> PDRSHIFT) & INDEX_MASK)
+    if (st.pt[pde] & pmap.PG_V) != EMPTY:
+        st.ptp[table].wire_count -= 1
+        return False
+    newpde = vm_page_to_phys(st, m) | pmap.PG_CACHE_WB | PG_PS | pmap.PG_V | PG_U
+    if (st.page[m].oflags & VPO_UNMANAGED) == 0:
+        newpde |= PG_MANAGED
+        pv_insert_pde(st, pmap, va, m)
+    if (prot & VM_PROT_EXECUTE) == 0:
+        newpde |= PG_NX
+    pmap.resident_count += NPTEPG
+    st.pt[pde] = newpde
+    account(st).mappings += 1
+    return True

@@ -1,0 +1,1 @@
+"""Operations, checksums and hashes as recordings of a real kernel have them."""

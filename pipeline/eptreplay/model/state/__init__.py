@@ -1,0 +1,1 @@
+"""Every array of the model, and the bits of an entry of both formats."""

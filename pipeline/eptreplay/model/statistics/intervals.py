@@ -1,0 +1,344 @@
+"""The books: what the trace itself touched and wrote, interval by interval, whatever a CPU can record of it.
+
+While an interval is open, the access loop only marks in a page's byte of `State.quiet` which kinds of access it
+has seen, and opens the block of 64 pages, a cache line of such bytes, that the page is in.  The books are worked out
+from the bytes of open blocks when the interval closes (close.py), in the order of addresses: so memory is read in the
+order in which it lies, however accesses were scattered.
+
+What is asked of the books later is mostly "how many distinct pages in this stretch of time?", for stretches
+nobody knows yet.  It takes no lists of pages to answer that.  A page counts in intervals [a, b) once, at
+its first touch in them, and that is the one whose touch before lies before a.  So it is enough to know of every
+interval how many of its pages were touched last in interval 0, in 1, in 2 ... or never: `returns`.  The same is
+kept for pages written and for 2 MB regions written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eptreplay.compiled import entry_point, kernel
+from eptreplay.model._numba.pointer import passed_as_pointer, table_of_places
+from eptreplay.model.state import pte
+from eptreplay.model.state.state import NO_MEMORY, SETTLED, Int, Record, Records, records
+
+NPTEPG = pte.NPTEPG
+PAGE_MASK = pte.PAGE_MASK
+PAGE_SHIFT = pte.PAGE_SHIFT
+PAGE_SIZE = pte.PAGE_SIZE
+
+NEXT = np.uint64(1)
+ONE = np.uint8(1)
+
+# Codes of the column `op`.
+OP_READ = 0
+OP_WRITE = 1
+OP_FETCH = 2
+KINDS = 3
+TOUCHED_AT_ALL = 3  # beside the three kinds in Books.heat: a page touched in whatever way
+
+CHUNK_ROWS = 2048  # rows that the access loop looks at before it makes those that may change something
+OPEN_SHIFT = np.uint64(6)  # log2 of the pages of a block
+OPEN_PAGES = 1 << 6  # those pages
+
+# When the trace touched a guest page; entered when an interval closes.
+TOUCH = np.dtype(
+    [
+        ("last_touch", np.int32),  # 1 + interval of the last access, 0: never touched
+        ("first_write", np.int32),  # 1 + interval of the first write, 0: never written
+        ("last_write", np.int32),  # 1 + interval of the last write, 0: never written
+    ],
+    align=True,
+)
+
+# What it did to a 2 MB region.
+REGION = np.dtype(
+    [
+        ("first_write", np.int32),  # 1 + interval of the first write, 0: never written
+        ("last_write", np.int32),  # 1 + interval of the last write, 0: never written
+        ("pages", np.int32),  # pages of the region that are memory
+    ],
+    align=True,
+)
+
+# What it did in all, and in the interval that closed last.
+TALLY = np.dtype(
+    [
+        ("reads", np.int64),  # accesses to memory, by kind
+        ("writes", np.int64),
+        ("fetches", np.int64),
+        ("unbacked", np.int64),  # accesses to what is neither memory nor a BAR
+        ("unbacked_rows", np.int64),  # rows that made them
+        ("unbacked_low", np.int64),  # the lowest address of those, bytes; 0 while there are none
+        ("unbacked_high", np.int64),  # the highest
+        ("harvest_written", np.int64),  # distinct pages written between harvests, at every harvest, summed
+        ("interval", np.int32),  # number of the open interval
+        ("touched", np.int32),  # distinct pages touched in the one before
+        ("written", np.int32),  # distinct pages written in it
+        ("regions", np.int32),  # distinct 2 MB regions written in it
+        ("region_pages", np.int32),  # pages of those regions
+        ("settles", np.uint8),  # SETTLED bits that may be set; 0: every access is made by the models
+        ("light", np.uint8),  # SETTLED bits of accesses that may be made by marks (marks.py); 0: none
+        ("marks", np.uint8),  # 1: there may be marks
+    ],
+    align=True,
+)
+
+# Books.unharvested, a bit each; a write sets both.
+UNHARVESTED = np.uint8(1)  # written since the last harvest
+WRITTEN_AGAIN = np.uint8(2)  # written since the page was given back last (given_back.py)
+JUST_WRITTEN = UNHARVESTED | WRITTEN_AGAIN
+
+# The first index of Books.returns.
+PAGES_TOUCHED = 0
+PAGES_WRITTEN = 1
+REGIONS_WRITTEN = 2
+HISTORIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """The books of a trace, of all of it and of the interval that closed last.
+
+    The books of all guests of a host are held together (new_books): pages, regions and vCPUs in flat numbers
+    (worlds.py), what is worked out by interval with the guest as the first index.
+    """
+
+    first_row: NDArray[np.int64]  # [guest pages]: 1 + row of the first access, 0: never touched
+    touch: Records  # TOUCH [guest pages]
+    region: Records  # REGION [2 MB regions]
+    tally: Records  # TALLY [guests]
+    open: NDArray[
+        np.uint8
+    ]  # [guest pages / 64 + 1]: 1: the open interval may have touched a page of the block
+    unharvested: NDArray[np.uint8]  # [guest pages]: since when it was written: UNHARVESTED, WRITTEN_AGAIN
+    cold: NDArray[np.uint8]  # [guest pages]: what is known of a page since the last aging sweep (marks.py)
+    unfinished: NDArray[np.uint8]  # [CHUNK_ROWS]: not 0: there is something to do for that row of a chunk
+    rows: NDArray[np.int32]  # [CHUNK_ROWS]: rows of a chunk that there is something to do for
+    listed: NDArray[np.int32]  # [guest pages]: pages that the end of an interval, or a sweep, is about
+    heat: NDArray[
+        np.int32
+    ]  # [guests, stretches, 4]: distinct pages of each stretch of addresses that the interval
+    # read, wrote, fetched from, and touched in whatever way
+    heat_shift: NDArray[np.int64]  # [guests]: log2 of the pages of a stretch
+    first_writes: NDArray[np.int64]  # [vCPUs]: pages of which each made the interval's first write
+    first_writing: NDArray[np.int64]  # [vCPUs]: the same for the open interval
+    returns: NDArray[
+        np.int32
+    ]  # [guests, HISTORIES, intervals + 2]: pages of the interval by 1 + the interval of
+    # the touch (or write) before, 0: none before; a region counts as its pages
+    returned: NDArray[np.int32]  # [as returns]: which of those are not 0, in order of appearance
+    returned_count: NDArray[np.int32]  # [guests, HISTORIES]: how many
+    places: NDArray[np.int64]  # [1, words]: where all these are, for compiled code (_pointer.py)
+
+
+FIELDS = {
+    "first_row": (np.dtype(np.int64), 1),
+    "touch": (TOUCH, 1),
+    "region": (REGION, 1),
+    "tally": (TALLY, 1),
+    "open": (np.dtype(np.uint8), 1),
+    "unharvested": (np.dtype(np.uint8), 1),
+    "cold": (np.dtype(np.uint8), 1),
+    "unfinished": (np.dtype(np.uint8), 1),
+    "rows": (np.dtype(np.int32), 1),
+    "listed": (np.dtype(np.int32), 1),
+    "heat": (np.dtype(np.int32), 3),
+    "heat_shift": (np.dtype(np.int64), 1),
+    "first_writes": (np.dtype(np.int64), 1),
+    "first_writing": (np.dtype(np.int64), 1),
+    "returns": (np.dtype(np.int32), 3),
+    "returned": (np.dtype(np.int32), 3),
+    "returned_count": (np.dtype(np.int32), 2),
+}
+passed_as_pointer(Books, FIELDS)
+
+
+def new_books(
+    guests: Records,
+    ram_pages: NDArray[np.int64],
+    intervals: int,
+    stretches: int,
+    *,
+    slow_path: bool = False,
+    marks: bool = False,
+) -> Books:
+    """Return the books of traces of which nothing has been replayed, all guests together.
+
+    Args:
+        guests: GUEST [guests].
+        ram_pages: shape [ranges, 2]: flat guest pages [begin, end) that are memory, ascending.
+        intervals: the most intervals there will be.
+        stretches: the most stretches of addresses of a guest that heat is kept of; each is a power of two of pages.
+        slow_path: whether the models make every access, also those known to change nothing.
+        marks: whether marks may stand for accessed bits: nothing but accesses and sweeps looks at entries unannounced.
+    """
+    count = len(guests)
+    sizes = [int(guest.end - guest.begin) for guest in guests]
+    shifts = [max(0, (-(-size // stretches) - 1).bit_length()) for size in sizes]
+    pages = int(guests[-1].end)
+    vcpus = int(guests[-1].first_vcpu + guests[-1].vcpus)
+    region = records(-(-pages // NPTEPG), REGION)
+    for begin, end in ram_pages:
+        for number in range(begin // NPTEPG, -(-end // NPTEPG)):
+            region[number].pages += min(end, (number + 1) * NPTEPG) - max(begin, number * NPTEPG)
+    tally = records(count, TALLY)
+    tally.settles = 0 if slow_path else SETTLED
+    tally.light = SETTLED if marks and not slow_path else 0
+    rows = max((size >> shift) + 1 for size, shift in zip(sizes, shifts, strict=True))
+    arrays: dict[str, Any] = {
+        "first_row": np.zeros(pages, np.int64),
+        "touch": records(pages, TOUCH),
+        "region": region,
+        "tally": tally,
+        "open": np.zeros((pages >> int(OPEN_SHIFT)) + 1, np.uint8),
+        "unharvested": np.zeros(pages, np.uint8),
+        "cold": np.zeros(pages, np.uint8),
+        "unfinished": np.zeros(CHUNK_ROWS, np.uint8),
+        "rows": np.zeros(CHUNK_ROWS, np.int32),
+        "listed": np.zeros(pages, np.int32),
+        "heat": np.zeros((count, rows, KINDS + 1), np.int32),
+        "heat_shift": np.array(shifts, np.int64),
+        "first_writes": np.zeros(vcpus, np.int64),
+        "first_writing": np.zeros(vcpus, np.int64),
+        "returns": np.zeros((count, HISTORIES, intervals + 2), np.int32),
+        "returned": np.zeros((count, HISTORIES, intervals + 2), np.int32),
+        "returned_count": np.zeros((count, HISTORIES), np.int32),
+    }
+    return Books(**arrays, places=table_of_places(FIELDS, [list(arrays.values())]))
+
+
+class GuestBooks(NamedTuple):
+    """What the books of all intervals say of one guest, whose pages count from its own 0, as views of the same memory.
+
+    Args:
+        first_row: shape [guest pages]: see Books, likewise the others.
+        touch: TOUCH [guest pages].
+        region: REGION [2 MB regions].
+    """
+
+    first_row: NDArray[np.int64]
+    touch: Records
+    region: Records
+
+
+def books_of(books: Books, known: Record) -> GuestBooks:
+    """Return the books of one guest; `known` is its GUEST record."""
+    begin, end = int(known.begin), int(known.end)
+    touch: Any = books.touch[begin:end]
+    region: Any = books.region[begin // NPTEPG : -(-end // NPTEPG)]
+    return GuestBooks(books.first_row[begin:end], touch, region)
+
+
+@kernel
+def note_harvest(books: Books, quiet: NDArray[np.uint8], guest: Int, begin: Int, end: Int) -> None:
+    """Enter a harvest of a guest's flat pages [begin, end): those written since the one before, from which on pages count anew."""
+    written: Int = 0
+    for page in range(begin, end):
+        written += np.int64(books.unharvested[page] & UNHARVESTED & np.uint8(quiet[page] & NO_MEMORY == 0))
+        books.unharvested[page] &= WRITTEN_AGAIN
+    books.tally[guest].harvest_written += written
+
+
+@kernel
+def known_page(page: np.uint64, beyond: np.uint64) -> np.uint64:
+    """Return a page, or the one beyond the last that stands for all after it."""
+    return min(page, beyond)
+
+
+@kernel
+def crosses(gpa: np.uint64, size: NDArray[np.uint8 | np.uint16], row: Int) -> bool:
+    """Return whether the access of a row goes on in the next page; no row does where there are no sizes."""
+    return len(size) != 0 and bool((gpa & PAGE_MASK) + np.uint64(size[row]) > PAGE_SIZE)
+
+
+@kernel
+def vcpu_of(vcpu: NDArray[np.uint16], row: Int) -> Int:
+    """Return the vCPU that made the access of a row."""
+    return np.int64(vcpu[row if len(vcpu) > 1 else 0])
+
+
+@kernel
+def note_unbacked(tally: Record, gpa: Int, accesses: Int, rows: Int) -> None:
+    """Add accesses to an address that is neither memory nor a BAR, and the rows that they are, 0 or 1, to the tally."""
+    tally.unbacked_low = gpa if tally.unbacked == 0 else min(np.int64(tally.unbacked_low), gpa)
+    tally.unbacked_high = max(np.int64(tally.unbacked_high), gpa)
+    tally.unbacked += accesses
+    tally.unbacked_rows += rows
+
+
+@kernel
+def add_accesses(tally: Record, op: Int, accesses: Int) -> None:
+    """Add accesses of a kind to the tally."""
+    if op == OP_READ:
+        tally.reads += accesses
+    elif op == OP_WRITE:
+        tally.writes += accesses
+    else:
+        tally.fetches += accesses
+
+
+@kernel
+def count_accesses(
+    books: Books,
+    gpa: NDArray[np.uint64],
+    op: NDArray[np.uint8],
+    size: NDArray[np.uint16],
+    count: NDArray[np.uint32],
+    guest: NDArray[np.uint8],
+    begin: Int,
+    end: Int,
+) -> None:
+    """Add the accesses that the rows [begin, end) stand for to the tallies of their guests; see replay_rows for the arrays.
+
+    The part of an access on the next page is an access of its own.
+    """
+    if len(count) == 0 and len(size) == 0 and len(guest) == 0:
+        _count_rows(books.tally[0], op[begin:end])
+        return
+    for i in range(begin, end):
+        accesses = np.int64(count[i]) if len(count) != 0 else 1
+        accesses += np.int64(crosses(gpa[i], size, i))
+        add_accesses(books.tally[guest[i] if len(guest) != 0 else 0], np.int64(op[i]), accesses)
+
+
+@kernel
+def _count_rows(tally: Record, op: NDArray[np.uint8]) -> None:
+    """Add rows of one access each to a tally."""
+    writes: Int = 0
+    fetches: Int = 0
+    for i in range(len(op)):
+        writes += np.int64(op[i] == OP_WRITE)
+        fetches += np.int64(op[i] == OP_FETCH)
+    tally.reads += len(op) - writes - fetches
+    tally.writes += writes
+    tally.fetches += fetches
+
+
+@entry_point
+def count_page_accesses(
+    gpa: NDArray[np.uint64],
+    op: NDArray[np.uint8],
+    size: NDArray[np.uint16],
+    count: NDArray[np.uint32],
+    page_accesses: NDArray[np.int64],
+) -> None:
+    """Add the accesses of rows to the exact counts of their pages.
+
+    Args:
+        gpa: shape [rows]: guest-physical byte addresses.
+        op: shape [rows]: codes.
+        size: shape [rows]: bytes; shape [0] when no row crosses a page.
+        count: shape [rows]: accesses a row stands for; shape [0]: one each.
+        page_accesses: shape [guest pages, 4]: reads, writes, fetches of each page, updated; the fourth is unused.
+    """
+    pages = np.uint64(len(page_accesses))
+    for i in range(len(gpa)):
+        page = gpa[i] >> PAGE_SHIFT
+        if page < pages:
+            page_accesses[page, op[i]] += np.int64(count[i]) if len(count) != 0 else 1
+        if page + NEXT < pages and crosses(gpa[i], size, i):
+            page_accesses[page + NEXT, op[i]] += 1

@@ -1,0 +1,136 @@
+"""A sample of pages: those whose hash is below a threshold, and the rows of a trace that access them.
+
+Whether a page is in the sample, a bit of its byte says (UNSAMPLED).  Where the access loop looks at a page's byte anyway, that is
+State.quiet itself, and a row that accesses the sample is one that there is something to do for: all others cost nothing.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eptreplay.compiled import kernel
+from eptreplay.model.state import pte
+from eptreplay.model.state.state import UNSAMPLED, Int
+from eptreplay.model.statistics.intervals import crosses, known_page
+
+PAGE_SHIFT = pte.PAGE_SHIFT
+
+HASH_BITS = 24
+EVERY_PAGE = 1 << HASH_BITS  # threshold at which all pages are in the sample
+_HASH_FACTOR = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio, odd (Knuth, TAOCP 3, 6.4)
+_HASH_MIX = np.uint64(0xBF58476D1CE4E5B9)
+_HASH_SHIFT = np.uint64(64 - HASH_BITS)
+_FOLD_SHIFT = np.uint64(32)
+GROUPS = 16  # parts of the sample, of which the error is estimated
+_GROUP_MASK = np.uint64(GROUPS - 1)
+
+SAMPLED_SHIFT = np.uint8(7)  # of UNSAMPLED
+ONE = np.uint8(1)
+NO_PAGE = -1
+
+
+@kernel
+def _hash(page: Int) -> np.uint64:
+    """Return HASH_BITS bits that look random."""
+    product = np.uint64(page) * _HASH_FACTOR
+    return ((product ^ (product >> _FOLD_SHIFT)) * _HASH_MIX) >> _HASH_SHIFT
+
+
+@kernel
+def group_of(page: Int) -> Int:
+    """Return the part of the sample that a page, counted from its guest's first, belongs to."""
+    return np.int64(_hash(page) & _GROUP_MASK)
+
+
+@kernel
+def draw_pages(watched: NDArray[np.uint8], begin: Int, end: Int, threshold: Int) -> None:
+    """Write which of the flat pages [begin, end) of a guest are in its sample."""
+    for page in range(begin, end):
+        left_out = np.uint8(_hash(page - begin) >= np.uint64(threshold))
+        watched[page] = (watched[page] & ~UNSAMPLED) | np.uint8(left_out * UNSAMPLED)
+
+
+@kernel
+def is_sampled(watched: NDArray[np.uint8], page: np.uint64) -> np.uint8:
+    """Return 1 if a page is in the sample, else 0."""
+    return (watched[known_page(page, np.uint64(len(watched) - 1))] >> SAMPLED_SHIFT) ^ ONE
+
+
+@kernel
+def find_rows(
+    watched: NDArray[np.uint8], rows: NDArray[np.int32], gpa: NDArray[np.uint64], begin: Int, end: Int
+) -> Int:
+    """Note in `rows` which of the rows [begin, end) access the sample, without a branch; return how many."""
+    found = np.uint64(0)
+    for i in range(np.uint64(begin), np.uint64(end)):
+        rows[found] = i
+        found += np.uint64(is_sampled(watched, gpa[i] >> PAGE_SHIFT))
+    return np.int64(found)
+
+
+@kernel
+def find_rows_across(
+    watched: NDArray[np.uint8],
+    rows: NDArray[np.int32],
+    gpa: NDArray[np.uint64],
+    size: NDArray[np.uint16],
+    begin: Int,
+    end: Int,
+) -> Int:
+    """Do the same as find_rows where rows may cross a page; all that do are noted."""
+    found = np.uint64(0)
+    for i in range(np.uint64(begin), np.uint64(end)):
+        rows[found] = i
+        found += np.uint64(is_sampled(watched, gpa[i] >> PAGE_SHIFT)) | np.uint64(crosses(gpa[i], size, i))
+    return np.int64(found)
+
+
+@kernel
+def keep_rows(
+    watched: NDArray[np.uint8],
+    rows: NDArray[np.int32],
+    gpa: NDArray[np.uint64],
+    size: NDArray[np.uint16],
+    of: NDArray[np.int32],
+    count: Int,
+) -> Int:
+    """Note in `rows` which of the first `count` rows in `of` access the sample or cross a page; return how many."""
+    found = np.uint64(0)
+    for k in range(count):
+        i = of[k]
+        rows[found] = i
+        page = gpa[i] >> PAGE_SHIFT
+        found += np.uint64(is_sampled(watched, page)) | np.uint64(crosses(gpa[i], size, np.int64(i)))
+    return np.int64(found)
+
+
+@kernel
+def list_pages(rows: NDArray[np.int32], used: NDArray[np.int64], gpa: NDArray[np.uint64], count: Int) -> Int:
+    """Write the pages of the first `count` of `rows` to `used`, but for those that repeat the one before; return how many."""
+    last: Int = NO_PAGE
+    listed = np.uint64(0)
+    for k in range(np.uint64(count)):
+        page = np.int64(gpa[rows[k]] >> PAGE_SHIFT)
+        used[listed] = page
+        listed += np.uint64(page != last)
+        last = page
+    return np.int64(listed)
+
+
+@kernel
+def list_pages_across(
+    rows: NDArray[np.int32],
+    used: NDArray[np.int64],
+    gpa: NDArray[np.uint64],
+    size: NDArray[np.uint16],
+    count: Int,
+) -> Int:
+    """Do the same as list_pages where rows may cross a page, repetitions included."""
+    listed: Int = 0
+    for k in range(count):
+        i = rows[k]
+        used[listed] = np.int64(gpa[i] >> PAGE_SHIFT)
+        used[listed + 1] = used[listed] + 1
+        listed += 1 + np.int64(crosses(gpa[i], size, np.int64(i)))
+    return listed

@@ -1,0 +1,29 @@
+"""What all events of a host have in common: for whom they are counted, and what they answer.
+
+An event is something a host does to a guest between two accesses.  Functions that carry one out take the stacked
+states of all profiles, one guest, and a page by its flat number; they do the same in every world.  They answer OK,
+or why the event makes no sense; then nothing was done.
+"""
+
+from __future__ import annotations
+
+from eptreplay.compiled import kernel
+from eptreplay.model.state.state import Int, State, world
+
+OK = 0
+NO_HOLD = 1  # a release without a hold
+NOT_WIRED = 2  # an unwire of a page that is not wired
+NOT_MEMORY = 3  # a page that is not memory, or not mapped any more
+IN_USE = 4  # an unmap of a page that is wired or held
+IS_THERE = 5  # a map of a page that is mapped
+NO_DEVICE = 6  # DMA of a guest without a passthrough device
+NOT_ALLOWED = 7  # rights that the map entry does not give
+
+
+@kernel
+def begin_event(states: State, number: int, guest: Int, cause: Int) -> State:
+    """Return a world in which what follows is counted for a guest and a cause."""
+    st = world(states, number)
+    st.host[0].guest = guest
+    st.host[0].cause = cause
+    return st

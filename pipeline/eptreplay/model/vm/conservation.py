@@ -1,0 +1,175 @@
+"""Laws of the host's memory that must hold between any two accesses: nothing is lost, shared, or in two places.
+
+A debugging aid and a property for tests; every check looks at all pages.
+"""
+
+from __future__ import annotations
+
+from eptreplay.compiled import entry_point, kernel
+from eptreplay.model.page.vm_pagequeue import PQ_ACTIVE, PQ_FREE, PQ_INACTIVE, PQ_NONE, queue_head
+from eptreplay.model.pmap.pv import pv_first, pv_next
+from eptreplay.model.state import pte
+from eptreplay.model.state.state import EXTRA_PAGES, Int, State, world, worlds_in
+from eptreplay.model.vm.vm_object import pmap_guest
+
+NPTEPG = pte.NPTEPG
+PAGE_SHIFT = pte.PAGE_SHIFT
+
+# What was found broken.
+HOLDS = 0
+BROKEN_SUM = 1
+BROKEN_RESIDENT = 2
+BROKEN_QUEUE = 3
+BROKEN_SWAP = 4
+BROKEN_MAPPING = 5
+BROKEN_FREE = 6
+
+LAWS = (
+    "every law holds",
+    "free, active, inactive, wired and held pages do not add up to the frames of the host",
+    "a page in memory is not in exactly one frame, or a frame holds a page that is not in memory",
+    "a page is not on the queue it says it is on, or on none without being wired or held",
+    "a swap slot is lost or shared",
+    "a guest maps a page that is not its own, or not there",
+    "frames that are free are lost or counted twice",
+)
+
+
+@entry_point
+def check_worlds(states: State) -> Int:
+    """Return HOLDS, or the first law that is broken in any world."""
+    for number in range(worlds_in(states)):
+        st = world(states, number)
+        broken = _check(st)
+        if broken != HOLDS:
+            return broken
+    return HOLDS
+
+
+@kernel
+def _check(st: State) -> Int:
+    """Return HOLDS, or the first law that is broken in one world."""
+    unqueued = _count_unqueued(st)
+    if unqueued < 0:
+        return BROKEN_RESIDENT
+    vm = st.vm[0]
+    accounted = vm.v_free_count + vm.v_active_count + vm.v_inactive_count + vm.v_wire_count + unqueued
+    if accounted != vm.v_page_count:
+        return BROKEN_SUM
+    if not _queue_holds(st, PQ_ACTIVE, vm.v_active_count):
+        return BROKEN_QUEUE
+    if not _queue_holds(st, PQ_INACTIVE, vm.v_inactive_count):
+        return BROKEN_QUEUE
+    if not _swap_holds(st):
+        return BROKEN_SWAP
+    for m in range(len(st.page)):
+        if not _mappings_hold(st, m):
+            return BROKEN_MAPPING
+    if vm.identity == 0 and not _free_holds(st):
+        return BROKEN_FREE
+    return HOLDS
+
+
+@kernel
+def _count_unqueued(st: State) -> Int:
+    """Return how many pages are held and neither on a queue nor wired; -1 if pages and frames do not belong together."""
+    resident: Int = 0
+    unqueued: Int = 0
+    for flat in range(len(st.object)):
+        m = st.object[flat].frame - 1
+        if m >= 0:
+            resident += 1
+            page = st.pageq[m]
+            if st.page[m].allocated == 0 or st.page[m].pindex != flat:
+                return -1
+            if page.queue == PQ_NONE and page.wire_count == 0:
+                if page.hold_count == 0:
+                    return -1
+                unqueued += 1
+    allocated: Int = 0
+    for m in range(len(st.page)):
+        allocated += 1 if st.page[m].allocated != 0 and st.page[m].oflags == 0 else 0
+    return unqueued if allocated == resident else -1
+
+
+@kernel
+def _queue_holds(st: State, queue: Int, count: Int) -> bool:
+    """Return whether a queue is a ring of `count` pages that say they are on it and are in memory."""
+    head = queue_head(st, queue)
+    found: Int = 0
+    m = st.pageq[head].q_next
+    while m != head and found <= count:
+        if m >= len(st.pageq) - EXTRA_PAGES or st.pageq[m].queue != queue or st.page[m].allocated == 0:
+            return False
+        if st.pageq[st.pageq[m].q_next].q_prev != m:
+            return False
+        found += 1
+        m = st.pageq[m].q_next
+    return found == count
+
+
+@kernel
+def _swap_holds(st: State) -> bool:
+    """Return whether every slot ever taken is either free or holds the copy of exactly one page."""
+    copies: Int = 0
+    for flat in range(len(st.object)):
+        slot = st.swblk[flat]
+        if slot != 0:
+            copies += 1
+            if st.swap[slot] != flat + 1:
+                return False
+    free: Int = 0
+    slot = st.vm[0].swap_free
+    while slot != 0 and free <= len(st.swap):
+        free += 1
+        slot = st.swap[slot]
+    counted: Int = 0
+    for guest in range(len(st.guests)):
+        counted += st.cnt[guest].swap_copies
+    return copies + free + 1 == st.vm[0].swap_used and copies == counted
+
+
+@kernel
+def _mappings_hold(st: State, m: Int) -> bool:
+    """Return whether a page is mapped by its own guest alone, at its own address."""
+    last = st.page[m].pv_last
+    pv = pv_first(st, last)
+    while pv != 0:
+        if not _is_home(st, pv, m, 0):
+            return False
+        pv = pv_next(st, last, pv)
+    last = st.pv_table[m // NPTEPG]
+    pv = pv_first(st, last)
+    while pv != 0:
+        if not _is_home(st, pv, m, m % NPTEPG):
+            return False
+        pv = pv_next(st, last, pv)
+    return True
+
+
+@kernel
+def _is_home(st: State, pv: Int, m: Int, offset: Int) -> bool:
+    """Return whether a mapping of page `m`, that many pages behind where it begins, is where the page belongs."""
+    guest = pmap_guest(st, st.pv[pv].pv_pmap)
+    flat = st.guests[guest].begin + (st.pv[pv].pv_va >> PAGE_SHIFT) + offset
+    return st.page[m].allocated != 0 and st.page[m].pindex == flat
+
+
+@kernel
+def _free_holds(st: State) -> bool:
+    """Return whether free single frames, blocks and rests of reservations are all the frames that hold nothing."""
+    head = queue_head(st, PQ_FREE)
+    singles: Int = 0
+    m = st.pageq[head].q_next
+    while m != head and singles <= len(st.page):
+        if st.page[m].allocated != 0 or st.rv[m // NPTEPG].singly == 0:
+            return False
+        singles += 1
+        m = st.pageq[m].q_next
+    free: Int = singles
+    taken: Int = 0
+    for block in range((st.vm[0].v_page_count + NPTEPG - 1) // NPTEPG):
+        taken += st.reserv[block]
+        if st.rv[block].singly == 0:
+            free += NPTEPG - st.reserv[block]
+    return free + taken == st.vm[0].v_page_count

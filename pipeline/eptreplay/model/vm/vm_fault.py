@@ -1,0 +1,179 @@
+"""What follows an access that the hardware refuses: the exit, A/D emulation, vm_fault.
+
+Source: vmm.c vm_handle_paging, vm_fault.c vm_fault, FreeBSD 10.0.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from eptreplay.compiled import kernel, part
+from eptreplay.model.cpu.vmm import vm_enter, vm_exit
+from eptreplay.model.cpu.walk import walk
+from eptreplay.model.page.vm_page import vm_page_alloc, vm_page_dirty
+from eptreplay.model.page.vm_pagequeue import (
+    note_reference,
+    vm_page_activate,
+    vm_page_dequeue,
+    vm_page_xbusy,
+    vm_page_xunbusy,
+)
+from eptreplay.model.pmap.emulate import HANDLED, pmap_emulate_accessed_dirty
+from eptreplay.model.pmap.pmap import leaf_of, pmap_enter
+from eptreplay.model.state import pte
+from eptreplay.model.state.host_state import GONE
+from eptreplay.model.state.state import Int, Record, State, account
+from eptreplay.model.vm.event_log import LOG_ALLOCATE, LOG_SOFT_FAULT, LOG_SWAP_IN, LOG_ZERO_FILL, log_event
+from eptreplay.model.vm.vm_object import (
+    NOT_RESIDENT,
+    swap_pager_unswapped,
+    swap_slot,
+    vm_page_insert,
+    vm_page_lookup,
+)
+from eptreplay.model.vm.vm_pageout import vm_pageout
+from eptreplay.model.vm.vm_reserv import vm_phys_alloc
+
+PT_EPT = pte.PT_EPT
+VM_PROT_ALL = pte.VM_PROT_ALL
+VM_PROT_EXECUTE = pte.VM_PROT_EXECUTE
+VM_PROT_WRITE = pte.VM_PROT_WRITE
+
+# How an access came out.
+HIT = 0  # the walker took it
+EMULATED = 1  # A/D emulation gave back a right
+REFUSED = 2  # a fault that nobody resolved
+FAULTED = 3  # vm_fault mapped the page
+
+# Why an access left the guest: the second index of COUNTERS.faults.
+CAUSE_ACCESSED = 0  # emulated: the page was mapped, but its accessed bit was clear
+CAUSE_DIRTY = 1  # emulated: the page was mapped writable, but its modified bit was clear
+CAUSE_FIRST_USE = 2  # vm_fault: the page had never been used
+CAUSE_UNMAPPED = 3  # vm_fault: the page is in memory, but its mapping had been removed
+CAUSE_WRITE_PROTECTED = 4  # vm_fault: a write, or a fetch, that a 4 KB mapping does not allow
+CAUSE_SUPERPAGE_PROTECTED = 5  # vm_fault: a write, or a fetch, that a superpage does not allow
+CAUSE_SWAPPED_OUT = 6  # vm_fault: the page was written to swap and freed
+CAUSE_FREED_CLEAN = 7  # vm_fault: the page was freed without a copy in swap, since it was never written
+
+
+@kernel
+def access_page(st: State, pmap: Record, va: np.uint64, access: Int) -> Int:
+    """Make one access: HIT, EMULATED, or REFUSED when it takes vm_fault to go on."""
+    outcome = HIT
+    while not walk(st, pmap, va, access):
+        account(st).traps += 1
+        if pmap.pm_type != PT_EPT or access == VM_PROT_EXECUTE:
+            return REFUSED
+        if pmap_emulate_accessed_dirty(st, pmap, va, access) != HANDLED:
+            return REFUSED
+        outcome = EMULATED
+    return outcome
+
+
+@part
+def vm_fault_page(st: State, flat: Int) -> Int:
+    """Bring a guest page into memory if it is not, and take it off its queue; return the page, -1 without a frame.
+
+    It belongs to the guest that events are counted for (HOST.guest).  The page daemon runs to its end in here when
+    frames are scarce: before the frame is taken if they are very scarce, else after it.
+    """
+    vm = st.vm[0]
+    m = vm_page_lookup(st, flat)
+    if m != NOT_RESIDENT:
+        vm_page_dequeue(st, m)
+        account(st).soft_faults += 1
+        log_event(st, LOG_SOFT_FAULT, flat, 0)
+        return m
+    if vm.v_free_count < vm.v_free_severe:
+        vm_pageout(st)
+    guest = np.int64(st.host[0].guest)
+    m = vm_phys_alloc(st, guest, flat)
+    if m < 0:
+        vm.out_of_memory = 1
+        return m
+    vm_page_alloc(st, m)
+    vm_page_insert(st, m, guest, flat)
+    vm_page_xbusy(st, m)
+    note_reference(st, m)
+    vm.v_free_count -= 1
+    log_event(st, LOG_ALLOCATE, flat, vm.v_free_count)
+    if vm.v_free_count < vm.vm_pageout_wakeup_thresh:
+        vm_pageout(st)
+    if swap_slot(st, flat) != 0:
+        account(st).swap_ins += 1
+        log_event(st, LOG_SWAP_IN, flat, 0)
+    else:
+        account(st).zero_fills += 1
+        log_event(st, LOG_ZERO_FILL, flat, 0)
+    vm_page_xunbusy(st, m)
+    return m
+
+
+@part
+def vm_fault(st: State, pmap: Record, va: np.uint64, access: Int, flat: Int) -> bool:
+    """Resolve a fault on a guest's memory: give it the page, dirty on a write, with every right its entry gives.
+
+    Returns whether the access may go on: the entry allows it, and there was a frame.
+    """
+    taken = st.object[flat].taken
+    if (access & taken) != 0:
+        account(st).denied += 1
+        st.host[0].refused = 1
+        return False
+    m = vm_fault_page(st, flat)
+    if m < 0:
+        return False
+    # As long as the guest has no wired page, the page's own count is not fetched from memory.
+    wired = account(st).v_wired != 0 and st.pageq[m].wire_count != 0 and pmap.pm_process == 0
+    rights = VM_PROT_ALL & ~taken
+    if wired:
+        access = rights  # what must stay is got for every access at once (vm_map_lookup)
+    if (access & VM_PROT_WRITE) != 0:
+        vm_page_dirty(st, m)
+        swap_pager_unswapped(st, flat)
+    pmap_enter(st, pmap, va, access, m, rights, wired)
+    vm_page_activate(st, m)
+    note_reference(st, m)
+    return True
+
+
+@kernel
+def fault_cause(st: State, pmap: Record, va: np.uint64, flat: Int) -> Int:
+    """Return why the walker refused an access to a guest page that A/D emulation could not settle.
+
+    A page that is not in memory is mapped nowhere, so that its tables need not be asked.
+    """
+    frame = st.object[flat].frame
+    if frame == GONE:
+        return CAUSE_SWAPPED_OUT if swap_slot(st, flat) != 0 else CAUSE_FREED_CLEAN
+    if frame == 0:
+        return CAUSE_FIRST_USE
+    level, _ = leaf_of(st, pmap, va)
+    if level == 2:
+        return CAUSE_SUPERPAGE_PROTECTED
+    return CAUSE_WRITE_PROTECTED if level == 1 else CAUSE_UNMAPPED
+
+
+@part
+def guest_access(st: State, pmap: Record, va: np.uint64, op: Int, flat: Int) -> None:
+    """Make one access of a guest to its own memory, see it through and count what it took.
+
+    Args:
+        st: the host.
+        pmap: the guest's address space.
+        va: guest-physical byte address.
+        op: kind of access: 0 read, 1 write, 2 fetch.
+        flat: the page of guest memory at that address.
+    """
+    access = 1 << op
+    outcome = access_page(st, pmap, va, access)
+    if outcome == HIT:
+        return
+    if outcome == EMULATED:
+        account(st).faults[op, CAUSE_DIRTY if access == VM_PROT_WRITE else CAUSE_ACCESSED] += 1
+        return
+    account(st).faults[op, fault_cause(st, pmap, va, flat)] += 1
+    seen = vm_exit(st, pmap)
+    while outcome == REFUSED and vm_fault(st, pmap, va, access, flat):
+        outcome = access_page(st, pmap, va, access)
+    vm_enter(st, pmap, seen)

@@ -1,0 +1,1 @@
+"""The driver around the model: rows and events in, what was found out."""

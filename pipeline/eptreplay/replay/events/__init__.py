@@ -1,0 +1,1 @@
+"""What a host does to a guest between two accesses."""

@@ -1,0 +1,108 @@
+"""What a finished replay found of one of its guests: what tables are made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from eptreplay.model.access_loop import sweep
+from eptreplay.model.statistics.reuse import GuestReuse, reuse_of
+from eptreplay.request.options import MissRatio
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from eptreplay.ingest.sources.dataset import GuestTrace
+    from eptreplay.replay.driver.replay import Replay
+    from eptreplay.replay.events.given_back import GivenBackPages
+    from eptreplay.replay.found.snapshots import Snapshot
+    from eptreplay.replay.one_host import HostFindings
+
+
+@dataclass(slots=True)
+class GuestResult:
+    """What a replay of one guest found.
+
+    Args:
+        trace: the trace.
+        pml: shape [profiles]: whether each logs page modifications.
+        interval_start: where the first interval begins, in the trace's unit of time; None if unknown.
+        snapshots: at the end of every interval.
+        faults: shape [profiles, kinds, causes]: refused accesses.
+        page: shape [pages]: guest page numbers that were touched, ascending.
+        first_row: shape [pages]: the row that touched each first.
+        touches: TOUCH [pages] of those.
+        regions: REGION [regions] of the 2 MB regions that were written.
+        stretch_pages: pages of a stretch of addresses of the heatmap.
+        mrc: how the miss-ratio curve was asked for.
+        reuse: distances of reuse; None if they were not asked for.
+        page_accesses: shape [pages, 4]: reads, writes, fetches of those; None if not counted.
+        seen: shape [profiles, pages]: SEEN_* bits of those at the end.
+        state_sums: shape [profiles]: checksums of the final tables, of all guests of the host.
+        bar_accesses: shape [profiles, BARs, 3]: reads, writes, fetches of the BARs of its devices.
+        bar_faults: shape [profiles, BARs]: faults that mapped a page of them.
+        tlb: TLB_COUNTERS [profiles]; None if TLBs were not modelled.
+        guest_large: whether the guest's pages were then taken to have 2 MB.
+        host: what the host did that it shared with others; None: it had one of its own, with memory enough.
+        given_back: what it gave back; None: nothing.
+    """
+
+    trace: GuestTrace
+    pml: list[bool]
+    interval_start: int | None
+    snapshots: list[Snapshot]
+    faults: NDArray[np.int64]
+    page: NDArray[np.int64]
+    first_row: NDArray[np.int64]
+    touches: Any
+    regions: Any
+    stretch_pages: int
+    mrc: MissRatio
+    reuse: GuestReuse | None
+    page_accesses: NDArray[np.int64] | None
+    seen: NDArray[np.uint8]
+    state_sums: list[int]
+    bar_accesses: NDArray[np.int64]
+    bar_faults: NDArray[np.int64]
+    tlb: NDArray[Any] | None = None
+    guest_large: bool = False
+    host: HostFindings | None = None
+    given_back: GivenBackPages | None = None
+
+
+def guest_result(trace: GuestTrace, replay: Replay, snapshots: list[Snapshot], guest: int = 0) -> GuestResult:
+    """Collect what a finished replay found of one of its guests."""
+    books = replay.books_of(guest)
+    given_back = replay.given_back[guest].found(replay.books)
+    first_row = books.first_row
+    if given_back is not None:
+        first_row = np.where(given_back.first_row == 0, first_row, given_back.first_row)
+    page = np.flatnonzero(first_row)
+    begin, end = (int(replay.states.guests[0, guest][name]) for name in ("begin", "end"))
+    seen = np.zeros((len(replay.profiles), len(page)), np.uint8)
+    replay.write_marks()
+    sweep.observe_pages(replay.states, guest, page, seen)
+    return GuestResult(
+        trace=trace,
+        pml=[profile.pml for profile in replay.profiles],
+        interval_start=trace.first_time,
+        snapshots=snapshots,
+        faults=np.array(replay.states.cnt.faults[:, guest]),
+        page=page,
+        first_row=first_row[page] - 1,
+        touches=books.touch[page],
+        regions=books.region[np.flatnonzero(books.region.last_write)],
+        stretch_pages=1 << int(replay.books.heat_shift[guest]),
+        mrc=replay.mrc,
+        reuse=None if replay.mrc is MissRatio.INTERVALS else reuse_of(replay.reuse, guest),
+        page_accesses=replay.page_accesses[begin:end][page] if replay.count_pages else None,
+        seen=seen,
+        state_sums=replay.state_sums(),
+        bar_accesses=replay.states.guests["bar_accesses"][:, guest].copy(),
+        bar_faults=replay.states.guests["bar_faults"][:, guest].copy(),
+        tlb=None if replay.tlb is None else replay.tlb_counters(),
+        guest_large=replay.tlb is not None and replay.tlb.guest_large,
+        given_back=given_back,
+    )

@@ -1,0 +1,214 @@
+"""Where along a trace the replay has to stop between two rows, and what for.
+
+A batch of rows is replayed in pieces: up to the next sweep, the next end of an interval, the next
+checkpoint.  Cuts by rows are known beforehand; cuts by time need the batch's time column, which is decoded
+only for row groups that such a cut falls into (`timed_row_groups`).
+
+Cuts are made one by one, as the replay comes to them: a rhythm of a nanosecond has more of them than memory has bytes.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from enum import IntEnum
+from heapq import merge
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from eptreplay.ingest.sources.dataset import GuestTrace
+
+
+class Rows(Protocol):
+    """The part of a batch of rows that matters here."""
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+
+    @property
+    def time(self) -> NDArray[np.uint64] | None:
+        """When they happen, ascending; None where that is not decoded."""
+
+
+class Action(IntEnum):
+    """What is done at a cut, in the order in which it is done when cuts fall together."""
+
+    GUEST_END = -1
+    SWEEP = 0
+    SCAN = 1
+    CHECKPOINT = 2
+    CLOSE_INTERVAL = 3
+
+
+class Cut(NamedTuple):
+    """Do `action` when `rows` rows of the batch have been replayed; `time` is the cut's own, None for a cut by rows."""
+
+    rows: int
+    action: Action
+    time: int | None
+
+
+class Times(Protocol):
+    """Times in ascending order, in a trace's unit, none of which need be in memory."""
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield all of them."""
+
+    def first_after(self, time: int) -> int | None:
+        """Return the first one later than `time`; None if there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class EveryStep:
+    """Times at a distance of `step` from `begin`, which is none of them, to `end`, which may be one."""
+
+    begin: int
+    step: int
+    end: int
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield all of them."""
+        return iter(range(self.begin + self.step, self.end + 1, self.step))
+
+    def first_after(self, time: int) -> int | None:
+        """Return the first one later than `time`; None if there is none."""
+        found = self.begin + self.step * (max(0, time - self.begin) // self.step + 1)
+        return found if found <= self.end else None
+
+    def number(self, ordinal: int) -> int:
+        """Return the one of this number, from 1."""
+        return self.begin + self.step * ordinal
+
+    def count(self) -> int:
+        """Return how many there are."""
+        return max(0, self.end - self.begin) // self.step
+
+
+@dataclass(frozen=True, slots=True)
+class EqualParts:
+    """Times that divide the stretch from `begin` to `end` into so many equal parts, each rounded up; `begin` and `end` are none."""
+
+    begin: int
+    end: int
+    parts: int
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield all of them."""
+        return map(self._at, range(1, self.parts))
+
+    def first_after(self, time: int) -> int | None:
+        """Return the first one later than `time`; None if there is none."""
+        ordinals = range(1, self.parts)
+        at = bisect_right(ordinals, time, key=self._at)
+        return self._at(ordinals[at]) if at < len(ordinals) else None
+
+    def _at(self, ordinal: int) -> int:
+        return self.begin + -(-(self.end - self.begin) * ordinal // self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class GivenTimes:
+    """A few times, in ascending order."""
+
+    times: tuple[int, ...]
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield all of them."""
+        return iter(self.times)
+
+    def first_after(self, time: int) -> int | None:
+        """Return the first one later than `time`; None if there is none."""
+        at = bisect_right(self.times, time)
+        return self.times[at] if at < len(self.times) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """Cuts for one action: after every `rows` rows, or at every one of `times`, in the trace's unit.
+
+    A cut at time t comes before the first row of time t or later.
+    """
+
+    action: Action
+    rows: int | None = None
+    times: Times | None = None
+
+
+class Cutter:
+    """Yields the cuts of one batch after the other; keeps track of what is still to come."""
+
+    def __init__(self, rhythms: Sequence[Rhythm]) -> None:
+        self._by_rows = [rhythm for rhythm in rhythms if rhythm.rows is not None]
+        self._by_time = [
+            (rhythm.action, iter(rhythm.times)) for rhythm in rhythms if rhythm.times is not None
+        ]
+        self._due = [next(times, None) for _, times in self._by_time]
+
+    def cuts(self, batch: Rows, replayed: int, time_min: int | None) -> Iterator[Cut]:
+        """Yield the cuts that fall into a batch, in order; all of them have to be taken before the next batch's.
+
+        Args:
+            batch: the rows about to be replayed.
+            replayed: rows of the trace that were replayed before it.
+            time_min: earliest time in the batch's row group, for a batch without its time column.
+        """
+        by_rows = [_cuts_by_rows(rhythm, replayed, batch.rows) for rhythm in self._by_rows]
+        by_time = [self._cuts_by_time(number, batch, time_min) for number in range(len(self._by_time))]
+        return merge(*by_rows, *by_time, key=lambda cut: (cut.rows, cut.action))
+
+    def _cuts_by_time(self, number: int, batch: Rows, time_min: int | None) -> Iterator[Cut]:
+        """Yield the cuts of one rhythm by time that fall into a batch."""
+        action, times = self._by_time[number]
+        last = _last_time(batch, time_min)
+        rows, until = 0, None  # cuts up to `until` come after `rows` rows
+        while (due := self._due[number]) is not None and last is not None and due <= last:
+            if until is None or due > until:
+                rows = _rows_before(batch, due)
+                until = None if batch.time is None else int(batch.time[rows])
+            self._due[number] = next(times, None)
+            yield Cut(rows, action, due)
+
+
+def _cuts_by_rows(rhythm: Rhythm, replayed: int, rows: int) -> Iterator[Cut]:
+    """Yield the cuts of a rhythm by rows that fall into the next so many rows."""
+    for after in _multiples(rhythm.rows or 1, replayed, replayed + rows):
+        yield Cut(after - replayed, rhythm.action, None)
+
+
+def _multiples(step: int, above: int, up_to: int) -> Iterator[int]:
+    """Yield the multiples of `step` that are greater than `above` and not greater than `up_to`."""
+    yield from range(above - above % step + step, up_to + 1, step)
+
+
+def _last_time(batch: Rows, time_min: int | None) -> int | None:
+    """Return the latest time that is known to be reached in a batch."""
+    return int(batch.time[-1]) if batch.time is not None else time_min
+
+
+def _rows_before(batch: Rows, time: int) -> int:
+    """Return how many rows of a batch are earlier than `time`; none when its times are not decoded."""
+    return int(batch.time.searchsorted(np.uint64(time))) if batch.time is not None else 0
+
+
+def timed_row_groups(trace: GuestTrace, rhythms: Sequence[Rhythm]) -> frozenset[int]:
+    """Return the row groups whose time column is needed: those that a cut by time falls into."""
+    all_times = [
+        times for rhythm in rhythms if (times := rhythm.times) and next(iter(times), None) is not None
+    ]
+    needed = set()
+    for ordinal, group in enumerate(trace.row_groups):
+        for times in all_times:
+            if group.time_min is None or group.time_max is None:
+                needed.add(ordinal)
+                continue
+            after = times.first_after(group.time_min)
+            if after is not None and after <= group.time_max:
+                needed.add(ordinal)
+    return frozenset(needed)

@@ -1,0 +1,60 @@
+"""Whose fault it is that a host of several guests cannot be replayed: errors that name the guest they are about."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING
+
+from eptreplay.errors import SharedHostError, TraceError
+from eptreplay.ingest.parquet.statistics import LAST_TIME
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from eptreplay.ingest.native.reader import Batch
+    from eptreplay.ingest.sources.dataset import GuestTrace
+
+
+@contextmanager
+def naming(trace: GuestTrace) -> Iterator[None]:
+    """Name the guest that whatever is raised inside is about, so that the host's end is told as its fault.
+
+    Raises:
+        SharedHostError: instead of anything else.
+    """
+    try:
+        yield
+    except SharedHostError:
+        raise
+    except Exception as error:
+        raise SharedHostError(trace.name, error) from error
+
+
+def naming_one_of(traces: Sequence[GuestTrace], trace: GuestTrace) -> AbstractContextManager[None]:
+    """Name a guest as `naming` does, where there are others it could be about."""
+    return naming(trace) if len(traces) > 1 else nullcontext()
+
+
+def naming_batches(trace: GuestTrace, batches: Iterator[Batch]) -> Iterator[Batch]:
+    """Yield a guest's batches, and name it where they end in an error."""
+    with naming(trace):
+        yield from batches
+
+
+def untimed(trace: GuestTrace) -> TraceError:
+    """Return why a trace cannot be placed on the host's clock."""
+    known = [group.ranges["time"].high for group in trace.row_groups if "time" in group.ranges]
+    if max(known, default=0) > LAST_TIME:
+        return TraceError(
+            str(trace.files[0]),
+            f"the statistics say times up to {max(known)}",
+            column="time",
+            expected=f"times of at most {LAST_TIME} (2^63 - 1)",
+            advice="correct the trace",
+        )
+    return TraceError(
+        str(trace.files[0]),
+        "row groups without statistics of the time column",
+        column="time",
+        advice="write the file with statistics: guests of one host are put in the order of their times",
+    )

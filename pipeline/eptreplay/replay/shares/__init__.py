@@ -1,0 +1,1 @@
+"""One large guest on several threads, in shares of its memory."""

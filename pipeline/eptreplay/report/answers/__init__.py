@@ -1,0 +1,1 @@
+"""The answers on top of a page, and what they compare."""

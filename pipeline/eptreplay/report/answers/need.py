@@ -1,0 +1,88 @@
+"""How much memory a guest needs, by every miss-ratio curve that its run has (rules: docs/reports.md)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import polars as pl
+
+from eptreplay.report.read.numbers import count
+from eptreplay.units import binary_size
+
+if TYPE_CHECKING:
+    from eptreplay.report.read.run import Guest
+
+METHODS = ("exact", "shards", "intervals")
+"""Ways to find the curve, the most telling first."""
+
+FEW_MISSES = 1e-6
+"""Misses an access, beyond first touches, that a guest is taken to bear."""
+
+
+class Need(NamedTuple):
+    """The least memory with which a guest misses no more often than allowed, bytes.
+
+    Args:
+        least: with less it would miss more often, as far as the curves are certain; 0: they do not begin that low.
+        most: with so much it would not.
+    """
+
+    least: int
+    most: int
+
+    def __str__(self) -> str:
+        """Return it as people say it."""
+        least, most = binary_size(self.least), binary_size(self.most)
+        if self.least == 0:
+            return f"at most {most}"
+        if least == most:
+            return most
+        number, unit = least.split()
+        return f"{number} to {most}" if most.endswith(f" {unit}") else f"{least} to {most}"
+
+
+def curves(guest: Guest) -> dict[str, pl.DataFrame]:
+    """Return the miss-ratio curves by method, the most telling first; none where no access touched memory."""
+    frame = guest.frame("miss_ratio").sort("memory_bytes")
+    if frame.is_empty() or not frame["accesses"][0]:
+        return {}
+    parts = {method: frame.filter(pl.col("method") == method) for method in METHODS}
+    return {method: part for method, part in parts.items() if not part.is_empty()}
+
+
+def first_touches(parts: dict[str, pl.DataFrame]) -> float:
+    """Return how many accesses of all are the first to their page: they miss at every size."""
+    return min(float(part["miss_ratio"][-1]) for part in parts.values())
+
+
+def needed(parts: dict[str, pl.DataFrame], few: float = FEW_MISSES) -> Need:
+    """Return the memory with which at most `few` of all accesses miss, beyond first touches.
+
+    Of all curves the narrowest bounds count.
+    """
+    allowed = first_touches(parts) + few
+    least, most = 0, 0
+    for part in parts.values():
+        low = _first(part, pl.col("miss_ratio") - pl.col("error") <= allowed)
+        high = _first(part, pl.col("miss_ratio") + pl.col("error") <= allowed)
+        least = max(least, low if low > part["memory_bytes"][0] else 0)
+        most = min(most, high) if most else high
+    return Need(min(least, most), most)
+
+
+def _first(part: pl.DataFrame, good: pl.Expr) -> int:
+    """Return the smallest size that is good, or the largest there is."""
+    found = part.filter(good)["memory_bytes"]
+    return int(found[0] if len(found) else part["memory_bytes"][-1])
+
+
+def basis(parts: dict[str, pl.DataFrame], pages_touched: int) -> str:
+    """Return what the most telling curve rests on, and with what error, as a sentence."""
+    method, part = next(iter(parts.items()))
+    rate = float(part["sampling_rate"][0])
+    if method == "intervals":
+        return "Bounds, from the pages of each interval."
+    if rate == 1:
+        return "Exact: every access counted."
+    pages = count(max(1, round(rate * pages_touched)), "page")
+    return f"By a sample of about {pages}, 1 in {1 / rate:,.0f}; error: two standard errors."

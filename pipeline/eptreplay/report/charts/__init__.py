@@ -1,0 +1,1 @@
+"""Charts, heat maps and the tables behind them."""

@@ -1,0 +1,1 @@
+"""What events cost, in cycles, time and share of run time."""

@@ -1,0 +1,1 @@
+"""The pages: an index, and a page a guest."""

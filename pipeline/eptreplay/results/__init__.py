@@ -1,0 +1,1 @@
+"""From what a replay found to rows of the result tables."""

@@ -1,0 +1,70 @@
+"""What killed runs left beside an output folder: named, with the command that recovers or removes it, never touched."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from typing import TYPE_CHECKING
+
+from eptreplay.errors import EptReplayError
+from eptreplay.run.beside import OLD, folders, place, prefix, stages
+from eptreplay.run.lock import holder
+from eptreplay.run.written import read_list
+from eptreplay.tables.files import TABLES_FOLDER, read_run_file, read_table
+from eptreplay.tables.schema import SUMMARY
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def leftovers(out: Path) -> list[str]:
+    """Return a line for every folder that a killed process left beside or in an output folder; none while one is at work there."""
+    found, unmoved = folders(out), stages(out)
+    if not (found or unmoved) or holder(out) is not None:
+        return []
+    return [
+        *(_told(folder, place(out)) for folder in found),
+        *(
+            f"{folder} was left by a process that was killed while it made pages; to remove it: rm -r {shlex.quote(str(folder))}"
+            for folder in unmoved
+        ),
+    ]
+
+
+def _told(folder: Path, out: Path) -> str:
+    """Say what a folder is, and what to do with it."""
+    old = folder.name.startswith(prefix(out, OLD))
+    there, into = shlex.quote(str(folder)), shlex.quote(str(out))
+    remove = f"to remove it: rm -r {there}"
+    if _is_whole(folder):
+        run = "the older run, whole" if old else "a whole run"
+        keep = f"to keep it: mv {there} {into}" + ("-kept" if os.path.lexists(out) else "")
+        return f"{folder} is {run}, left by a process that was killed; {keep}; {remove}"
+    if old:
+        return f"{folder} is what a killed process left of an older run that it was removing; {remove}"
+    if _has_tables(folder):
+        return f"{folder} has all tables of a run that was killed, but no pages; to make them: eptreplay report {there}; {remove}"
+    return f"{folder} was left by a run that was killed before its tables were whole; {remove}"
+
+
+def _is_whole(folder: Path) -> bool:
+    """Return whether a folder holds a run with its pages, and every file of its list in full length."""
+    try:
+        listed = read_list(folder)
+        if listed is None or "index.html" not in listed:
+            return False
+        read_run_file(folder)
+        sizes = {name: (folder / name).lstat().st_size for name in listed}
+    except (EptReplayError, OSError):
+        return False
+    return all(any(of.bytes == sizes[name] for of in versions) for name, versions in listed.items())
+
+
+def _has_tables(folder: Path) -> bool:
+    """Return whether a folder holds a run from whose tables pages can be made."""
+    try:
+        read_run_file(folder)
+        read_table(folder, SUMMARY)
+        return read_list(folder) is not None and (folder / TABLES_FOLDER / "columns.csv").exists()
+    except (EptReplayError, OSError):
+        return False

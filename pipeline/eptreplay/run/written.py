@@ -1,0 +1,195 @@
+"""The list of files that a run wrote: what may be removed of its folder, and what may not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import stat
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from eptreplay.errors import OutputError
+from eptreplay.tables.files import inside
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+LIST_FILE = "files.json"
+UNFINISHED = f".{LIST_FILE}.new"
+OWN = (LIST_FILE, UNFINISHED)
+NAMED = 3
+"""Files that a message names."""
+
+
+class Version(NamedTuple):
+    """A file as a run wrote it."""
+
+    bytes: int
+    sha256: str
+
+
+Listed = dict[str, tuple[Version, ...]]
+"""By path in the folder, with slashes: what a run wrote there; twice only while pages are being replaced."""
+
+
+def version(path: Path) -> Version | None:
+    """Return what a file holds; None if it is not there, or is no file of its own (a link, a folder, a device)."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    with os.fdopen(file, "rb") as handle:
+        about = os.fstat(handle.fileno())
+        if not stat.S_ISREG(about.st_mode):
+            return None
+        return Version(about.st_size, hashlib.file_digest(handle, "sha256").hexdigest())
+
+
+def fits(path: Path, versions: Sequence[Version]) -> bool:
+    """Return whether a file holds what a run wrote there."""
+    try:
+        size = os.lstat(path).st_size
+    except OSError:
+        return False
+    return any(known.bytes == size for known in versions) and version(path) in versions
+
+
+def files_in(folder: Path) -> Iterator[str]:
+    """Yield the path of everything in a folder and below that is no folder; links are not followed.
+
+    Raises:
+        OutputError: a folder cannot be looked into, so that it is not known what it holds.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise OutputError(f"{error.filename}: cannot be looked into ({error.strerror}); give another folder")
+
+    for here, folders, files in os.walk(folder, onerror=refuse):
+        links = [name for name in folders if os.path.islink(os.path.join(here, name))]  # noqa: PTH114, PTH118 - a path object for each of 100,000 files takes its time
+        for name in sorted([*files, *links]):
+            yield Path(here, name).relative_to(folder).as_posix()
+
+
+def strangers(folder: Path, listed: Listed) -> list[str]:
+    """Return what is in a folder and was not written by the run, or was changed since."""
+    return [
+        name
+        for name in files_in(folder)
+        if name not in OWN and not (name in listed and fits(folder / name, listed[name]))
+    ]
+
+
+def named(names: Sequence[str]) -> str:
+    """Return how many files there are, and what the first are called."""
+    more = ", ..." if len(names) > NAMED else ""
+    return f"{len(names):,} file{'s' if len(names) != 1 else ''} ({', '.join(names[:NAMED])}{more})"
+
+
+def list_all(folder: Path, known: Listed) -> Listed:
+    """Return a list of every file in a folder of our own; those that are `known` are not read again."""
+    found: Listed = dict(known)
+    for name in files_in(folder):
+        written = None if name in found or name in OWN else version(folder / name)
+        if written is not None:
+            found[name] = (written,)
+    return found
+
+
+def write_list(folder: Path, listed: Listed) -> None:
+    """Write the list in the place of an older one, whole or not at all."""
+    files = {
+        name: [{"bytes": of.bytes, "sha256": of.sha256} for of in listed[name]] for name in sorted(listed)
+    }
+    temporary = folder / UNFINISHED
+    temporary.unlink(missing_ok=True)
+    with temporary.open("x", encoding="utf-8", errors="surrogateescape") as handle:
+        json.dump({"files": files}, handle, indent=1, ensure_ascii=False)
+        handle.write("\n")
+        handle.flush()
+        os.fsync(handle.fileno())
+    temporary.replace(folder / LIST_FILE)
+    sync_folder(folder)
+
+
+def read_list(folder: Path) -> Listed | None:
+    """Return the list of files that a run wrote; None if its folder has none.
+
+    Raises:
+        OutputError: it is damaged, or names what is not in the folder.
+    """
+    path = inside(folder, LIST_FILE)
+    try:
+        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be read ({error.strerror})") from error
+    try:
+        return _parsed(json.loads(text))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise OutputError(
+            f"{path}: is damaged ({error}), so it is not known what the run wrote; replay into another folder"
+        ) from error
+
+
+def _parsed(found: Mapping[str, Any]) -> Listed:
+    listed: Listed = {}
+    for name, versions in found["files"].items():
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts or path.as_posix() != name or name in (".", *OWN):
+            raise ValueError(f"no path of a file of a run: {name!r}")
+        listed[name] = tuple(Version(_size(each["bytes"]), _digest(each["sha256"])) for each in versions)
+    return listed
+
+
+def _size(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError(f"no size: {value!r}")
+    return value
+
+
+def _digest(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch("[0-9a-f]{64}", value):
+        raise ValueError(f"no SHA-256: {value!r}")
+    return value
+
+
+def remove(folder: Path, listed: Listed) -> list[str]:
+    """Remove what a run wrote, then its folder; return what is left in it because the run did not write it."""
+    for name, versions in listed.items():
+        path = inside(folder, name)
+        if fits(path, versions):
+            path.unlink()
+    left = [name for name in files_in(folder) if name not in OWN]
+    if not left:
+        for name in OWN:
+            (folder / name).unlink(missing_ok=True)
+        remove_empty(folder)
+    return left
+
+
+def remove_empty(folder: Path) -> None:
+    """Remove a folder and those below it, as far as they are empty."""
+    for here, _, _ in os.walk(folder, topdown=False):
+        if not os.listdir(here):  # noqa: PTH208 - a list of names is all that is asked for
+            os.rmdir(here)  # noqa: PTH106 - os.walk speaks of names
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder last through a loss of power."""
+    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def sync_all(folder: Path) -> None:
+    """Make every file and name in a folder and below last through a loss of power."""
+    for here, _, files in os.walk(folder):
+        for name in files:
+            with Path(here, name).open("rb") as handle:
+                os.fsync(handle.fileno())
+        sync_folder(Path(here))
