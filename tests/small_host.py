@@ -12,7 +12,7 @@ from eptreplay.model.cpu.vmm import vcpu_run, vcpu_stop
 from eptreplay.model.instances import GuestMemory, guest_bases, out_of_memory
 from eptreplay.model.state.state import records
 from eptreplay.model.vm import swap_candidates as candidates
-from eptreplay.model.vm.conservation import HOLDS, LAWS, check_worlds
+from eptreplay.model.vm.conservation import HOLDS, LAWS, check_instances
 from eptreplay.model.vm.swap_candidates import CANDIDATE, list_candidates, note_positions
 from eptreplay.model.vm.vm_limits import HostMemory
 from eptreplay.profiles import resolve
@@ -91,7 +91,7 @@ class SmallHost:
 
     def broken_law(self) -> str:
         """Return the first law of conservation that is broken, empty if none is."""
-        broken = int(check_worlds(self.replay.states))
+        broken = int(check_instances(self.replay.states))
         return "" if broken == HOLDS else LAWS[broken]
 
     def out_of_memory(self) -> bool:

@@ -44,7 +44,7 @@ def test_guests_are_replayed_in_the_order_they_were_given(tmp_path: Path) -> Non
 def test_all_rows_are_told_to_the_watcher(tmp_path: Path) -> None:
     heard: list[int] = []
     batch.run(
-        guests(tmp_path / "traces", 3), PROFILES, Options(), tmp_path / "run", jobs=2, watch=heard.append
+        guests(tmp_path / "traces", 3), PROFILES, Options(), tmp_path / "run", jobs=2, on_rows=heard.append
     )
     assert sum(heard) == 300
 
@@ -71,7 +71,7 @@ def test_an_interrupt_ends_the_guests_that_are_being_replayed(
     running = threading.Event()
     ended = threading.Event()
 
-    def replay(trace: GuestTrace, *_: object, watch: Callable[[int], None], **options: object) -> object:
+    def replay(trace: GuestTrace, *_: object, on_rows: Callable[[int], None], **options: object) -> object:
         del options
         if trace.name == "guest00":
             running.wait(timeout=60)
@@ -79,7 +79,7 @@ def test_an_interrupt_ends_the_guests_that_are_being_replayed(
         running.set()
         try:
             while not ended.wait(timeout=0.01):
-                watch(1)
+                on_rows(1)
         except CancelledError:
             ended.set()
             raise

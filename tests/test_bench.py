@@ -139,13 +139,15 @@ def test_a_page_takes_as_much_state_as_the_docs_say() -> None:
     in_use = sum(int(rows[name]) for name in ("page", "pv", "pt", "object"))
     assert f"takes {in_use} bytes a profile" in table
     assert f"{in_use + int(rows['pageq'])} on a host with a page daemon" in table
-    shared = replay.states.quiet.nbytes + sum(array.nbytes for array in arrays_of(replay.books).values())
+    shared = replay.states.fast_path.nbytes + sum(
+        array.nbytes for array in arrays_of(replay.statistics).values()
+    )
     assert f"share another {shared // PAGES}:" in " ".join(table.split())
 
 
 def test_every_array_with_an_element_a_page_is_in_the_docs() -> None:
     replay = Replay([resolve("ept-ad")], [GuestMemory(np.array([[0, PAGES]], np.int64), 1)])
-    for name, array in (arrays_of(replay.states) | arrays_of(replay.books)).items():
+    for name, array in (arrays_of(replay.states) | arrays_of(replay.statistics)).items():
         if array.nbytes >= PAGES and name != "pm_root":  # of which only slots of PDEs are ever used
             assert f"`{name}`" in docs_on_state(), name
 

@@ -1,4 +1,4 @@
-"""The books of a trace are what sets of pages say, whatever the rows, the cuts and the sweeps in between."""
+"""The interval statistics of a trace are what sets of pages say, whatever the rows, the cuts and the sweeps in between."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_books_are_those_of_the_sets_themselves(intervals: list[list[Row]], poli
                 replay.replay(batch(part), 0, len(part))
             replay.sweep(policy)
         replay.close_interval()
-        snapshots.append(replay.snapshot(None).books)
+        snapshots.append(replay.snapshot(None).statistics)
 
     made = [accesses(rows) for rows in intervals]
     touched = [{page for page, _, _ in part} for part in made]
@@ -103,7 +103,7 @@ def test_books_are_those_of_the_sets_themselves(intervals: list[list[Row]], poli
         assert book.tally["region_pages"].item() == memory
         assert book.returns[REGIONS_WRITTEN].pages.sum() == memory
 
-    shift = int(replay.books.heat_shift[0])
+    shift = int(replay.statistics.heat_shift[0])
     for book, done in zip(snapshots, made, strict=True):
         stretches = sorted({page >> shift for page, _, _ in done})
         assert book.stretch.tolist() == stretches
@@ -130,4 +130,4 @@ def test_harvests_are_told_what_was_written_since_the_one_before(intervals: list
             replay.replay(batch(rows), 0, len(rows))
         replay.sweep(Policy.HARVEST)
         expected += len({page for page, op, _ in accesses(rows) if op == WRITE})
-        assert replay.books.tally[0].harvest_written == expected
+        assert replay.statistics.tally[0].harvest_written == expected

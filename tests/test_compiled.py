@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 
 from eptreplay import compiled as jit
-from eptreplay.model import instances as worlds
+from eptreplay.model import instances as instances
 from eptreplay.model._numba.pointer import table_of_places
 from eptreplay.model.state import state
 from eptreplay.model.state.state import TOUCHED
 from eptreplay.model.statistics.close_interval import close_interval
-from eptreplay.model.statistics.intervals import new_books
+from eptreplay.model.statistics.intervals import new_interval_statistics
 from eptreplay.model.vm.vm_limits import HostMemory
 
 compiling = pytest.mark.skipif(bool(jit.config.DISABLE_JIT), reason="nothing is compiled")
@@ -103,17 +103,17 @@ def test_kernels_are_compiled_without_reference_counting_and_without_the_interpr
 
 def test_kernels_see_changes_made_outside_and_the_other_way_round() -> None:
     states = one_guest()
-    books = new_books(states.guests[0], np.array([[0, 512]]), 1, 1)
-    books.open[0], states.quiet[7] = 1, 1
-    close_interval(states, books)
-    assert books.tally.touched[0] == 1
-    assert states.quiet[7] & TOUCHED == 0
+    statistics = new_interval_statistics(states.guests[0], np.array([[0, 512]]), 1, 1)
+    statistics.open[0], states.fast_path[7] = 1, 1
+    close_interval(states, statistics)
+    assert statistics.tally.touched[0] == 1
+    assert states.fast_path[7] & TOUCHED == 0
 
 
 def one_guest() -> state.State:
-    """Return a world of a guest of 512 pages."""
-    memory = [worlds.GuestMemory(np.array([[0, 512]]), 1)]
-    return worlds.new_worlds(np.array([1]), np.array([1]), memory, [HostMemory()], 1 << 32, 0)
+    """Return an instance of a guest of 512 pages."""
+    memory = [instances.GuestMemory(np.array([[0, 512]]), 1)]
+    return instances.new_instances(np.array([1]), np.array([1]), memory, [HostMemory()], 1 << 32, 0)
 
 
 @compiling
@@ -248,8 +248,10 @@ def test_the_model_runs_without_a_compiler(tmp_path: Path) -> None:
 
 
 def test_worlds_are_counted_by_worlds_in_alone() -> None:
-    """In compiled code `len(states.page)` would be the pages of the first world."""
+    """In compiled code `len(states.page)` would be the pages of the first instance."""
     for file in set(Path(state.__file__).parent.glob("*.py")) - {
         Path(state.__file__)
-    }:  # where worlds_in stands
-        assert "len(states." not in file.read_text(encoding="utf-8").replace("len(states.quiet)", ""), file
+    }:  # where instances_in stands
+        assert "len(states." not in file.read_text(encoding="utf-8").replace("len(states.fast_path)", ""), (
+            file
+        )

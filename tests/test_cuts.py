@@ -15,11 +15,11 @@ from eptreplay.ingest.native.reader import Batch
 from eptreplay.ingest.sources.dataset import open_trace
 from eptreplay.replay.rows.schedule import (
     Action,
-    Cut,
-    Cutter,
+    Stop,
+    Scheduler,
     EqualParts,
     EveryStep,
-    Rhythm,
+    Schedule,
     timed_row_groups,
 )
 
@@ -47,32 +47,34 @@ def batch(times: list[int] | None, rows: int | None = None) -> Batch:
 
 
 def test_a_cut_by_rows_comes_after_every_nth_row() -> None:
-    cutter = Cutter([Rhythm(SWEEP, rows=3)])
-    assert list(cutter.cuts(batch(None, 7), 0, None)) == [Cut(3, SWEEP, None), Cut(6, SWEEP, None)]
-    assert list(cutter.cuts(batch(None, 2), 7, None)) == [Cut(2, SWEEP, None)]
-    assert list(cutter.cuts(batch(None, 1), 9, None)) == []
+    scheduler = Scheduler([Schedule(SWEEP, rows=3)])
+    assert list(scheduler.stops(batch(None, 7), 0, None)) == [Stop(3, SWEEP, None), Stop(6, SWEEP, None)]
+    assert list(scheduler.stops(batch(None, 2), 7, None)) == [Stop(2, SWEEP, None)]
+    assert list(scheduler.stops(batch(None, 1), 9, None)) == []
 
 
 def test_a_cut_by_time_comes_before_the_first_row_of_that_time() -> None:
-    cutter = Cutter([Rhythm(CLOSE, times=EveryStep(3, 2, 7))])
-    assert list(cutter.cuts(batch([1, 5, 5, 6, 9]), 0, 1)) == [Cut(1, CLOSE, 5), Cut(4, CLOSE, 7)]
+    scheduler = Scheduler([Schedule(CLOSE, times=EveryStep(3, 2, 7))])
+    assert list(scheduler.stops(batch([1, 5, 5, 6, 9]), 0, 1)) == [Stop(1, CLOSE, 5), Stop(4, CLOSE, 7)]
 
 
 def test_cuts_in_a_stretch_without_rows_are_all_made() -> None:
-    cutter = Cutter([Rhythm(SWEEP, times=EveryStep(1, 1, 4))])
-    assert list(cutter.cuts(batch([1, 9]), 0, 1)) == [Cut(1, SWEEP, time) for time in (2, 3, 4)]
+    scheduler = Scheduler([Schedule(SWEEP, times=EveryStep(1, 1, 4))])
+    assert list(scheduler.stops(batch([1, 9]), 0, 1)) == [Stop(1, SWEEP, time) for time in (2, 3, 4)]
 
 
 def test_what_falls_together_is_done_in_the_order_of_actions() -> None:
-    cutter = Cutter([Rhythm(CLOSE, rows=2), Rhythm(Action.CHECKPOINT, rows=2), Rhythm(SWEEP, rows=2)])
-    actions = [cut.action for cut in cutter.cuts(batch(None, 2), 0, None)]
+    scheduler = Scheduler(
+        [Schedule(CLOSE, rows=2), Schedule(Action.CHECKPOINT, rows=2), Schedule(SWEEP, rows=2)]
+    )
+    actions = [cut.action for cut in scheduler.stops(batch(None, 2), 0, None)]
     assert actions == [SWEEP, Action.CHECKPOINT, CLOSE]
 
 
 def test_a_cut_at_the_first_time_of_a_row_group_needs_no_times() -> None:
-    cutter = Cutter([Rhythm(CLOSE, times=EveryStep(0, 10, 10))])
-    assert list(cutter.cuts(batch(None, 4), 0, 8)) == []
-    assert list(cutter.cuts(batch(None, 4), 4, 10)) == [Cut(0, CLOSE, 10)]
+    scheduler = Scheduler([Schedule(CLOSE, times=EveryStep(0, 10, 10))])
+    assert list(scheduler.stops(batch(None, 4), 0, 8)) == []
+    assert list(scheduler.stops(batch(None, 4), 4, 10)) == [Stop(0, CLOSE, 10)]
 
 
 distances = st.builds(EveryStep, begin=st.integers(0, 9), step=st.integers(1, 9), end=st.integers(9, 60))
@@ -88,13 +90,13 @@ parts = st.builds(EqualParts, begin=st.integers(0, 9), end=st.integers(40, 60), 
 def test_batches_do_not_matter(
     times: list[int], cuts: EveryStep | EqualParts, step: int, sizes: list[int]
 ) -> None:
-    cutter = Cutter([Rhythm(SWEEP, rows=step), Rhythm(CLOSE, times=cuts)])
+    scheduler = Scheduler([Schedule(SWEEP, rows=step), Schedule(CLOSE, times=cuts)])
     found: list[tuple[int, Action, int | None]] = []
     done = 0
     while done < len(times):
         piece = times[done : done + sizes[done % len(sizes)]]
         found += [
-            (done + cut.rows, cut.action, cut.time) for cut in cutter.cuts(batch(piece), done, piece[0])
+            (done + cut.rows, cut.action, cut.time) for cut in scheduler.stops(batch(piece), done, piece[0])
         ]
         done += len(piece)
     by_rows = [(row, SWEEP, None) for row in range(step, len(times) + 1, step)]
@@ -117,11 +119,11 @@ def test_times_at_a_distance_are_counted(times: EveryStep) -> None:
 
 def test_more_cuts_than_memory_could_hold_are_made_one_by_one() -> None:
     second, year = 10**9, 31_536_000 * 10**9
-    cutter = Cutter(
-        [Rhythm(SWEEP, times=EveryStep(0, 1, year)), Rhythm(CLOSE, times=EveryStep(0, second, year))]
+    scheduler = Scheduler(
+        [Schedule(SWEEP, times=EveryStep(0, 1, year)), Schedule(CLOSE, times=EveryStep(0, second, year))]
     )
     tracemalloc.start()
-    made = list(islice(cutter.cuts(batch([0, year // 2, year]), 0, 0), 100_000))
+    made = list(islice(scheduler.stops(batch([0, year // 2, year]), 0, 0), 100_000))
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert [cut.time for cut in made] == list(range(1, 100_001))
@@ -131,8 +133,8 @@ def test_more_cuts_than_memory_could_hold_are_made_one_by_one() -> None:
 def test_what_row_groups_need_their_times_is_known_without_a_list(tmp_path: Path) -> None:
     trace = open_trace(small_trace(tmp_path / "guest.parquet"))  # 3 row groups of 1,000 rows, 10 apart
     year = 31_536_000 * 10**9
-    assert timed_row_groups(trace, [Rhythm(SWEEP, times=EveryStep(0, 1, year))]) == {0, 1, 2}
-    assert timed_row_groups(trace, [Rhythm(SWEEP, times=EveryStep(0, 15_000, year))]) == {1}
-    assert timed_row_groups(trace, [Rhythm(SWEEP, times=EveryStep(0, year, year))]) == set()
-    assert timed_row_groups(trace, [Rhythm(CLOSE, times=EqualParts(0, 30_000, 2))]) == {1}
-    assert timed_row_groups(trace, [Rhythm(SWEEP, rows=10)]) == set()
+    assert timed_row_groups(trace, [Schedule(SWEEP, times=EveryStep(0, 1, year))]) == {0, 1, 2}
+    assert timed_row_groups(trace, [Schedule(SWEEP, times=EveryStep(0, 15_000, year))]) == {1}
+    assert timed_row_groups(trace, [Schedule(SWEEP, times=EveryStep(0, year, year))]) == set()
+    assert timed_row_groups(trace, [Schedule(CLOSE, times=EqualParts(0, 30_000, 2))]) == {1}
+    assert timed_row_groups(trace, [Schedule(SWEEP, rows=10)]) == set()

@@ -158,8 +158,8 @@ def test_pages_written_since_the_last_harvest_are_counted_once() -> None:
     replay.sweep(Policy.HARVEST)
     access(replay, WRITE, [4])
     replay.sweep(Policy.HARVEST)
-    assert replay.books.tally[0].harvest_written == 5
-    assert not replay.books.unharvested.any()
+    assert replay.statistics.tally[0].harvest_written == 5
+    assert not replay.statistics.unharvested.any()
     assert counter(replay, "dirty_all_harvests") == [5, 5]
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.small_host import READ, WRITE, SmallHost
 
 from eptreplay.model.vm import answers as event
-from eptreplay.model.vm import hypervisor as hands
+from eptreplay.model.vm import hypervisor
 from eptreplay.model.vm import vm_map
 from eptreplay.model.vm.vm_limits import limits
 from eptreplay.request.options import Policy
@@ -37,7 +37,7 @@ def full_host(frames: int = 70, profile: str = "ept-ad") -> tuple[SmallHost, int
 def test_a_held_page_is_not_paged_out_and_goes_once_it_is_released() -> None:
     host, room = full_host()
     states = host.replay.states
-    assert hands.hold(states, 0, 0, R) == event.OK
+    assert hypervisor.hold(states, 0, 0, R) == event.OK
     for _ in range(12):
         host.scan()
     host.access(WRITE, range(room, PAGES))
@@ -45,7 +45,7 @@ def test_a_held_page_is_not_paged_out_and_goes_once_it_is_released() -> None:
     assert host.pages()[0]["held"]
     assert not host.pages()[1]["resident"]
     assert host.broken_law() == ""
-    assert hands.release(states, 0, 0) == event.OK
+    assert hypervisor.release(states, 0, 0) == event.OK
     for _ in range(3):
         host.access(WRITE, range(1, PAGES))
     assert not host.pages()[0]["resident"]
@@ -53,23 +53,23 @@ def test_a_held_page_is_not_paged_out_and_goes_once_it_is_released() -> None:
 
 def test_a_release_without_a_hold_does_nothing_and_says_so() -> None:
     host, _ = full_host()
-    assert hands.release(host.replay.states, 0, 3) == event.NO_HOLD
-    assert hands.hold(host.replay.states, 0, 3, R) == event.OK
-    assert hands.release(host.replay.states, 0, 3) == event.OK
-    assert hands.release(host.replay.states, 0, 3) == event.NO_HOLD
+    assert hypervisor.release(host.replay.states, 0, 3) == event.NO_HOLD
+    assert hypervisor.hold(host.replay.states, 0, 3, R) == event.OK
+    assert hypervisor.release(host.replay.states, 0, 3) == event.OK
+    assert hypervisor.release(host.replay.states, 0, 3) == event.NO_HOLD
     assert (host.count("holds"), host.count("releases"), host.count("held")) == (1, 1, 0)
 
 
 def test_a_hold_for_writing_dirties_the_page_and_brings_it_in() -> None:
     host = SmallHost("ept-ad", guests=(PAGES,))
-    assert hands.hold(host.replay.states, 0, 9, W) == event.OK
+    assert hypervisor.hold(host.replay.states, 0, 9, W) == event.OK
     known = host.pages()[9]
     assert (known["resident"], known["dirty"], known["mapped"]) == (1, 1, 1)
 
 
 def test_a_wired_page_is_on_no_queue_and_never_leaves() -> None:
     host, room = full_host()
-    assert hands.wire(host.replay.states, 0, 0) == event.OK
+    assert hypervisor.wire(host.replay.states, 0, 0) == event.OK
     assert (host.vm("v_wire_count"), host.vm("v_active_count")) == (1, room - 1)
     for _ in range(12):
         host.scan()
@@ -77,8 +77,8 @@ def test_a_wired_page_is_on_no_queue_and_never_leaves() -> None:
     known = host.pages()[0]
     assert (known["resident"], known["wired"], known["queue"]) == (1, 1, 0)
     assert host.broken_law() == ""
-    assert hands.unwire(host.replay.states, 0, 0) == event.OK
-    assert hands.unwire(host.replay.states, 0, 0) == event.NOT_WIRED
+    assert hypervisor.unwire(host.replay.states, 0, 0) == event.OK
+    assert hypervisor.unwire(host.replay.states, 0, 0) == event.NOT_WIRED
     assert host.pages()[0]["queue"] == 2
     assert host.broken_law() == ""
 
@@ -88,7 +88,7 @@ def test_a_passthrough_guest_is_wired_whole_and_keeps_its_superpages(profile: st
     host = SmallHost(profile, guests=(512, 64))
     host.access(WRITE, range(512))
     assert host.count("promotions") == 1
-    assert hands.attach_device(host.replay.states, 0) == event.OK
+    assert hypervisor.attach_device(host.replay.states, 0) == event.OK
     known = host.pages()
     assert known["wired"].all()
     assert known["superpage"].all()
@@ -97,18 +97,18 @@ def test_a_passthrough_guest_is_wired_whole_and_keeps_its_superpages(profile: st
     host.scan()
     assert host.pages()["resident"].all()
     # The other guest has no device and no domain.
-    assert hands.dma(host.replay.states, 1, host.bases[1], False) == event.NO_DEVICE
+    assert hypervisor.dma(host.replay.states, 1, host.bases[1], False) == event.NO_DEVICE
     assert host.count("v_wired", guest=1) == 0
 
 
 def test_what_a_device_writes_no_dirty_bit_tells() -> None:
     host = SmallHost("ept-ad", guests=(PAGES,))
     host.access(READ, range(8))
-    assert hands.attach_device(host.replay.states, 0) == event.OK
+    assert hypervisor.attach_device(host.replay.states, 0) == event.OK
     before = host.pages()["dirty"].sum()
     for page in (3, 3, 4):
-        assert hands.dma(host.replay.states, 0, page, True) == event.OK
-    assert hands.dma(host.replay.states, 0, 5, False) == event.OK
+        assert hypervisor.dma(host.replay.states, 0, page, True) == event.OK
+    assert hypervisor.dma(host.replay.states, 0, 5, False) == event.OK
     assert host.pages()["dirty"].sum() == before
     assert [host.count(name) for name in ("dma_reads", "dma_writes", "dma_pages")] == [1, 3, 2]
 
@@ -117,10 +117,10 @@ def test_the_hypervisors_own_mapping_counts_for_the_page() -> None:
     host = SmallHost("ept-ad", guests=(PAGES,))
     host.access(READ, [3])
     assert not host.pages()[3]["dirty"]
-    assert hands.host_access(host.replay.states, 0, 3, True) == event.OK
+    assert hypervisor.host_access(host.replay.states, 0, 3, True) == event.OK
     assert (host.count("host_accesses"), host.count("host_faults")) == (1, 1)
     assert host.pages()[3]["dirty"]
-    assert hands.host_access(host.replay.states, 0, 3, True) == event.OK
+    assert hypervisor.host_access(host.replay.states, 0, 3, True) == event.OK
     assert (host.count("host_accesses"), host.count("host_faults")) == (2, 1)
     traps, ipis = host.count("traps"), host.count("ipis")
     host.scan()
@@ -137,7 +137,7 @@ def test_memory_that_is_unmapped_is_gone_and_comes_back_empty() -> None:
     assert vm_map.vm_map_delete(host.replay.states, 0, 2) == event.OK
     assert host.vm("v_free_count") == free + 1
     host.access(READ, [2])
-    assert int(host.replay.books.tally[0]["unbacked"]) == 1
+    assert int(host.replay.statistics.tally[0]["unbacked"]) == 1
     assert vm_map.vm_map_delete(host.replay.states, 0, 2) == event.NOT_MEMORY
     assert vm_map.vm_map_insert(host.replay.states, 0, 2) == event.OK
     assert vm_map.vm_map_insert(host.replay.states, 0, 2) == event.IS_THERE
@@ -149,7 +149,7 @@ def test_memory_that_is_unmapped_is_gone_and_comes_back_empty() -> None:
 
 def test_a_page_in_use_by_the_host_is_not_unmapped() -> None:
     host = SmallHost("ept-ad", guests=(PAGES,))
-    assert hands.hold(host.replay.states, 0, 2, R) == event.OK
+    assert hypervisor.hold(host.replay.states, 0, 2, R) == event.OK
     assert vm_map.vm_map_delete(host.replay.states, 0, 2) == event.IN_USE
 
 
@@ -177,11 +177,11 @@ def test_free_memory_is_clean_and_next_in_line() -> None:
 
 
 ON_A_PAGE: dict[str, Callable[[Any, int, int, int], Int]] = {
-    "wire": lambda states, guest, flat, _: hands.wire(states, guest, flat),
-    "unwire": lambda states, guest, flat, _: hands.unwire(states, guest, flat),
-    "hold": lambda states, guest, flat, number: hands.hold(states, guest, flat, (W, R)[number % 2]),
-    "release": lambda states, guest, flat, _: hands.release(states, guest, flat),
-    "host": lambda states, guest, flat, number: hands.host_access(states, guest, flat, number % 2 == 0),
+    "wire": lambda states, guest, flat, _: hypervisor.wire(states, guest, flat),
+    "unwire": lambda states, guest, flat, _: hypervisor.unwire(states, guest, flat),
+    "hold": lambda states, guest, flat, number: hypervisor.hold(states, guest, flat, (W, R)[number % 2]),
+    "release": lambda states, guest, flat, _: hypervisor.release(states, guest, flat),
+    "host": lambda states, guest, flat, number: hypervisor.host_access(states, guest, flat, number % 2 == 0),
     "unmap": lambda states, guest, flat, _: vm_map.vm_map_delete(states, guest, flat),
     "map": lambda states, guest, flat, _: vm_map.vm_map_insert(states, guest, flat),
     "protect": vm_map.vm_map_protect,

@@ -36,9 +36,9 @@ def layout(path: Path, *segments: tuple[int, int]) -> Path:
 
 
 def bytes_of(state: Any) -> int:  # noqa: ANN401 - any of the model's
-    """Return the bytes of all arrays of a state, books, log or reuse of the model."""
+    """Return the bytes of all arrays of a state, statistics, log or reuse of the model."""
     known = {name: getattr(state, name) for name in type(state).__annotations__}
-    return sum(array.nbytes for name, array in known.items() if name != "watched")  # which is `quiet`
+    return sum(array.nbytes for name, array in known.items() if name != "watched")  # which is `fast_path`
 
 
 @pytest.mark.parametrize("profiles", [1, 3])
@@ -50,7 +50,7 @@ def test_the_arithmetic_is_that_of_the_arrays(
 ) -> None:
     trace = open_trace(layout(tmp_path / "g.parquet", *segments))
     replay = Replay([AnyPmap()] * profiles, [guest_memory(trace)], mrc=MissRatio.SHARDS)
-    taken = sum(map(bytes_of, (replay.states, replay.books, replay.log, replay.reuse)))
+    taken = sum(map(bytes_of, (replay.states, replay.statistics, replay.log, replay.reuse)))
     (said,) = memory_fit._layouts([trace], None)
     assert reserved(said, profiles) == pytest.approx(taken, rel=0.04)
 

@@ -59,7 +59,7 @@ def frames(run: Path) -> Frames:
 
 
 def intervals_of(begin: int, end: int) -> int:
-    """Return how many intervals of a second a guest reaches into."""
+    """Return how many intervals of a second a guest reservable into."""
     return min(end, SPAN - 1) - begin + 1
 
 

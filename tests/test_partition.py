@@ -159,13 +159,13 @@ def test_bad_rows_are_skipped_and_counted_once(tmp_path: Path) -> None:
 
 
 def test_an_interrupt_ends_all_shares(tmp_path: Path) -> None:
-    def watch(rows: int) -> None:
+    def on_rows(rows: int) -> None:
         del rows
         raise CancelledError
 
     trace = open_trace(small_trace(tmp_path / "g.parquet"))
     with pytest.raises(CancelledError):
-        replay_in_shares(trace, [resolve("ept-ad")], Options(), 3, watch=watch)
+        replay_in_shares(trace, [resolve("ept-ad")], Options(), 3, on_rows=on_rows)
 
 
 def test_a_run_on_more_threads_than_guests_writes_the_same_bytes(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as some
 
-from eptreplay.conform.pool_sizes import Reach, reach_of
+from eptreplay.conform.pool_sizes import Reach, pool_sizes_of
 from eptreplay.model.recorded import operations
 from eptreplay.model.recorded.operations import ARGUMENTS, NO_PAGE, RESULTS, Operation
 from eptreplay.model.state.pte import PMAP_PDE_SUPERPAGE, PT_EPT
@@ -43,7 +43,7 @@ def run(ops: Sequence[Records], reach: Reach) -> State:
         pages=PAGES,
         mappings=2 * reach.mappings,
         tables=2 * reach.tables,
-        quiet=np.zeros(0, np.uint8),
+        fast_path=np.zeros(0, np.uint8),
         pbase=1 << 32,
     )
     st = single(states)
@@ -55,25 +55,25 @@ def run(ops: Sequence[Records], reach: Reach) -> State:
 
 def test_what_only_looks_at_addresses_needs_no_room() -> None:
     far = an_operation(Operation.REMOVE, 1 << 40, eva=1 << 47, page=NO_PAGE)
-    assert reach_of(far, REGIONS, PAGES) == AT_HOME
+    assert pool_sizes_of(far, REGIONS, PAGES) == AT_HOME
 
 
 def test_every_address_range_that_a_table_covers_is_counted_once() -> None:
     enters = [an_operation(Operation.ENTER, va) for va in (1 << 40, (1 << 40) + 4096, (1 << 40) + (1 << 30))]
-    reach = reach_of(np.concatenate(enters).view(np.recarray), REGIONS, PAGES)
+    reach = pool_sizes_of(np.concatenate(enters).view(np.recarray), REGIONS, PAGES)
     assert reach == Reach(AT_HOME.tables + 2 + 2 + 1, AT_HOME.mappings + 2 * 512)
 
 
 def test_an_object_is_entered_no_further_than_its_last_page() -> None:
     whole = an_operation(Operation.ENTER_OBJECT, 1 << 40, eva=1 << 47, page=PAGES - 513)
-    assert reach_of(whole, REGIONS, PAGES).mappings == AT_HOME.mappings + 2 * 512
+    assert pool_sizes_of(whole, REGIONS, PAGES).mappings == AT_HOME.mappings + 2 * 512
 
 
 def test_one_operation_may_take_all_the_room_there_is() -> None:
     """A mapping in every 512 GB of a pmap, and a copy of them all in the other, made by one pmap_copy."""
     enters = [an_operation(Operation.ENTER, (slot << 39) + 4096 * slot, page=slot) for slot in range(256)]
     ops = [*enters, an_operation(Operation.COPY, 0, eva=1 << 47, page=NO_PAGE)]
-    reach = reach_of(np.concatenate(ops).view(np.recarray), REGIONS, PAGES)
+    reach = pool_sizes_of(np.concatenate(ops).view(np.recarray), REGIONS, PAGES)
     st = run(ops, reach)
     assert not st.host[0].exhausted
     assert st.host[0].ptp_used - 1 == 2 * (1 + 3 * 256)
@@ -101,5 +101,5 @@ def test_no_operation_runs_out_of_room(chosen: list[tuple[Operation, int, int, i
         ops.append(
             an_operation(code, va, pm=pm, page=NO_PAGE if code == Operation.COPY else page, n=300, eva=eva)
         )
-    st = run(ops, reach_of(np.concatenate(ops).view(np.recarray), REGIONS, PAGES))
+    st = run(ops, pool_sizes_of(np.concatenate(ops).view(np.recarray), REGIONS, PAGES))
     assert not st.host[0].exhausted

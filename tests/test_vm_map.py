@@ -9,7 +9,7 @@ from eptreplay.ingest.sources import devices
 from eptreplay.model.instances import flat_page
 from eptreplay.model.state import host_state, pte
 from eptreplay.model.vm import answers as event
-from eptreplay.model.vm import hypervisor as hands
+from eptreplay.model.vm import hypervisor
 from eptreplay.model.vm import vm_map
 
 R, W, X = 1, 2, 4
@@ -57,7 +57,7 @@ def test_the_first_access_maps_a_page_of_a_bar_and_no_other_faults(profile: str)
     assert accesses(host, 0) == [4, 3, 0, 1]
     assert accesses(host, 1) == [0, 0, 0, 0]
     assert accesses(host, 0, guest=1) == [0, 0, 0, 0]
-    tally = host.replay.books.tally[0]
+    tally = host.replay.statistics.tally[0]
     assert int(tally["unbacked"]) == 0
     assert host.replay.states.cnt["faults"].sum() == 0
 
@@ -112,7 +112,7 @@ def test_a_whole_block_of_a_bar_never_becomes_a_superpage() -> None:
 def test_wiring_a_guests_memory_wires_none_of_its_bars() -> None:
     host = host_with_bars("ept-ad")
     host.access_outside(READ, [FIRST])
-    assert hands.attach_device(host.replay.states, 0) == event.OK
+    assert hypervisor.attach_device(host.replay.states, 0) == event.OK
     assert host.count("v_wired") == PAGES
     assert int(host.replay.states.pmap["wired_count"][0, 0]) == PAGES
     assert int(host.replay.states.pmap["resident_count"][0, 0]) > PAGES
@@ -151,7 +151,7 @@ def test_events_map_unmap_and_protect_pages_of_a_bar() -> None:
     assert vm_map.vm_map_delete(states, 0, flat) == event.NOT_MEMORY
     assert vm_map.vm_map_protect(states, 0, flat, R) == event.NOT_MEMORY
     host.access_outside(READ, [FIRST, FIRST + 1])
-    assert int(host.replay.books.tally[0]["unbacked"]) == 1
+    assert int(host.replay.statistics.tally[0]["unbacked"]) == 1
     assert vm_map.vm_map_insert(states, 0, flat) == event.OK
     host.access_outside(READ, [FIRST])
     assert accesses(host, 0) == [3, 4, 0, 4]
@@ -162,11 +162,11 @@ def test_what_concerns_memory_refuses_pages_of_a_bar() -> None:
     host = host_with_bars("ept-ad")
     states = host.replay.states
     flat = flat_page(host.guests, 0, FIRST)
-    assert hands.attach_device(states, 0) == event.OK
-    assert hands.wire(states, 0, flat) == event.NOT_MEMORY
-    assert hands.hold(states, 0, flat, R) == event.NOT_MEMORY
-    assert hands.host_access(states, 0, flat, False) == event.NOT_MEMORY
-    assert hands.dma(states, 0, flat, True) == event.NOT_MEMORY
+    assert hypervisor.attach_device(states, 0) == event.OK
+    assert hypervisor.wire(states, 0, flat) == event.NOT_MEMORY
+    assert hypervisor.hold(states, 0, flat, R) == event.NOT_MEMORY
+    assert hypervisor.host_access(states, 0, flat, False) == event.NOT_MEMORY
+    assert hypervisor.dma(states, 0, flat, True) == event.NOT_MEMORY
 
 
 def test_no_page_has_the_number_of_another() -> None:
@@ -192,7 +192,7 @@ def test_guest_toml_allows_as_many_bars_as_a_guest_can_have() -> None:
 
 def test_memory_of_a_passthrough_guest_is_writable_modified_and_dirty_from_the_start() -> None:
     host = SmallHost(*PROFILES, guests=(512,))
-    assert hands.attach_device(host.replay.states, 0) == event.OK
+    assert hypervisor.attach_device(host.replay.states, 0) == event.OK
     for profile in range(len(PROFILES)):
         pmap = host.replay.states.pmap[profile, 0]
         level, bits = entry(host, 5, profile=profile)
@@ -208,7 +208,7 @@ def test_memory_of_a_passthrough_guest_is_writable_modified_and_dirty_from_the_s
 def test_a_read_fault_on_a_wired_page_dirties_it_and_maps_it_modified() -> None:
     host = SmallHost("ept-ad", guests=(PAGES,))
     states = host.replay.states
-    assert hands.wire(states, 0, 3) == event.OK
+    assert hypervisor.wire(states, 0, 3) == event.OK
     assert not states.page["dirty"][0, 3]
     assert vm_map.vm_map_protect(states, 0, 3, 0) == event.OK  # its mapping goes
     assert vm_map.vm_map_protect(states, 0, 3, R | W | X) == event.OK
@@ -221,8 +221,8 @@ def test_a_read_fault_on_a_wired_page_dirties_it_and_maps_it_modified() -> None:
 
 def test_an_unwired_page_is_as_active_as_it_was() -> None:
     host = SmallHost("ept-ad", guests=(PAGES,))
-    assert hands.wire(host.replay.states, 0, 3) == event.OK  # never used: act_count 0
-    assert hands.unwire(host.replay.states, 0, 3) == event.OK
+    assert hypervisor.wire(host.replay.states, 0, 3) == event.OK  # never used: act_count 0
+    assert hypervisor.unwire(host.replay.states, 0, 3) == event.OK
     known = host.pages()[3]
     assert (known["queue"], known["act_count"]) == (2, 0)
 
@@ -231,21 +231,21 @@ def test_a_hold_for_writing_marks_a_page_dirty_once() -> None:
     host = SmallHost("ept-ad", guests=(PAGES,))
     host.access(READ, [3])
     for _ in range(3):
-        assert hands.hold(host.replay.states, 0, 3, W) == event.OK
-        assert hands.release(host.replay.states, 0, 3) == event.OK
+        assert hypervisor.hold(host.replay.states, 0, 3, W) == event.OK
+        assert hypervisor.release(host.replay.states, 0, 3) == event.OK
     assert host.count("dirty_calls") == 1
 
 
 def test_a_page_without_the_right_to_be_read_is_not_wired() -> None:
     host = SmallHost("ept-ad", guests=(PAGES,))
     assert vm_map.vm_map_protect(host.replay.states, 0, 3, 0) == event.OK
-    assert hands.wire(host.replay.states, 0, 3) == event.NOT_ALLOWED
+    assert hypervisor.wire(host.replay.states, 0, 3) == event.NOT_ALLOWED
 
 
 def test_advice_leaves_held_pages_alone_and_spares_some_of_the_others() -> None:
     host = SmallHost("ept-ad", guests=(512,))
     host.access(READ, range(512))
-    assert hands.hold(host.replay.states, 0, 511, R) == event.OK
+    assert hypervisor.hold(host.replay.states, 0, 511, R) == event.OK
     for page in range(512):
         assert vm_map.vm_map_madvise(host.replay.states, 0, page, vm_map.MADV_DONTNEED) == event.OK
     known = host.pages()

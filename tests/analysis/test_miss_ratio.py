@@ -38,20 +38,20 @@ def test_a_curve_worked_out_by_hand() -> None:
 def curve_of(trace: GuestTrace, most_pages: int, weight: int = 1) -> tuple[Curve, float]:
     """Return the curve of a trace by a sample of so many pages, one in `weight` at most, and the sampling rate."""
     ram_pages = guest_ram_pages(trace)
-    quiet = np.full(ram_pages[-1, 1] + 1, NO_MEMORY)
+    fast_path = np.full(ram_pages[-1, 1] + 1, NO_MEMORY)
     for begin, end in ram_pages:
-        quiet[begin:end] = 0
-    reuse = new_reuse(np.array([0, len(quiet) - 1]), most_pages, weight)
-    touched = np.zeros(len(quiet), bool)
+        fast_path[begin:end] = 0
+    reuse = new_reuse(np.array([0, len(fast_path) - 1]), most_pages, weight)
+    touched = np.zeros(len(fast_path), bool)
     sizes = np.zeros(0, np.uint16)
     sizes.flags.writeable = False
     accesses = 0
     for batch in read_batches(trace, size=False):
-        note_reuses(reuse, quiet, batch.gpa, sizes)
+        note_reuses(reuse, fast_path, batch.gpa, sizes)
         accesses += batch.rows
-        touched[np.minimum(batch.gpa >> np.uint64(12), np.uint64(len(quiet) - 1))] = True
+        touched[np.minimum(batch.gpa >> np.uint64(12), np.uint64(len(fast_path) - 1))] = True
     found = reuse_of(reuse, 0)
-    first = int(np.count_nonzero(touched & (quiet != NO_MEMORY)))
+    first = int(np.count_nonzero(touched & (fast_path != NO_MEMORY)))
     return from_distances(
         bucket_starts(), found.distances, first, accesses, 1 / found.weight
     ), 1 / found.weight
@@ -78,9 +78,11 @@ def test_bounds_from_the_books_hold_the_exact_curve(name: str) -> None:
         "miss_ratio"
     ]
     method = np.array(table["method"])
-    exact, books = method == "exact", method == "intervals"
+    exact, statistics = method == "exact", method == "intervals"
     ratio, sizes = np.array(table["miss_ratio"]), np.array(table["memory_bytes"])
-    assert books.sum() > 5
-    expected = np.interp(sizes[books], sizes[exact], ratio[exact])
-    assert (np.abs(ratio[books] - expected) <= np.array(table["error"])[books] + 1e-12).all()
-    assert ratio[books][-1] == pytest.approx(ratio[exact][-1]), "with all its pages only first touches miss"
+    assert statistics.sum() > 5
+    expected = np.interp(sizes[statistics], sizes[exact], ratio[exact])
+    assert (np.abs(ratio[statistics] - expected) <= np.array(table["error"])[statistics] + 1e-12).all()
+    assert ratio[statistics][-1] == pytest.approx(ratio[exact][-1]), (
+        "with all its pages only first touches miss"
+    )

@@ -1,4 +1,4 @@
-"""Cut the page daemon replays of this folder from a full set: `python tests/golden/cut_pageout.py RECORDINGS`.
+"""Stop the page daemon replays of this folder from a full set: `python tests/golden/cut_pageout.py RECORDINGS`.
 
 Tiny scenarios are kept whole.  Of the replays of whole traces, the lines are kept that the sample traces
 reach: a sample consists of the first rows of the trace it was cut from.

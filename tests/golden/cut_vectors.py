@@ -1,4 +1,4 @@
-"""Cut the vectors of this folder from a full set: `python tests/golden/cut_vectors.py VECTORS`.
+"""Stop the vectors of this folder from a full set: `python tests/golden/cut_vectors.py VECTORS`.
 
 Whole sequences are kept, one row group a sequence, chosen so that every operation, every combination of flags,
 both entry formats, two pmaps at once and device memory occur.

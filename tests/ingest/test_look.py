@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eptreplay.ingest.native.row_scan import PIECE_ROWS, look
+from eptreplay.ingest.native.row_scan import PIECE_ROWS, scan_rows
 
 ROWS = st.integers(1, 3) | st.sampled_from([PIECE_ROWS - 1, PIECE_ROWS, PIECE_ROWS + 1, 2 * PIECE_ROWS + 5])
 TOP = 1 << 63
@@ -41,7 +41,7 @@ def columns_of(data: st.DataObject, rows: int) -> dict[str, Any]:
 def test_a_look_sees_what_plain_queries_see(data: st.DataObject, rows: int, missing: set[str]) -> None:
     columns = {name: column for name, column in columns_of(data, rows).items() if name not in missing}
     last_time = data.draw(st.sampled_from([0, 1, 1 << 39]))
-    seen = look(columns, last_time)
+    seen = scan_rows(columns, last_time)
     gpa, size, time = (columns.get(name, np.zeros(0, np.uint64)) for name in ("gpa", "size", "time"))
     op = columns.get("op", np.zeros(0, np.uint8))
     assert seen.gpa == (int(gpa.min(initial=2**64 - 1)), int(gpa.max(initial=0)))

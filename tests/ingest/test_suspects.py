@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from eptreplay.ingest.parquet.untrusted_statistics import suspects
+from eptreplay.ingest.parquet.untrusted_statistics import untrusted_statistics
 from eptreplay.ingest.sources.dataset import open_trace
 
 if TYPE_CHECKING:
@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 def found(path: Path) -> list[tuple[int, str, str]]:
-    return [(suspect.group.index, suspect.column, suspect.claim) for suspect in suspects(open_trace(path))]
+    return [
+        (suspect.group.index, suspect.column, suspect.claim)
+        for suspect in untrusted_statistics(open_trace(path))
+    ]
 
 
 def test_a_good_trace_has_none(make_trace: MakeTrace) -> None:

@@ -123,7 +123,7 @@ class Host:
         misaligned: int = 0,
         mappings: int = 1 << 13,
         tables: int = 64,
-        quiet: bool = False,
+        fast_path: bool = False,
     ) -> None:
         self.kinds = kinds or (EPT_AD,)
         self.pages = regions * NPTEPG
@@ -134,15 +134,15 @@ class Host:
             pages=self.pages,
             mappings=mappings,
             tables=tables,
-            quiet=np.zeros(self.pages if quiet else 0, np.uint8),
+            fast_path=np.zeros(self.pages if fast_path else 0, np.uint8),
             pbase=PBASE,
         )
         self.st = single(states)
         self.st.page.oflags[self.pages - devices * NPTEPG :] = PG_FICTITIOUS | VPO_UNMANAGED
         for number, kind in enumerate(self.kinds):
             init_pmap(self.st, number, kind.pm_type, kind.pm_flags, hashes[number])
-        if quiet:
-            self.st.pmap[0].pm_quiet_pages = self.pages
+        if fast_path:
+            self.st.pmap[0].pm_fast_path_pages = self.pages
 
     # ---- driving -----------------------------------------------------------------------------------------
 

@@ -106,7 +106,7 @@ def test_stacked_states_are_summed_apart() -> None:
         arrays[name] = np.stack(pair).view(type(pair[0]))
     sums = np.zeros(2, np.uint64)
     with np.errstate(over="ignore"):
-        state_sums(stacked(arrays, hosts[0].st.quiet), sums)
+        state_sums(stacked(arrays, hosts[0].st.fast_path), sums)
     assert sums.tolist() == [definition(host) for host in hosts]
 
 

@@ -31,7 +31,7 @@ from tests.model.harness import (
 from tests.model.invariants import check
 
 from eptreplay.model.recorded.operations import ARGUMENTS, NO_PAGE, Operation
-from eptreplay.model.state.state import SETTLED_SHIFT, records
+from eptreplay.model.state.state import NO_OP_SHIFT, records
 
 REGIONS: Final = 2
 PAGES: Final = REGIONS * NPTEPG
@@ -71,9 +71,9 @@ class HostMachine(RuleBasedStateMachine):
         misaligned=st.sampled_from([0, 0, 0, PAGE]),
     )
     def begin(self, kinds: tuple[Kind, ...], hashes: tuple[int, ...], misaligned: int) -> None:
-        self.host = Host(*kinds, regions=REGIONS, hashes=hashes, misaligned=misaligned, quiet=True)
+        self.host = Host(*kinds, regions=REGIONS, hashes=hashes, misaligned=misaligned, fast_path=True)
         if misaligned and len(kinds) == 1:
-            self.host.st.pmap[0].pm_quiet_pages = 0
+            self.host.st.pmap[0].pm_fast_path_pages = 0
         self.model = Dictionary(self.host, hashes)
         self.generations = [0] * len(kinds)
 
@@ -137,9 +137,9 @@ class HostMachine(RuleBasedStateMachine):
         at = self.at(pm, page)
         outcome = self.model.access(pm, at, access)
         assert self.host.access_fault(at * PAGE, access, pm=pm).ret == outcome
-        if pm == 0 and self.host.st.pmap[0].pm_quiet_pages:
+        if pm == 0 and self.host.st.pmap[0].pm_fast_path_pages:
             assert outcome in (HIT, 1, FAULTED)
-            self.host.st.quiet[at] |= access << SETTLED_SHIFT
+            self.host.st.fast_path[at] |= access << NO_OP_SHIFT
 
     @rule(
         pm=PMAPS,
@@ -154,8 +154,8 @@ class HostMachine(RuleBasedStateMachine):
         counts = [outcomes.count(outcome) for outcome in (HIT, 1, REFUSED, FAULTED)]
         ret = sum(count << 16 * place for place, count in enumerate(counts))
         assert self.host.fill(region, access, pm=pm, n=n).ret == ret
-        if pm == 0 and self.host.st.pmap[0].pm_quiet_pages:
-            self.host.st.quiet[at : at + n] |= access << SETTLED_SHIFT
+        if pm == 0 and self.host.st.pmap[0].pm_fast_path_pages:
+            self.host.st.fast_path[at : at + n] |= access << NO_OP_SHIFT
 
     # ---- ranges ------------------------------------------------------------------------------------------
 
@@ -241,15 +241,15 @@ class HostMachine(RuleBasedStateMachine):
 
     @invariant()
     def an_access_that_is_said_to_change_nothing_changes_nothing(self) -> None:
-        assert_quiet_is_right(self.host)
+        assert_fast_path_is_right(self.host)
 
 
-def assert_quiet_is_right(host: Host) -> None:
-    """Make every access to pmap 0 that `quiet` says changes nothing: it is a hit, and no entry changes."""
+def assert_fast_path_is_right(host: Host) -> None:
+    """Make every access to pmap 0 that `fast_path` says changes nothing: it is a hit, and no entry changes."""
     accesses = [
         (page, access)
         for access in (R, W, X)
-        for page in np.flatnonzero(host.st.quiet & (access << SETTLED_SHIFT))
+        for page in np.flatnonzero(host.st.fast_path & (access << NO_OP_SHIFT))
     ]
     if not accesses:
         return

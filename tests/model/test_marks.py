@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from eptreplay.ingest.native.schema import Event
-from eptreplay.model.access_loop.deferred_accessed import MARKED
+from eptreplay.model.access_loop.deferred_accessed import DEFERRED
 from eptreplay.model.instances import GuestMemory
 from eptreplay.profiles import resolve
 from eptreplay.replay.driver.replay import NO_COUNTS, NO_GUESTS, NO_ROW_NUMBERS, NO_SIZES, Replay
@@ -55,7 +55,7 @@ def counters(replay: Replay) -> bytes:
 
 def test_pages_that_are_used_again_are_marked() -> None:
     replay = used_again()
-    assert (replay.books.cold[: BLOCK - 1] & MARKED != 0).all()
+    assert (replay.statistics.deferred[: BLOCK - 1] & DEFERRED != 0).all()
     assert replay.states.cnt.accessed_bits[0, 0] == 2 * (BLOCK - 1)
     assert replay.states.cnt.ts_referenced[0, 0] == 2 * (BLOCK - 1)
 
@@ -65,7 +65,7 @@ def test_marks_are_no_entries_until_they_are_written() -> None:
     accessed = replay.states.pmap[0, 0].PG_A
     assert np.count_nonzero(replay.states.pt & accessed) < np.count_nonzero(slow.states.pt & accessed)
     assert replay.state_sums() == slow.state_sums()
-    assert not (replay.books.cold & MARKED).any()
+    assert not (replay.statistics.deferred & DEFERRED).any()
 
 
 def test_a_promotion_finds_the_accessed_bits_of_its_block() -> None:
@@ -122,10 +122,10 @@ def test_a_page_keeps_the_kinds_that_are_known_when_another_comes() -> None:
     replay.sweep(Policy.AGE)
     touch(replay, READ, range(9))
     touch(replay, FETCH, range(9))
-    assert (replay.books.cold[:9] & MARKED != 0).all()
+    assert (replay.statistics.deferred[:9] & DEFERRED != 0).all()
     assert replay.states.cnt.accessed_bits[0, 0] == 2 * 9
 
 
 def test_one_profile_that_emulates_accessed_bits_keeps_all_from_marks() -> None:
     replay = used_again("ept-ad", "ept-emul")
-    assert not (replay.books.cold & MARKED).any()
+    assert not (replay.statistics.deferred & DEFERRED).any()

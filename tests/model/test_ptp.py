@@ -136,7 +136,7 @@ def test_a_pool_that_is_too_small_is_said_to_be(
     mappings: int, tables: int, pages: int, exhausted: int
 ) -> None:
     states = new_states(
-        1, pmaps=1, pages=NPTEPG, mappings=mappings, tables=tables, quiet=Host().st.quiet, pbase=PBASE
+        1, pmaps=1, pages=NPTEPG, mappings=mappings, tables=tables, fast_path=Host().st.fast_path, pbase=PBASE
     )
     host = Host(EPT_AD, regions=1)
     host.st = single(states)

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from eptreplay.ingest.native.reader import Batch
 from eptreplay.model._numba.pointer import arrays_of
-from eptreplay.model.access_loop.deferred_accessed import MARKED
+from eptreplay.model.access_loop.deferred_accessed import DEFERRED
 from eptreplay.model.instances import GuestMemory
-from eptreplay.model.state.state import SETTLED
+from eptreplay.model.state.state import NO_OP
 from eptreplay.profiles import resolve
 from eptreplay.replay.driver.replay import Replay
 from eptreplay.request.options import Policy, TlbOptions
@@ -73,22 +73,22 @@ def run(
     return replay
 
 
-def state_of(replay: Replay, *, books: bool = True) -> dict[str, Any]:
+def state_of(replay: Replay, *, statistics: bool = True) -> dict[str, Any]:
     """Return everything that a replay knows, but for the marks that its shortcuts rest on."""
-    replay.write_marks()
+    replay.write_deferred()
     known: dict[str, Any] = {
         name: array.tobytes()
         for name, array in arrays_of(replay.states).items()
-        if name not in ("quiet", "host")
+        if name not in ("fast_path", "host")
     }
     known |= {name: array.tobytes() for name, array in arrays_of(replay.log).items()}
     known["tally"] = [
-        replay.books.tally[name].tolist()
+        replay.statistics.tally[name].tolist()
         for name in ("reads", "writes", "fetches", "unbacked", "harvest_written")
     ]
-    if books:
+    if statistics:
         known |= {
-            name: getattr(replay.books, name).tobytes()
+            name: getattr(replay.statistics, name).tobytes()
             for name in ("first_row", "touch", "region", "heat", "first_writes", "returns")
         }
     return known
@@ -139,10 +139,10 @@ def test_marks_stand_for_accessed_bits_that_the_models_would_set(
 
 def test_marks_are_used_where_every_processor_sets_accessed_bits() -> None:
     columns = random_rows(1, 6000, dense=True, crossing=False, counted=False)
-    marked = {name: run(columns, Policy.AGE, 40, profiles=[name]).books for name in PROFILES}
+    marked = {name: run(columns, Policy.AGE, 40, profiles=[name]).statistics for name in PROFILES}
     uses = {
-        name: bool((books.cold & MARKED).any() or (books.cold & SETTLED).any())
-        for name, books in marked.items()
+        name: bool((statistics.deferred & DEFERRED).any() or (statistics.deferred & NO_OP).any())
+        for name, statistics in marked.items()
     }
     assert uses == {name: not name.startswith("ept-emul") for name in PROFILES}
 
@@ -166,7 +166,7 @@ def test_tlbs_change_no_table_and_find_the_same_on_the_slow_path(
 def test_where_intervals_end_is_nothing_to_the_models(seed: int, crossing: bool) -> None:
     columns = random_rows(seed, 6000, dense=True, crossing=crossing, counted=False)
     with_cuts, without = run(columns, Policy.AGE, 8), run(columns, Policy.AGE, 8, cuts=0)
-    assert state_of(with_cuts, books=False) == state_of(without, books=False)
+    assert state_of(with_cuts, statistics=False) == state_of(without, statistics=False)
 
 
 @settings(max_examples=10, deadline=None)
@@ -174,8 +174,8 @@ def test_where_intervals_end_is_nothing_to_the_models(seed: int, crossing: bool)
 def test_how_rows_are_cut_into_batches_changes_nothing(seed: int, pieces: int) -> None:
     columns = random_rows(seed, 9000, dense=True, crossing=True, counted=True)
     whole, cut = run(columns, Policy.PLAIN, 1, cuts=0), run(columns, Policy.PLAIN, pieces, cuts=0)
-    assert state_of(whole, books=False) == state_of(cut, books=False)
-    assert whole.books.first_row.tolist() == cut.books.first_row.tolist()
+    assert state_of(whole, statistics=False) == state_of(cut, statistics=False)
+    assert whole.statistics.first_row.tolist() == cut.statistics.first_row.tolist()
 
 
 def test_profiles_in_one_pass_do_not_feel_each_other() -> None:
@@ -208,12 +208,12 @@ def test_counts_and_first_rows_are_those_of_plain_queries(seed: int, counted: bo
     is_ram = (pl.col("page") < 600) | ((pl.col("page") >= 650) & (pl.col("page") < PAGES))
     made = both.filter(is_ram)
     totals = [int(made.filter(pl.col("op") == op)["count"].sum()) for op in range(3)]
-    tally = replay.books.tally[0]
+    tally = replay.statistics.tally[0]
     assert [tally.reads, tally.writes, tally.fetches] == totals
     outside = both.filter(~is_ram)
     assert (tally.unbacked, tally.unbacked_rows) == (outside["count"].sum(), outside["row"].n_unique())
     assert (tally.unbacked_low, tally.unbacked_high) == (outside["gpa"].min() or 0, outside["gpa"].max() or 0)
     first = made.group_by("page").agg(pl.col("row").min()).sort("page")
-    found = np.flatnonzero(replay.books.first_row)
+    found = np.flatnonzero(replay.statistics.first_row)
     assert found.tolist() == first["page"].to_list()
-    assert (replay.books.first_row[found] - 1).tolist() == first["row"].to_list()
+    assert (replay.statistics.first_row[found] - 1).tolist() == first["row"].to_list()

@@ -29,7 +29,7 @@ from eptreplay.model.cpu.tlb import (
     walk_references,
 )
 from eptreplay.model.instances import GuestMemory
-from eptreplay.model.state.state import UNSAMPLED, State, world
+from eptreplay.model.state.state import UNSAMPLED, State, instance
 from eptreplay.profiles import TlbGeometry, names, resolve
 from eptreplay.replay.driver.replay import Replay
 from eptreplay.replay.state.tlb_shapes import sets_and_ways, tlb_shapes
@@ -298,7 +298,7 @@ def test_a_bit_cleared_without_a_flush_stays_clear_until_one(profile: str, op: i
     leaf = int(np.flatnonzero((replay.states.pt[0] & pmap.PG_A) != 0)[-1])
     bits = pmap.PG_A | pmap.PG_M
     replay.states.pt[0, leaf] &= ~bits
-    replay.states.quiet[1] = UNSAMPLED
+    replay.states.fast_path[1] = UNSAMPLED
     replay.replay(batch([(1, op, 0)]), 0, 1)
     assert replay.states.pt[0, leaf] & bits == 0
     assert replay.tlb_counters()[0]["stale"] == 1
@@ -388,8 +388,8 @@ class SlowTlbs:
 
 @entry_point
 def size_from_python(states: State, page: np.uint64) -> int:
-    """Call `host_size` for the first world."""
-    return int(host_size(world(states, 0), page))
+    """Call `host_size` for the first instance."""
+    return int(host_size(instance(states, 0), page))
 
 
 @pytest.mark.parametrize("profile", ["nehalem", "haswell", "skylake-sp", "icelake-sp", "zen2", "zen4"])

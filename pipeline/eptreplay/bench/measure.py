@@ -39,8 +39,8 @@ from eptreplay.request.options import (
     Policy,
     Span,
     TlbOptions,
-    interval_rhythms,
-    sweep_rhythms,
+    interval_schedules,
+    sweep_schedules,
 )
 from eptreplay.units import Every
 
@@ -129,7 +129,7 @@ def machine() -> dict[str, str]:
 def decode(trace: GuestTrace, options: Options) -> None:
     """Decode the columns that a replay with these options needs, and nothing else, with pyarrow on one thread."""
     span = Span.of(trace)
-    timed = timed_row_groups(trace, [*sweep_rhythms(span, options), *interval_rhythms(span, options)])
+    timed = timed_row_groups(trace, [*sweep_schedules(span, options), *interval_schedules(span, options)])
     for ordinal, group in enumerate(trace.row_groups):
         wanted = ["gpa", "op", *(name for name in ("size", "count") if name in trace.columns)]
         wanted += ["time"] if ordinal in timed else []

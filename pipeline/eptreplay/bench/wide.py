@@ -31,7 +31,7 @@ from eptreplay.model.instances import GuestMemory
 from eptreplay.model.state.state import DTYPES
 from eptreplay.profiles import resolve
 from eptreplay.replay.driver.replay import Replay, drive, guest_ram_pages, replay_trace, warm_up
-from eptreplay.request.options import Options, Span, TlbOptions, interval_rhythms
+from eptreplay.request.options import Options, Span, TlbOptions, interval_schedules
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,10 +73,12 @@ def database_figures(label: str, trace: GuestTrace, runs: int) -> list[Figure]:
 
 
 def _query(trace: GuestTrace) -> None:
-    """Ask DuckDB, on one thread, what the books of a replay say; all of it from the file."""
+    """Ask DuckDB, on one thread, what the interval statistics of a replay say; all of it from the file."""
     import duckdb  # noqa: PLC0415 - the bench extra: nothing else needs it
 
-    cuts = [time for rhythm in interval_rhythms(Span.of(trace), Options()) for time in rhythm.times or ()]
+    cuts = [
+        time for schedule in interval_schedules(Span.of(trace), Options()) for time in schedule.times or ()
+    ]
     step = (cuts[-1] - cuts[0]) / max(1, len(cuts) - 1) if cuts else 1
     begin = trace.first_time or 0
     connection = duckdb.connect(config={"threads": 1})
@@ -156,7 +158,9 @@ def large_figures(folder: Path, runs: int) -> list[Figure]:
 def state_figures(folder: Path) -> list[Figure]:
     """Return the bytes of memory that a page takes in a profile, and those that all profiles share."""
     replay = Replay([resolve("ept-ad")], [GuestMemory(np.array([[0, STATE_PAGES]], np.int64), 1)])
-    shared = replay.states.quiet.nbytes + sum(array.nbytes for array in arrays_of(replay.books).values())
+    shared = replay.states.fast_path.nbytes + sum(
+        array.nbytes for array in arrays_of(replay.statistics).values()
+    )
     path = folder / "every-page.parquet"
     write_synthetic(path, rows=8 * STATE_PAGES, memory_bytes=STATE_PAGES * PAGE_BYTES, distribution="uniform")
     trace = open_trace(path)

@@ -86,7 +86,7 @@ def _replay(
             overwrite=request.overwrite,
             jobs=max(1, min(threads, len(traces))),
             threads=each,
-            watch=bar.advance,
+            on_rows=bar.advance,
             watch_pages=_pages_into(bar),
             failed_before=failed,
         )
@@ -142,14 +142,14 @@ def _tell_left_over(
 
 def _long_sweeps(traces: Sequence[GuestTrace], options: Options) -> list[str]:
     """Return what there is to say of guests with far more sweeps than rows, which take longer than anything else."""
-    from eptreplay.request.options import Span, sweep_rhythms  # noqa: PLC0415
+    from eptreplay.request.options import Span, sweep_schedules  # noqa: PLC0415
 
     found = []
     for trace in traces:
         span = Span.of(trace)
         if options.every is None or not span.fits(options.every):
             continue  # the replay says so
-        sweeps = sum(map(span.cuts, sweep_rhythms(span, options)))
+        sweeps = sum(map(span.cuts, sweep_schedules(span, options)))
         if sweeps > max(MANY_SWEEPS, trace.rows):
             found.append(
                 f"--every {options.every} is {sweeps:,} sweeps over guest '{trace.name}', {sweeps // trace.rows:,} for each"
@@ -228,11 +228,11 @@ def conform(
         refuse_without_recordings(given, str(folder), kinds)
     with ProgressBar(None, "operations") as bar:
 
-        def watch(name: str, count: int) -> None:
+        def on_rows(name: str, count: int) -> None:
             bar.name(name)
             bar.advance(count)
 
-        report = conformance.check(folder, traces, only=only, slow_path=slow_path, tlb=tlb, watch=watch)
+        report = conformance.check(folder, traces, only=only, slow_path=slow_path, tlb=tlb, on_rows=on_rows)
     for mismatch in report.first:
         _tell_mismatch(mismatch)
     say(f"sequences  {report.sequences:,}")
@@ -328,7 +328,7 @@ def report(run: Path, assume: Sequence[str], *, open_page: bool) -> int:
         held(folder),
         ProgressBar(None, "guests", "rendering") as bar,
     ):
-        pageless = make_pages(run, assumed, workers=os.cpu_count() or 1, watch=_pages_into(bar))
+        pageless = make_pages(run, assumed, workers=os.cpu_count() or 1, on_rows=_pages_into(bar))
     with complete(run):
         _tell_pageless(pageless)
         _show_page(run, open_page=open_page)
@@ -358,7 +358,7 @@ def compare(
     ):
         merge(first, second, work)
         with ProgressBar(None, "guests", "rendering") as bar:
-            pageless = make_pages(work, assumed, workers=os.cpu_count() or 1, watch=_pages_into(bar))
+            pageless = make_pages(work, assumed, workers=os.cpu_count() or 1, on_rows=_pages_into(bar))
     with complete(out):
         _tell_pageless(pageless)
         _show_page(out, open_page=open_page)

@@ -37,7 +37,7 @@ def check(
     only: frozenset[int] | None = None,
     slow_path: bool = False,
     tlb: bool = False,
-    watch: Callable[[str, int], None] | None = None,
+    on_rows: Callable[[str, int], None] | None = None,
 ) -> Report:
     """Replay all recordings in a folder, of whatever kind, and compare every answer.
 
@@ -47,7 +47,7 @@ def check(
         only: numbers of the sequences of vectors to replay; None for all.
         slow_path: whether the models make every access of a golden replay, also those known to change nothing.
         tlb: whether TLBs are modelled along with golden replays, which must change nothing.
-        watch: hears what is replayed and how many operations, or rows, more of it are done.
+        on_rows: hears what is replayed and how many operations, or rows, more of it are done.
 
     Raises:
         UsageError: there is nothing to replay, or a trace is missing.
@@ -55,13 +55,13 @@ def check(
     """
     report = Report()
     if has_vectors(folder):
-        report.add(check_vectors(folder, only=only, watch=watch))
+        report.add(check_vectors(folder, only=only, on_rows=on_rows))
     if golden_files(folder):
-        report.add(check_golden(folder, traces, slow_path=slow_path, tlb=tlb, watch=watch))
+        report.add(check_golden(folder, traces, slow_path=slow_path, tlb=tlb, on_rows=on_rows))
     if tiny_files(folder):
         report.add(check_tiny(folder))
     if pageout_files(folder):
-        report.add(check_pageout(folder, traces, watch=watch))
+        report.add(check_pageout(folder, traces, on_rows=on_rows))
     if report.values == 0:
         raise UsageError(
             f"{folder}: nothing to replay; expected sequences.parquet and ops.parquet (vectors), "

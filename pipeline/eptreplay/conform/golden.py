@@ -18,7 +18,7 @@ from eptreplay.ingest.sources.dataset import open_trace
 from eptreplay.model.instances import GuestMemory
 from eptreplay.replay.driver.replay import Replay, drive
 from eptreplay.replay.found.snapshots import counters
-from eptreplay.replay.rows.schedule import Action, Rhythm
+from eptreplay.replay.rows.schedule import Action, Schedule
 from eptreplay.request.options import Options, Policy, TlbOptions
 from eptreplay.units import Every
 
@@ -70,7 +70,7 @@ def check_golden(
     *,
     slow_path: bool = False,
     tlb: bool = False,
-    watch: Callable[[str, int], None] | None = None,
+    on_rows: Callable[[str, int], None] | None = None,
 ) -> Report:
     """Replay the traces behind the golden files of a folder and compare every counter of every checkpoint.
 
@@ -81,7 +81,7 @@ def check_golden(
         traces: holds the traces they name; None: the same folder.
         slow_path: whether the models make every access, also those known to change nothing.
         tlb: whether TLBs are modelled, too.
-        watch: hears what is replayed and how many rows more of it are done.
+        on_rows: hears what is replayed and how many rows more of it are done.
 
     Raises:
         UsageError: a trace is not there.
@@ -102,7 +102,7 @@ def check_golden(
         ].append(golden)
     report = Report()
     for group in groups.values():
-        report.add(_check_group(group, traces or folder, slow_path, tlb, watch))
+        report.add(_check_group(group, traces or folder, slow_path, tlb, on_rows))
     return report
 
 
@@ -117,7 +117,7 @@ def _load_golden(path: Path) -> _Golden:
 
 
 def _check_group(
-    group: list[_Golden], traces: Path, slow_path: bool, tlb: bool, watch: Callable[[str, int], None] | None
+    group: list[_Golden], traces: Path, slow_path: bool, tlb: bool, on_rows: Callable[[str, int], None] | None
 ) -> Report:
     head = group[0].head
     path = traces / head["trace"]
@@ -128,11 +128,11 @@ def _check_group(
     pmaps = [_GoldenPmap(int(golden.head["type"]), int(golden.head["flags"])) for golden in group]
     guest = GuestMemory(np.array(head["ram_pages"], np.int64), int(head["nvcpus"]))
     replay = Replay(pmaps, [guest], slow_path=slow_path, tlb=TlbOptions() if tlb else None)
-    rhythms = [Rhythm(Action.SWEEP, rows=head["every"]), Rhythm(Action.CHECKPOINT, rows=head["every"])]
+    schedules = [Schedule(Action.SWEEP, rows=head["every"]), Schedule(Action.CHECKPOINT, rows=head["every"])]
     checkpoints: list[list[dict[str, int]]] = []
     name = f"{head['trace']} {options.policy}"
     for action, _ in drive(
-        trace, replay, rhythms, options, watch=lambda rows: watch(name, rows) if watch else None
+        trace, replay, schedules, options, on_rows=lambda rows: on_rows(name, rows) if on_rows else None
     ):
         if action is Action.SWEEP:
             replay.sweep(options.policy)

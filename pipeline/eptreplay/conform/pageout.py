@@ -24,7 +24,7 @@ from eptreplay.model.vm.vm_limits import HostMemory, limits
 from eptreplay.replay.driver.replay import Replay
 from eptreplay.replay.found.snapshots import counters
 from eptreplay.replay.rows.interleave import Source, merged, replay_merged
-from eptreplay.replay.rows.schedule import Action, Cutter, Rhythm
+from eptreplay.replay.rows.schedule import Action, Scheduler, Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -103,7 +103,7 @@ def _first_keys(path: Path) -> set[str]:
 
 
 def check_pageout(
-    folder: Path, traces: Path | None, *, watch: Callable[[str, int], None] | None = None
+    folder: Path, traces: Path | None, *, on_rows: Callable[[str, int], None] | None = None
 ) -> Report:
     """Replay all page daemon replays of a folder and compare every counter and hash of every line.
 
@@ -112,7 +112,7 @@ def check_pageout(
     Args:
         folder: holds the recordings.
         traces: holds the traces they name; None: the same folder.
-        watch: hears what is replayed and how many rows more of it are done.
+        on_rows: hears what is replayed and how many rows more of it are done.
 
     Raises:
         UsageError: a trace is not there.
@@ -125,7 +125,7 @@ def check_pageout(
         groups[json.dumps(alike)].append(recording)
     report = Report()
     for group in groups.values():
-        report.add(_check_group(group, traces or folder, watch))
+        report.add(_check_group(group, traces or folder, on_rows))
     return report
 
 
@@ -160,17 +160,17 @@ def replay_of(group: Sequence[Recording], ram_pages: Sequence[Any], log_words: i
 
 
 def _check_group(
-    group: Sequence[Recording], traces: Path, watch: Callable[[str, int], None] | None
+    group: Sequence[Recording], traces: Path, on_rows: Callable[[str, int], None] | None
 ) -> Report:
     head = group[0].head
     replay = replay_of(group, head["ram_pages"])
     name = "+".join(head["traces"])
     every = int(head["every"])
-    cutter = Cutter([Rhythm(Action.SCAN, rows=every), Rhythm(Action.CHECKPOINT, rows=every)])
+    scheduler = Scheduler([Schedule(Action.SCAN, rows=every), Schedule(Action.CHECKPOINT, rows=every)])
     checkpoints = []
     for batch in _rows_of(head["traces"], traces, replay):
         begin = 0
-        for cut in cutter.cuts(batch, replay.rows, None):
+        for cut in scheduler.stops(batch, replay.rows, None):
             if cut.rows > begin:
                 replay_merged(replay, batch, begin, cut.rows)
                 begin = cut.rows
@@ -180,8 +180,8 @@ def _check_group(
                 checkpoints.append(checkpoint(replay))
         if batch.rows > begin:
             replay_merged(replay, batch, begin, batch.rows)
-        if watch is not None:
-            watch(name, batch.rows)
+        if on_rows is not None:
+            on_rows(name, batch.rows)
     checkpoints.append(checkpoint(replay))
     report = Report(sequences=len(group), operations=replay.rows * len(group))
     for number, recording in enumerate(group):
@@ -240,7 +240,7 @@ def _first_rows(batches: Iterator[Batch], rows: int) -> Iterator[Batch]:
 
 
 def checkpoint(replay: Replay) -> list[dict[str, Any]]:
-    """Return the counters of every world, guests added up, as the recordings name them."""
+    """Return the counters of every instance, guests added up, as the recordings name them."""
     hashes = np.zeros((len(replay.profiles), 2), np.uint64)
     queue_hashes(replay.states, hashes)
     sums = replay.state_sums()

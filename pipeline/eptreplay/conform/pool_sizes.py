@@ -35,7 +35,7 @@ class Reach(NamedTuple):
     mappings: int
 
 
-def reach_of(arguments: Records, regions: NDArray[np.uint64], pages: int) -> Reach:
+def pool_sizes_of(arguments: Records, regions: NDArray[np.uint64], pages: int) -> Reach:
     """Return what the pmaps of a sequence can hold at most; pmap_copy may bring to one what another has.
 
     Args:

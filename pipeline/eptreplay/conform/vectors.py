@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eptreplay.conform.arguments import SEQUENCE_COLUMNS, check_arguments, check_sequence
-from eptreplay.conform.pool_sizes import Reach, reach_of
+from eptreplay.conform.pool_sizes import Reach, pool_sizes_of
 from eptreplay.conform.report import Mismatch, Report
 from eptreplay.errors import TraceError, UsageError
 from eptreplay.model.recorded import operations
@@ -137,14 +137,14 @@ def _optional(path: Path, names: Sequence[str]) -> Columns | None:
 
 
 def check_vectors(
-    folder: Path, *, only: frozenset[int] | None = None, watch: Callable[[str, int], None] | None = None
+    folder: Path, *, only: frozenset[int] | None = None, on_rows: Callable[[str, int], None] | None = None
 ) -> Report:
     """Replay the vectors of a folder and compare every field after every operation, and the final state.
 
     Args:
         folder: holds the files named above.
         only: numbers of the sequences to replay; None for all.
-        watch: hears the name of a sequence and its number of operations, when it is done.
+        on_rows: hears the name of a sequence and its number of operations, when it is done.
 
     Raises:
         TraceError: a file is missing or damaged.
@@ -158,8 +158,8 @@ def check_vectors(
             continue
         found = _check_sequence(vectors, sequence)
         report.add(found)
-        if watch is not None:
-            watch(f"sequence {sequence['seq']}", found.operations)
+        if on_rows is not None:
+            on_rows(f"sequence {sequence['seq']}", found.operations)
     return report
 
 
@@ -205,7 +205,7 @@ def _new_host(sequence: dict[str, Any], regions: NDArray[np.uint64], reach: Reac
         pages=pages,
         mappings=len(regions) * reach.mappings,
         tables=len(regions) * reach.tables,
-        quiet=np.zeros(0, np.uint8),
+        fast_path=np.zeros(0, np.uint8),
         pbase=sequence["pbase"],
     )
     st = single(states)
@@ -223,7 +223,7 @@ def _check_sequence(vectors: _Vectors, sequence: dict[str, Any]) -> Report:
     regions = np.array([sequence[f"va{pm}"] for pm in range(pmaps)], np.uint64)
     pages = regions.shape[1] * pte.NPTEPG
     check_arguments(rows.arguments, pmaps, pages, rows.where, copies=_can_copy(sequence))
-    st = _new_host(sequence, regions, reach_of(rows.arguments, regions, pages))
+    st = _new_host(sequence, regions, pool_sizes_of(rows.arguments, regions, pages))
     results = records(len(rows.arguments), operations.RESULTS)
     with np.errstate(over="ignore"):
         done = int(operations.run_operations(st, regions, pmaps, rows.arguments, results))

@@ -16,7 +16,7 @@ from eptreplay.compiled import entry_point
 from eptreplay.model.page.vm_pagequeue import vm_pagequeues_init
 from eptreplay.model.pmap.pmap import pmap_pinit_type
 from eptreplay.model.state import pte
-from eptreplay.model.state.state import NO_MEMORY, UNSAMPLED, Int, State, new_states, world, worlds_in
+from eptreplay.model.state.state import NO_MEMORY, UNSAMPLED, Int, State, new_states, instance, instances_in
 from eptreplay.model.vm.vm_limits import HostMemory
 from eptreplay.model.vm.vm_reserv import vm_phys_init
 
@@ -92,7 +92,7 @@ def flat_ram_pages(guests: Sequence[GuestMemory]) -> NDArray[np.int64]:
     )
 
 
-def new_worlds(
+def new_instances(
     pmap_types: NDArray[np.int64],
     pmap_flags: NDArray[np.int64],
     guests: Sequence[GuestMemory],
@@ -122,7 +122,7 @@ def new_worlds(
         pages=bar_frame + bar_pages,
         mappings=2 * int((ram_pages[:, 1] - ram_pages[:, 0]).sum()),
         tables=2 * sum(page_table_pages(guest) for guest in guests),
-        quiet=_new_quiet(ram_pages),
+        fast_path=_new_fast_path(ram_pages),
         pbase=pbase,
         guests=len(guests),
         vcpus=sum(guest.vcpus for guest in guests),
@@ -130,8 +130,8 @@ def new_worlds(
         log_words=log_words,
     )
     for number, guest in enumerate(guests):
-        states.pmap.pm_quiet[:, number] = bases[number]
-        states.pmap.pm_quiet_pages[:, number] = guest.pages
+        states.pmap.pm_fast_path[:, number] = bases[number]
+        states.pmap.pm_fast_path_pages[:, number] = guest.pages
         states.pmap.pm_active[:, number] = guest.vcpus
         states.pmap.pm_vcpus[:, number] = guest.vcpus
         states.guests.begin[:, number] = bases[number]
@@ -142,14 +142,14 @@ def new_worlds(
         _place_bars(states, guests, number, bar_frame)
     for number, host in enumerate(hosts):
         host.set_up(states.vm[number, 0], frames[-1])
-    states.blocks.reach[:] = _reaches(ram_pages, states.blocks.shape[1])
+    states.blocks.reservable[:] = _reservable(ram_pages, states.blocks.shape[1])
     unusable = np.array([host.unusable for host in hosts], np.int64)
-    init_worlds(states, pmap_types, pmap_flags, unusable)
+    init_instances(states, pmap_types, pmap_flags, unusable)
     return states
 
 
 def _place_bars(states: State, guests: Sequence[GuestMemory], number: int, bar_frame: int) -> None:
-    """Tell a guest in every world where its BARs are; the frames of all guests' BARs begin at `bar_frame`."""
+    """Tell a guest in every instance where its BARs are; the frames of all guests' BARs begin at `bar_frame`."""
     bars = guests[number].bars
     lengths = bars[:, 1] - bars[:, 0]
     before = np.cumsum(lengths) - lengths
@@ -161,12 +161,12 @@ def _place_bars(states: State, guests: Sequence[GuestMemory], number: int, bar_f
     states.guests.bar_frame[:, number, : len(bars)] = first + before
 
 
-def _new_quiet(ram_pages: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Return State.quiet for memory of which nothing has been touched."""
-    quiet = np.full(int(ram_pages[-1, 1]) + 1, UNSAMPLED | NO_MEMORY)
+def _new_fast_path(ram_pages: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Return State.fast_path for memory of which nothing has been touched."""
+    fast_path = np.full(int(ram_pages[-1, 1]) + 1, UNSAMPLED | NO_MEMORY)
     for begin, end in ram_pages:
-        quiet[begin:end] = UNSAMPLED
-    return quiet
+        fast_path[begin:end] = UNSAMPLED
+    return fast_path
 
 
 def page_table_pages(guest: GuestMemory) -> int:
@@ -176,28 +176,28 @@ def page_table_pages(guest: GuestMemory) -> int:
     return 1 + blocks + 2 * (2 + guest.pages // NPTEPG**2) + of_bars
 
 
-def _reaches(ram_pages: NDArray[np.int64], blocks: int) -> NDArray[np.int16]:
+def _reservable(ram_pages: NDArray[np.int64], blocks: int) -> NDArray[np.int16]:
     """Return for every flat 2 MB block how many pages from its begin a reservation can serve, shape [blocks].
 
     A reservation never begins before its object does, but may go on beyond its end.
     """
-    reaches = np.zeros(blocks, np.int16)
+    reservable = np.zeros(blocks, np.int16)
     for begin, end in ram_pages:
         for block in range(int(-(-begin // NPTEPG)), int(-(-end // NPTEPG))):
-            reaches[block] = min(NPTEPG, end - block * NPTEPG)
-    return reaches
+            reservable[block] = min(NPTEPG, end - block * NPTEPG)
+    return reservable
 
 
 @entry_point
-def init_worlds(
+def init_instances(
     states: State,
     pmap_types: NDArray[np.int64],
     pmap_flags: NDArray[np.int64],
     unusable: NDArray[np.int64],
 ) -> None:
-    """Make the pmaps, queues and free frames of every world; the address of every pmap hashes to 0."""
+    """Make the pmaps, queues and free frames of every instance; the address of every pmap hashes to 0."""
     for number in range(len(pmap_types)):
-        st = world(states, number)
+        st = instance(states, number)
         vm_pagequeues_init(st)
         if st.vm[0].identity == 0:
             vm_phys_init(st, unusable[number])
@@ -207,8 +207,8 @@ def init_worlds(
 
 @entry_point
 def out_of_memory(states: State) -> Int:
-    """Return 1 + the first world whose page daemon could free nothing, 0 if there is none."""
-    for number in range(worlds_in(states)):
-        if world(states, number).vm[0].out_of_memory != 0:
+    """Return 1 + the first instance whose page daemon could free nothing, 0 if there is none."""
+    for number in range(instances_in(states)):
+        if instance(states, number).vm[0].out_of_memory != 0:
             return number + 1
     return 0

@@ -15,19 +15,19 @@ from eptreplay.model.access_loop.sweep import scan
 from eptreplay.model.instances import GuestMemory, guest_bases, out_of_memory
 from eptreplay.model.state.host_state import VM
 from eptreplay.model.state.state import records
-from eptreplay.model.vm.conservation import HOLDS, LAWS, check_worlds
+from eptreplay.model.vm.conservation import HOLDS, LAWS, check_instances
 from eptreplay.model.vm.swap_candidates import CANDIDATE, list_candidates, note_positions
 from eptreplay.replay.driver import replay as guest_replay
 from eptreplay.replay.driver.replay import Replay, drive, guest_memory
-from eptreplay.replay.events.carry_out import HostEvent, attach_devices, carry_out, teller
+from eptreplay.replay.events.carry_out import HostEvent, attach_devices, carry_out, bad_event_callback
 from eptreplay.replay.found.guest import guest_result
 from eptreplay.replay.rows.activity import transitions, with_transitions
 from eptreplay.replay.rows.interleave import Clock, Merged, Source, merged, replay_merged
-from eptreplay.replay.rows.schedule import Action, Cutter, EveryStep, GivenTimes, Rhythm
+from eptreplay.replay.rows.schedule import Action, Scheduler, EveryStep, GivenTimes, Schedule
 from eptreplay.replay.shared_host import naming, naming_batches, naming_one_of, untimed
 from eptreplay.replay.state.host_memory import Align, HostOptions, VcpuModel, host_memory, least_need
 from eptreplay.replay.state.pmap_choice import AnyPmap
-from eptreplay.request.options import Span, interval_rhythms, sweep_rhythms
+from eptreplay.request.options import Span, interval_schedules, sweep_schedules
 from eptreplay.units import NANOSECONDS, binary_size
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from eptreplay.ingest.native.reader import Batch, Transition
     from eptreplay.ingest.sources.dataset import GuestTrace
-    from eptreplay.replay.driver.replay import Watcher
+    from eptreplay.replay.driver.replay import OnRows
     from eptreplay.replay.found.guest import GuestResult
     from eptreplay.replay.found.snapshots import Snapshot
     from eptreplay.replay.state.pmap_choice import Pmap
@@ -114,7 +114,7 @@ def replay_host(
     profiles: Sequence[Pmap],
     options: Options,
     *,
-    watch: Watcher | None = None,
+    on_rows: OnRows | None = None,
     bad_rows: Mapping[str, BadRows] | None = None,
 ) -> list[GuestResult]:
     """Replay traces together as guests of one host, and return what there is to tell of each.
@@ -130,9 +130,9 @@ def replay_host(
     span, clocks = _span(traces, host_options.align)
     host = HostFindings(host_options, clocks, span.begin, span.end, _scan_times(span, host_options))
     skipped = bad_rows or {trace.name: BadRows() for trace in traces}
-    replay.tell_bad_event = _naming_teller(traces, options, skipped)
+    replay.on_bad_event = _naming_teller(traces, options, skipped)
     attach_devices(replay, traces)
-    stream = _drive(traces, replay, span, options, clocks, watch, skipped)
+    stream = _drive(traces, replay, span, options, clocks, on_rows, skipped)
     snapshots = _follow(stream, traces, replay, host, options.policy)
     _look(host, replay, traces, [trace for trace in traces if trace.name not in host.looks])
     host.cluster_pages = [
@@ -151,7 +151,7 @@ def _naming_teller(
     traces: Sequence[GuestTrace], options: Options, bad_rows: Mapping[str, BadRows]
 ) -> Callable[[HostEvent, int, str], None]:
     """Return what hears of events that make no sense, and names the guest of one that ends the replay."""
-    tell = teller(traces, options, [bad_rows[trace.name] for trace in traces])
+    tell = bad_event_callback(traces, options, [bad_rows[trace.name] for trace in traces])
 
     def named(event: HostEvent, row: int, reason: str) -> None:
         with naming_one_of(traces, traces[event.guest]):
@@ -191,27 +191,27 @@ def _drive(
     span: Span,
     options: Options,
     clocks: Mapping[str, Clock],
-    watch: Watcher | None,
+    on_rows: OnRows | None,
     bad_rows: Mapping[str, BadRows],
 ) -> Iterator[tuple[Action, int | None]]:
     """Feed traces to a replay, and yield wherever a cut asks for an action, with the cut's time."""
-    rhythms = [
-        *sweep_rhythms(span, options),
-        *_scan_rhythms(span, options.host or HostOptions()),
+    schedules = [
+        *sweep_schedules(span, options),
+        *_scan_schedules(span, options.host or HostOptions()),
         *_ends(traces, span, clocks),
-        *interval_rhythms(span, options),
+        *interval_schedules(span, options),
     ]
     if len(traces) > 1:
-        return _drive_together(traces, replay, rhythms, options, clocks, watch, bad_rows)
+        return _drive_together(traces, replay, schedules, options, clocks, on_rows, bad_rows)
     (trace,) = traces
     return drive(
         trace,
         replay,
-        rhythms,
+        schedules,
         options,
         vcpu=True,
         found=_activity(trace, options),
-        watch=watch,
+        on_rows=on_rows,
         bad_rows=bad_rows[trace.name],
     )
 
@@ -258,10 +258,10 @@ def check_memory(replay: Replay) -> None:
     Raises:
         UsageError: the page daemon could free nothing; with the arithmetic.
     """
-    world = int(out_of_memory(replay.states))
-    if world:
-        vm = replay.states.vm[world - 1, 0]
-        wired = int(replay.states.cnt["v_wired"][world - 1].sum())
+    instance = int(out_of_memory(replay.states))
+    if instance:
+        vm = replay.states.vm[instance - 1, 0]
+        wired = int(replay.states.cnt["v_wired"][instance - 1].sum())
         need = least_need(int(vm["v_page_count"]), replay.guests, wired)
         raise UsageError(
             f"out of memory before row {replay.rows:,}: of {int(vm['v_page_count']):,} pages"
@@ -279,7 +279,7 @@ def check_conservation(replay: Replay, options: HostOptions) -> None:
         ConservationError: one is broken.
     """
     if options.check:
-        broken = int(check_worlds(replay.states))
+        broken = int(check_instances(replay.states))
         if broken != HOLDS:
             raise ConservationError(f"before row {replay.rows:,}: {LAWS[broken]}")
 
@@ -309,7 +309,7 @@ def _span(traces: Sequence[GuestTrace], align: Align) -> tuple[Span, dict[str, C
     return Span(str(traces[0].files[0]), rows, begin, max(ends), "ns"), clocks
 
 
-def _scan_rhythms(span: Span, options: HostOptions) -> list[Rhythm]:
+def _scan_schedules(span: Span, options: HostOptions) -> list[Schedule]:
     """Return the cuts that idle scans ask for.
 
     Raises:
@@ -317,29 +317,29 @@ def _scan_rhythms(span: Span, options: HostOptions) -> list[Rhythm]:
     """
     if options.scan_interval is None:
         return []
-    rhythm = span.rhythm(Action.SCAN, options.scan_interval)
-    scans = span.cuts(rhythm)
+    schedule = span.schedule(Action.SCAN, options.scan_interval)
+    scans = span.stops(schedule)
     if scans > MOST_SCANS:
         raise UsageError(
             f"--scan-interval {options.scan_interval} is {scans:,} scans from the first row to the last, and cold memory"
             f" is told by the scan; at most {MOST_SCANS:,} are possible: give a longer interval"
         )
-    return [rhythm]
+    return [schedule]
 
 
 def _scan_times(span: Span, options: HostOptions) -> EveryStep | None:
     """Return when idle scans are due; None where that is by rows, or never."""
-    (rhythm,) = _scan_rhythms(span, options) or [Rhythm(Action.SCAN)]
-    return rhythm.times if isinstance(rhythm.times, EveryStep) else None
+    (schedule,) = _scan_schedules(span, options) or [Schedule(Action.SCAN)]
+    return schedule.times if isinstance(schedule.times, EveryStep) else None
 
 
 def _drive_together(
     traces: Sequence[GuestTrace],
     replay: Replay,
-    rhythms: Sequence[Rhythm],
+    schedules: Sequence[Schedule],
     options: Options,
     clocks: Mapping[str, Clock],
-    watch: Watcher | None,
+    on_rows: OnRows | None,
     bad_rows: Mapping[str, BadRows],
 ) -> Iterator[tuple[Action, int | None]]:
     """Feed several traces to a replay in the order of their times, and yield wherever a cut asks for an action."""
@@ -348,18 +348,18 @@ def _drive_together(
     for number, trace in enumerate(traces):
         with naming(trace):
             sources.append(_source(trace, number, bases[number], replay, options, clocks, bad_rows))
-    cutter = Cutter(rhythms)
+    scheduler = Scheduler(schedules)
     for batch in merged(sources):
         begin = 0
-        for cut in cutter.cuts(batch, replay.rows, None):
+        for cut in scheduler.stops(batch, replay.rows, None):
             if cut.rows > begin:
                 replay_merged(replay, batch, begin, cut.rows)
                 begin = cut.rows
             yield cut.action, cut.time
         if batch.rows > begin:
             replay_merged(replay, batch, begin, batch.rows)
-        if watch is not None:
-            watch(batch.rows)
+        if on_rows is not None:
+            on_rows(batch.rows)
 
 
 def _source(
@@ -413,11 +413,11 @@ def _end_of(trace: GuestTrace, clocks: Mapping[str, Clock]) -> int | None:
     return None if trace.last_time is None else (trace.last_time - clock.begin) * clock.tick + clock.start + 1
 
 
-def _ends(traces: Sequence[GuestTrace], span: Span, clocks: Mapping[str, Clock]) -> list[Rhythm]:
+def _ends(traces: Sequence[GuestTrace], span: Span, clocks: Mapping[str, Clock]) -> list[Schedule]:
     """Return the cuts where guests end before the host does."""
     ends = {_end_of(trace, clocks) for trace in traces}
     early = sorted(end for end in ends if end is not None and span.end is not None and end <= span.end)
-    return [Rhythm(Action.GUEST_END, times=GivenTimes(tuple(early)))] if early else []
+    return [Schedule(Action.GUEST_END, times=GivenTimes(tuple(early)))] if early else []
 
 
 def _look(
@@ -448,7 +448,7 @@ def warm_up() -> None:
     guests = [GuestMemory(np.array([[0, 1]], np.int64), 1)] * 2
     replay = Replay([AnyPmap()], guests)
     scan(replay.states)
-    check_worlds(replay.states)
+    check_instances(replay.states)
     out_of_memory(replay.states)
     positions = np.zeros(replay.states.page.shape[1], np.int32)
     note_positions(replay.states, 0, positions)

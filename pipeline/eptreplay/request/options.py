@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from eptreplay.analysis.migration import Link
 from eptreplay.errors import TraceError
-from eptreplay.replay.rows.schedule import Action, EqualParts, EveryStep, Rhythm
+from eptreplay.replay.rows.schedule import Action, EqualParts, EveryStep, Schedule
 
 if TYPE_CHECKING:
     from eptreplay.ingest.native.rows import OnBadRows
@@ -106,7 +106,7 @@ class Span(NamedTuple):
         file = str(trace.files[0]) if trace.files else trace.name
         return cls(file, trace.rows, trace.first_time, trace.last_time, trace.time_unit)
 
-    def rhythm(self, action: Action, every: Every) -> Rhythm:
+    def schedule(self, action: Action, every: Every) -> Schedule:
         """Return the cuts for an action at a distance.
 
         Raises:
@@ -114,7 +114,7 @@ class Span(NamedTuple):
             UsageError: a distance in time that does not fit the unit.
         """
         if not every.timed:
-            return Rhythm(action, rows=every.amount)
+            return Schedule(action, rows=every.amount)
         if self.begin is None or self.end is None:
             raise TraceError(
                 self.file,
@@ -122,31 +122,31 @@ class Span(NamedTuple):
                 column="time",
                 advice="give the distance between sweeps or scans in rows, or write the file with statistics",
             )
-        return Rhythm(action, times=EveryStep(self.begin, every.in_units_of(self.unit), self.end))
+        return Schedule(action, times=EveryStep(self.begin, every.in_units_of(self.unit), self.end))
 
     def fits(self, every: Every) -> bool:
-        """Return whether `rhythm` finds cuts at such a distance."""
+        """Return whether `schedule` finds cuts at such a distance."""
         times_known = self.begin is not None and self.end is not None
         return not every.timed or (times_known and every.fits(self.unit))
 
-    def cuts(self, rhythm: Rhythm) -> int:
-        """Return how many cuts a rhythm of `rhythm` makes."""
-        if rhythm.rows is not None:
-            return self.rows // rhythm.rows
-        return rhythm.times.count() if isinstance(rhythm.times, EveryStep) else 0
+    def stops(self, schedule: Schedule) -> int:
+        """Return how many cuts a schedule of `schedule` makes."""
+        if schedule.rows is not None:
+            return self.rows // schedule.rows
+        return schedule.times.count() if isinstance(schedule.times, EveryStep) else 0
 
 
-def sweep_rhythms(span: Span, options: Options) -> list[Rhythm]:
+def sweep_schedules(span: Span, options: Options) -> list[Schedule]:
     """Return the cuts that sweeps ask for."""
     if span.rows == 0 or options.policy is Policy.PLAIN or options.every is None:
         return []
-    return [span.rhythm(Action.SWEEP, options.every)]
+    return [span.schedule(Action.SWEEP, options.every)]
 
 
-def interval_rhythms(span: Span, options: Options) -> list[Rhythm]:
+def interval_schedules(span: Span, options: Options) -> list[Schedule]:
     """Return the cuts at which intervals end."""
     if span.rows == 0 or options.intervals <= 1:
         return []
     if span.begin is None or span.end is None or span.end - span.begin < options.intervals:
-        return [Rhythm(Action.CLOSE_INTERVAL, rows=max(1, -(-span.rows // options.intervals)))]
-    return [Rhythm(Action.CLOSE_INTERVAL, times=EqualParts(span.begin, span.end, options.intervals))]
+        return [Schedule(Action.CLOSE_INTERVAL, rows=max(1, -(-span.rows // options.intervals)))]
+    return [Schedule(Action.CLOSE_INTERVAL, times=EqualParts(span.begin, span.end, options.intervals))]

@@ -49,7 +49,7 @@ def _summary(result: GuestResult, profiles: Sequence[str]) -> Columns:
     every = len(profiles)
     trace = result.trace
     given_back = result.given_back
-    tally = result.snapshots[-1].books.tally[0]
+    tally = result.snapshots[-1].statistics.tally[0]
     outside = bool(tally["unbacked"])
     columns: Columns = {
         "guest": [trace.name] * every,
@@ -79,8 +79,10 @@ def _intervals(result: GuestResult, profiles: Sequence[str]) -> Columns:
         "interval": list(range(len(snapshots))) * len(profiles),
         "start_time": [result.interval_start, *times[:-1]] * len(profiles),
         "end_time": times * len(profiles),
-        "pages_touched": [int(snapshot.books.tally["touched"][0]) for snapshot in snapshots] * len(profiles),
-        "pages_written": [int(snapshot.books.tally["written"][0]) for snapshot in snapshots] * len(profiles),
+        "pages_touched": [int(snapshot.statistics.tally["touched"][0]) for snapshot in snapshots]
+        * len(profiles),
+        "pages_written": [int(snapshot.statistics.tally["written"][0]) for snapshot in snapshots]
+        * len(profiles),
     }
     for name, values in counters(snapshots).items():
         gained = values if name in GAUGES else np.diff(values, axis=0, prepend=0)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from eptreplay.ingest.sources.dataset import GuestTrace
     from eptreplay.profiles import Profile
-    from eptreplay.replay.driver.replay import Watcher
+    from eptreplay.replay.driver.replay import OnRows
     from eptreplay.replay.found.guest import GuestResult
     from eptreplay.report.pages.html import PageWatcher
     from eptreplay.report.pages.text import Unrendered
@@ -80,7 +80,7 @@ def run(
     overwrite: bool = False,
     jobs: int = 1,
     threads: int = 1,
-    watch: Watcher | None = None,
+    on_rows: OnRows | None = None,
     watch_pages: PageWatcher | None = None,
     failed_before: Sequence[Failure] = (),
 ) -> RunResult:
@@ -97,7 +97,7 @@ def run(
         overwrite: whether an older run may be replaced.
         jobs: guests replayed side by side, at least 1.
         threads: threads of each, at least 1.
-        watch: hears of rows replayed, from several threads.
+        on_rows: hears of rows replayed, from several threads.
         watch_pages: hears of pages made.
         failed_before: guests whose traces could not even be opened.
 
@@ -109,7 +109,9 @@ def run(
         lost = len(traces) + len(failed_before)
         raise no_guest([replace(failure, host=lost) for failure in failed_before])
     with new_output(out, overwrite=overwrite) as work:
-        guests, failures, bad_rows = _replay_all(traces, profiles, options, work, Jobs(jobs, threads), watch)
+        guests, failures, bad_rows = _replay_all(
+            traces, profiles, options, work, Jobs(jobs, threads), on_rows
+        )
         failures = [*failed_before, *failures]
         if not guests:
             raise no_guest(failures)
@@ -130,11 +132,11 @@ def _with_details(work: Path, failure: Failure) -> Failure:
 
 
 def _rendered(
-    work: Path, workers: int, watch: PageWatcher | None
+    work: Path, workers: int, on_rows: PageWatcher | None
 ) -> tuple[Exception | None, tuple[Unrendered, ...]]:
     """Make the pages of a run; return why that failed, with none left half-written, and which guests have no page."""
     try:
-        return None, tuple(make_pages(work, workers=workers, watch=watch))
+        return None, tuple(make_pages(work, workers=workers, on_rows=on_rows))
     except Exception as error:  # noqa: BLE001 - any fault in a page: the tables are worth more
         return error, ()
 
@@ -153,7 +155,7 @@ def _replay_all(
     options: Options,
     work: Path,
     jobs: Jobs,
-    watch: Watcher | None,
+    on_rows: OnRows | None,
 ) -> tuple[list[str], list[Failure], dict[str, dict[str, int]]]:
     """Replay every guest and write its rows, in the order of the guests.
 
@@ -165,7 +167,7 @@ def _replay_all(
     failures: list[Failure] = []
     bad_rows: dict[str, dict[str, int]] = {}
     with _writers(work) as writers:
-        for unit in _replays(traces, profiles, options, jobs, watch):
+        for unit in _replays(traces, profiles, options, jobs, on_rows):
             try:
                 found = _rows(unit, names, options, writers)
             except Exception as error:  # noqa: BLE001 - whatever a guest raises costs no other host's
@@ -236,7 +238,7 @@ def _in_order(
     profiles: Sequence[Profile],
     options: Options,
     jobs: Jobs,
-    watch: Watcher | None,
+    on_rows: OnRows | None,
 ) -> Iterator[Unit]:
     """Replay guests and yield them in order; no more than twice as many as run side by side are begun before they are asked for.
 
@@ -247,13 +249,13 @@ def _in_order(
     def tell(rows: int) -> None:
         if stopped.is_set():
             raise CancelledError
-        if watch is not None:
-            watch(rows)
+        if on_rows is not None:
+            on_rows(rows)
 
     with ThreadPoolExecutor(jobs.guests, thread_name_prefix="guest") as executor:
 
         def replay(trace: GuestTrace, skipped: BadRows) -> list[GuestResult]:
-            return [replay_guest(trace, profiles, options, jobs.threads, watch=tell, bad_rows=skipped)]
+            return [replay_guest(trace, profiles, options, jobs.threads, on_rows=tell, bad_rows=skipped)]
 
         def begin(trace: GuestTrace) -> Unit:
             skipped = BadRows()
@@ -275,16 +277,16 @@ def _replays(
     profiles: Sequence[Profile],
     options: Options,
     jobs: Jobs,
-    watch: Watcher | None,
+    on_rows: OnRows | None,
 ) -> Iterator[Unit]:
     """Replay guests, each on a host of its own or all on one, and yield them in order."""
     if options.host is None:
-        return _in_order(traces, profiles, options, jobs, watch)
-    return iter([_together(traces, profiles, options, watch)])
+        return _in_order(traces, profiles, options, jobs, on_rows)
+    return iter([_together(traces, profiles, options, on_rows)])
 
 
 def _together(
-    traces: Sequence[GuestTrace], profiles: Sequence[Profile], options: Options, watch: Watcher | None
+    traces: Sequence[GuestTrace], profiles: Sequence[Profile], options: Options, on_rows: OnRows | None
 ) -> Unit:
     """Replay guests on one host.
 
@@ -293,7 +295,7 @@ def _together(
     skipped = {trace.name: BadRows() for trace in traces}
     done: Future[list[GuestResult]] = Future()
     try:
-        done.set_result(replay_host(traces, profiles, options, watch=watch, bad_rows=skipped))
+        done.set_result(replay_host(traces, profiles, options, on_rows=on_rows, bad_rows=skipped))
     except Exception as error:  # noqa: BLE001 - told when the results are asked for
         done.set_exception(error)
     return Unit(traces, done, list(skipped.values()))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PAGE_BYTES = 4096
 
 SHARED = 31
-"""Bytes that all profiles share for every page up to the end of memory: `quiet` 1, `first_row` 8, `touch` 12, `listed` 4,
+"""Bytes that all profiles share for every page up to the end of memory: `fast_path` 1, `first_row` 8, `touch` 12, `listed` 4,
 `cold`, `unharvested` 1 each, `slot` 4."""
 
 ADDRESS = 17
@@ -47,7 +47,7 @@ IN_USE_SHARED = 27
 """Bytes that all profiles share for such a page."""
 
 AT_START = 1
-"""Bytes for every page up to the end of memory that are written before the first row: `quiet`."""
+"""Bytes for every page up to the end of memory that are written before the first row: `fast_path`."""
 
 CGROUP = Path("/sys/fs/cgroup")
 MEMINFO = Path("/proc/meminfo")

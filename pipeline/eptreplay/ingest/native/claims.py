@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from eptreplay.ingest.native.decode import Piece
-    from eptreplay.ingest.native.row_scan import Seen
+    from eptreplay.ingest.native.row_scan import RowScan
     from eptreplay.ingest.native.rows import Mask, Values
     from eptreplay.ingest.parquet.page_index import PageClaims
     from eptreplay.ingest.sources.dataset import RowGroup
@@ -161,7 +161,7 @@ def _page_claims(pages: PageClaims) -> list[_Claim]:
     return [_Claim(*claim, is_page=True) for claim in zip(pages.first_rows, pages.ranges, nulls, strict=True)]
 
 
-def ranges_seen(piece: Piece, seen: Seen) -> dict[str, ColumnRange]:
+def ranges_seen(piece: Piece, seen: RowScan) -> dict[str, ColumnRange]:
     """Return what a look at good rows has found of their columns."""
     known = {"gpa": seen.gpa, "op": seen.op}
     time = piece.columns.get("time")

@@ -27,7 +27,7 @@ from eptreplay.ingest.native.rows import (
 )
 from eptreplay.ingest.native.schema import EVENT_MIN
 from eptreplay.ingest.parquet.file import BUFFER_BYTES, WHOLE, open_parquet
-from eptreplay.ingest.parquet.untrusted_statistics import suspects
+from eptreplay.ingest.parquet.untrusted_statistics import untrusted_statistics
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
@@ -172,7 +172,7 @@ def _batches(
 ) -> Generator[Batch, None, None]:
     try:
         if skipped is None:
-            _refuse_suspects(trace, batch_rows)
+            _refuse_untrusted(trace, batch_rows)
             yield from _all_or_none(trace, plans, batch_rows)
         else:
             yield from _good_ones(trace, plans, skipped, batch_rows)
@@ -312,9 +312,9 @@ def _batch(ordinal: int, first_row: int, columns: dict[str, Values], plan: _Plan
     )
 
 
-def _refuse_suspects(trace: GuestTrace, batch_rows: int) -> None:
+def _refuse_untrusted(trace: GuestTrace, batch_rows: int) -> None:
     """Fail before the first row if statistics say that a later one is bad."""
-    for suspect in suspects(trace):
+    for suspect in untrusted_statistics(trace):
         group = suspect.group
         last_time = suspect.last_time
         with open_parquet(group.file, trace.digests[group.file]) as file:

@@ -38,7 +38,7 @@ for _array in NOTHING.values():
     _array.flags.writeable = False  # like views of Arrow buffers, so that one compilation serves both
 
 
-class Seen(NamedTuple):
+class RowScan(NamedTuple):
     """What a look found.
 
     Args:
@@ -56,7 +56,7 @@ class Seen(NamedTuple):
     disordered: bool
 
 
-def look(columns: Mapping[str, NDArray[np.unsignedinteger]], last_time: int) -> Seen:
+def scan_rows(columns: Mapping[str, NDArray[np.unsignedinteger]], last_time: int) -> RowScan:
     """Look at all rows.
 
     Args:
@@ -64,9 +64,9 @@ def look(columns: Mapping[str, NDArray[np.unsignedinteger]], last_time: int) -> 
         last_time: time of the row before the first.
     """
     gpa, op, size, time = (columns.get(name, nothing) for name, nothing in NOTHING.items())
-    low_gpa, high_gpa, low_op, high_op, high_size, crossing, time_bits = look_at(gpa, op, size, time)
+    low_gpa, high_gpa, low_op, high_op, high_size, crossing, time_bits = scan_columns(gpa, op, size, time)
     disordered = bool(time_bits >> TOP_BIT) or (len(time) != 0 and int(time[0]) < last_time)
-    return Seen(
+    return RowScan(
         ColumnRange(int(low_gpa), int(high_gpa)),
         ColumnRange(int(low_op), int(high_op)),
         int(high_size),
@@ -76,7 +76,7 @@ def look(columns: Mapping[str, NDArray[np.unsignedinteger]], last_time: int) -> 
 
 
 @entry_point
-def look_at(
+def scan_columns(
     gpa: NDArray[np.uint64],
     op: NDArray[np.uint8],
     size: NDArray[np.uint8 | np.uint16],

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from eptreplay.errors import TraceError
-from eptreplay.ingest.native.row_scan import Seen, look
+from eptreplay.ingest.native.row_scan import RowScan, scan_rows
 from eptreplay.ingest.native.schema import EVENT_MIN, GPA_BITS, OP_MAX, PAGE_SIZE, Event
 from eptreplay.ingest.parquet.statistics import LAST_TIME
 
@@ -88,7 +88,7 @@ class _Rule(NamedTuple):
 
     reason: str
     column: str
-    holds: Callable[[Seen, Values, Limits], bool]
+    holds: Callable[[RowScan, Values, Limits], bool]
     breaks: Callable[[Values, Limits], Mask]
     found: Callable[[int], str]
     expected: Callable[[Limits], str]
@@ -164,7 +164,7 @@ _RULES = (
 
 def check_rows(
     columns: Mapping[str, Values], nulls: Mapping[str, Mask], limits: Limits, place: Place
-) -> Seen:
+) -> RowScan:
     """Refuse a batch with a row that breaks a rule; return what a look saw of it.
 
     Args:
@@ -179,7 +179,7 @@ def check_rows(
     """
     for name, mask in nulls.items():
         raise _null(name, mask, place)
-    seen = look(columns, limits.last_time)
+    seen = scan_rows(columns, limits.last_time)
     for rule in _RULES:
         values = columns.get(rule.column)
         if values is not None and not rule.holds(seen, values, limits):
@@ -209,7 +209,7 @@ def good_rows(
     Returns:
         Shape (n,): which rows to keep; None if all.
     """
-    seen = look(columns, limits.last_time)
+    seen = scan_rows(columns, limits.last_time)
     if not nulls and all(
         rule.holds(seen, columns[rule.column], limits) for rule in _RULES if rule.column in columns
     ):

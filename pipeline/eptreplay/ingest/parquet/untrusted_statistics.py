@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from eptreplay.ingest.sources.dataset import GuestTrace, RowGroup
 
 
-class Suspect(NamedTuple):
+class UntrustedStatistic(NamedTuple):
     """A column of a row group that must hold a bad row, if its statistics are right.
 
     Args:
@@ -29,7 +29,7 @@ class Suspect(NamedTuple):
     last_time: int
 
 
-def suspects(trace: GuestTrace) -> Iterator[Suspect]:
+def untrusted_statistics(trace: GuestTrace) -> Iterator[UntrustedStatistic]:
     """Look for bad rows before anything is decoded.
 
     Args:
@@ -42,17 +42,17 @@ def suspects(trace: GuestTrace) -> Iterator[Suspect]:
     highest = {"gpa": (1 << GPA_BITS) - 1, "vcpu": trace.vcpus - 1, "size": PAGE_SIZE, "time": LAST_TIME}
     for group in trace.row_groups:
         for name in sorted(group.nulls & trace.columns - {"guest", "arg"}):
-            yield Suspect(group, name, "that there are nulls", last_time)
+            yield UntrustedStatistic(group, name, "that there are nulls", last_time)
         for name, known in group.ranges.items():
             unknown_op = name == "op" and known.high not in CODES
             if unknown_op or known.high > highest.get(name, known.high):
-                yield Suspect(group, name, f"values up to {known.high}", last_time)
+                yield UntrustedStatistic(group, name, f"values up to {known.high}", last_time)
         count, time = group.ranges.get("count"), group.ranges.get("time")
         if count is not None and count.low == 0:
-            yield Suspect(group, "count", "values of 0", last_time)
+            yield UntrustedStatistic(group, "count", "values of 0", last_time)
         if time is not None:
             if time.low < last_time:
-                yield Suspect(
+                yield UntrustedStatistic(
                     group, "time", f"{time.low} after {last_time} in the row groups before", last_time
                 )
             last_time = max(last_time, time.high)

@@ -3,7 +3,7 @@
 Numba would pass a NamedTuple of arrays by value: five words an array and two more a dimension, at every call.  The state has
 twenty arrays, so calls would cost more than what is called, and the compiler would drown in arguments.  So a structure carries a table
 with the address and the shape of each of its arrays, and in compiled code it is a pointer to that; the state's has a
-row a world.  `st.page` there loads two words, which never change while a kernel runs, and is an array like any other.
+row an instance.  `st.page` there loads two words, which never change while a kernel runs, and is an array like any other.
 
 Without compiling (NUMBA_DISABLE_JIT) nothing of this is in use.
 """
@@ -145,7 +145,7 @@ def passed_as_pointer(cls: Any, fields: Fields) -> None:
 
 
 def _row(_typing: Any, states: Any, number: Any) -> Any:  # noqa: ARG001 - its type is what it is made to
-    """Return the state of one world, of the states of several."""
+    """Return the state of one instance, of the states of several."""
 
     def code(_context: Any, builder: Any, signature: Any, values: Any) -> Any:
         step = WORD(signature.args[0].words)
@@ -155,7 +155,7 @@ def _row(_typing: Any, states: Any, number: Any) -> Any:  # noqa: ARG001 - its t
 
 
 def _rows(_typing: Any, states: Any) -> Any:
-    """Return how many worlds there are."""
+    """Return how many instances there are."""
 
     def code(_context: Any, builder: Any, signature: Any, values: Any) -> Any:
         return _word(builder, values[0], signature.args[0].words - 1)

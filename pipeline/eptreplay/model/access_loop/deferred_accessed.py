@@ -2,17 +2,17 @@
 
 An aging sweep clears the accessed bit of every page that was used; the next use sets it again.  Both are all there is
 to it for a page that one 4 KB entry maps, on a processor that sets the bit itself, and both would go through the
-page tables of every world.  `Books.cold` says so, in a byte a page:
+page tables of every instance.  `IntervalStatistics.cold` says so, in a byte a page:
 
-* COLD: no accessed bit of the page is set, and it was not accessed since the sweep;
-* MARKED: it was accessed since, and its accessed bits are to be set in every world: the byte stands for them;
-* COOLING: COLD once the sweep that is under way ends;
-* SETTLED bits, as in State.quiet: kinds of access that would do no more than set accessed bits.
+* CLEARED: no accessed bit of the page is set, and it was not accessed since the sweep;
+* DEFERRED: it was accessed since, and its accessed bits are to be set in every instance: the byte stands for them;
+* CLEARING: CLEARED once the sweep that is under way ends;
+* NO_OP bits, as in State.fast_path: kinds of access that would do no more than set accessed bits.
 
 So an access of such a kind to a cold page marks it, and the next sweep finds the mark, counts what it would have done
 to the entries, and takes the mark away.  Whoever looks at entries otherwise has the marks written first: an access that
 may do more, to the page; one that may promote, which looks at a whole block; and all that is not the access
-loop or an aging sweep, everywhere (write_marks).
+loop or an aging sweep, everywhere (write_deferred).
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from eptreplay.model.pmap.entry import set_bits
 from eptreplay.model.pmap.pmap import leaf_of
 from eptreplay.model.pmap.ptp import NULL, pmap_pde, table_of
 from eptreplay.model.state import pte
-from eptreplay.model.state.state import SETTLED, SETTLED_SHIFT, Int, Record, State, world, worlds_in
-from eptreplay.model.statistics.intervals import Books
+from eptreplay.model.state.state import NO_OP, NO_OP_SHIFT, Int, Record, State, instance, instances_in
+from eptreplay.model.statistics.intervals import IntervalStatistics
 from eptreplay.model.vm.vm_object import guest_of
 
 EMPTY = pte.EMPTY
@@ -36,66 +36,68 @@ NPTEPG = pte.NPTEPG
 PAGE_SHIFT = pte.PAGE_SHIFT
 PG_PS = pte.PG_PS
 
-WARM = np.uint8(0)
-COLD = np.uint8(0b0000_0001)
-MARKED = np.uint8(0b0000_0010)
-COOLING = np.uint8(0b0000_0100)
-MARK_SHIFT = np.uint8(1)
-COOLING_SHIFT = np.uint8(2)
-ONE_SETTLED = np.uint8(1 << SETTLED_SHIFT)
+NOT_CLEARED = np.uint8(0)
+CLEARED = np.uint8(0b0000_0001)
+DEFERRED = np.uint8(0b0000_0010)
+CLEARING = np.uint8(0b0000_0100)
+DEFERRED_SHIFT = np.uint8(1)
+CLEARING_SHIFT = np.uint8(2)
+ONE_NO_OP = np.uint8(1 << NO_OP_SHIFT)
 
 
 @kernel
-def is_light(cold: NDArray[np.uint8], flat: Int, op: np.uint8) -> bool:
+def only_sets_accessed(deferred: NDArray[np.uint8], flat: Int, op: np.uint8) -> bool:
     """Return whether an access to a page of memory would do no more than mark it."""
-    return (cold[flat] >> op) & ONE_SETTLED != 0
+    return (deferred[flat] >> op) & ONE_NO_OP != 0
 
 
 @kernel
-def marks_alone(states: State, books: Books, pml: NDArray[np.int32]) -> bool:
+def defers_alone(states: State, statistics: IntervalStatistics, pml: NDArray[np.int32]) -> bool:
     """Return whether a mark needs no more than itself: there may be marks, of one guest, and no processor logs anything."""
     logs = False
-    for number in range(worlds_in(states)):
+    for number in range(instances_in(states)):
         logs |= pml[number, 0] != NO_PML
-    return books.tally[0].marks != 0 and len(world(states, 0).guests) == 1 and not logs
+    return statistics.tally[0].deferring != 0 and len(instance(states, 0).guests) == 1 and not logs
 
 
 @kernel
-def mark_alone(cold: NDArray[np.uint8], quiet: NDArray[np.uint8], page: np.uint64, op: np.uint8) -> bool:
+def defer_alone(
+    deferred: NDArray[np.uint8], fast_path: NDArray[np.uint8], page: np.uint64, op: np.uint8
+) -> bool:
     """Make an access by marking the page, if no more than accessed bits would be set; return whether it was made.
 
-    What is to be counted, count_marks adds where marks_alone; after a sweep most accesses are such.  Else mark_accessed.
+    What is to be counted, count_deferred adds where defers_alone; after a sweep most accesses are such.  Else defer_accessed.
     """
-    if page >= np.uint64(len(cold)) or (cold[page] >> op) & ONE_SETTLED == 0:
+    if page >= np.uint64(len(deferred)) or (deferred[page] >> op) & ONE_NO_OP == 0:
         return False
-    kinds = cold[page] & SETTLED
-    cold[page] = kinds | MARKED
-    quiet[page] |= kinds
+    kinds = deferred[page] & NO_OP
+    deferred[page] = kinds | DEFERRED
+    fast_path[page] |= kinds
     return True
 
 
 @kernel
-def count_marks(states: State, marked: Int) -> None:
-    """Count the accessed bits of so many marks of mark_alone."""
-    for number in range(worlds_in(states)):
-        world(states, number).cnt[0].accessed_bits += marked
+def count_deferred(states: State, marked: Int) -> None:
+    """Count the accessed bits of so many marks of defer_alone."""
+    for number in range(instances_in(states)):
+        instance(states, number).cnt[0].accessed_bits += marked
 
 
 @kernel
-def mark_accessed(
+def defer_accessed(
     states: State,
-    cold: NDArray[np.uint8],
+    deferred: NDArray[np.uint8],
     pml: NDArray[np.int32],
     guest: Int,
     flat: Int,
     op: np.uint8,
     vcpu: Int,
 ) -> bool:
-    """Do the same as mark_alone, counting and logging included."""
-    if not mark_alone(cold, states.quiet, np.uint64(flat), op):
+    """Do the same as defer_alone, counting and logging included."""
+    if not defer_alone(deferred, states.fast_path, np.uint64(flat), op):
         return False
-    for number in range(worlds_in(states)):
-        st = world(states, number)
+    for number in range(instances_in(states)):
+        st = instance(states, number)
         st.cnt[guest].accessed_bits += 1
         if pml[number, vcpu] != NO_PML:
             pml_log(st, pml[number], vcpu, False)
@@ -103,16 +105,18 @@ def mark_accessed(
 
 
 @part
-def write_marks_for(states: State, books: Books, guest: Int, flat: Int, va: np.uint64, access: Int) -> None:
+def write_deferred_for(
+    states: State, statistics: IntervalStatistics, guest: Int, flat: Int, va: np.uint64, access: Int
+) -> None:
     """Write the marks that an access may come across: that of its page, and those of its block if it may promote."""
-    _write_mark(states, books, guest, flat)
-    for number in range(worlds_in(states)):
-        st = world(states, number)
+    _write_deferred_of(states, statistics, guest, flat)
+    for number in range(instances_in(states)):
+        st = instance(states, number)
         pmap = st.pmap[guest]
         if not walk_allows(st, pmap, va, access) and _nearly_full(st, pmap, va):
             block = flat // NPTEPG * NPTEPG
-            for page in range(block, min(block + NPTEPG, len(books.cold))):
-                _write_mark(states, books, guest, page)
+            for page in range(block, min(block + NPTEPG, len(statistics.deferred))):
+                _write_deferred_of(states, statistics, guest, page)
             return
 
 
@@ -126,49 +130,49 @@ def _nearly_full(st: State, pmap: Record, va: np.uint64) -> bool:
 
 
 @kernel
-def _write_mark(states: State, books: Books, guest: Int, flat: Int) -> None:
+def _write_deferred_of(states: State, statistics: IntervalStatistics, guest: Int, flat: Int) -> None:
     """Set the accessed bits that a page's mark stands for; it can be marked no more before the next sweep."""
-    cold = books.cold[flat]
-    if cold & MARKED == 0:
-        books.cold[flat] = cold & ~SETTLED
+    cold = statistics.deferred[flat]
+    if cold & DEFERRED == 0:
+        statistics.deferred[flat] = cold & ~NO_OP
         return
-    for number in range(worlds_in(states)):
-        st = world(states, number)
+    for number in range(instances_in(states)):
+        st = instance(states, number)
         pmap = st.pmap[guest]
         _, slot = leaf_of(st, pmap, np.uint64(flat - st.guests[guest].begin) << PAGE_SHIFT)
         set_bits(st, slot, pmap.PG_HW_A)
-    books.cold[flat] = WARM
+    statistics.deferred[flat] = NOT_CLEARED
 
 
 @kernel
-def take_marks(cold: NDArray[np.uint8], quiet: NDArray[np.uint8]) -> Int:
-    """Take the marks from pages, which are cold now and settled no more; return how many were marked.
+def clear_deferred(deferred: NDArray[np.uint8], fast_path: NDArray[np.uint8]) -> Int:
+    """Take the marks from pages, which are cold now and no_op no more; return how many were marked.
 
     Without a branch, like `cool`: whether a page is marked cannot be foreseen.
     """
     marked: Int = 0
-    for page in range(len(cold)):
-        mark = (cold[page] >> MARK_SHIFT) & COLD
+    for page in range(len(deferred)):
+        mark = (deferred[page] >> DEFERRED_SHIFT) & CLEARED
         marked += np.int64(mark)
-        cold[page] = np.uint8((cold[page] & ~MARKED) | mark)
-        quiet[page] &= ~np.uint8(mark * SETTLED)
+        deferred[page] = np.uint8((deferred[page] & ~DEFERRED) | mark)
+        fast_path[page] &= ~np.uint8(mark * NO_OP)
     return marked
 
 
 @kernel
-def cool(cold: NDArray[np.uint8]) -> None:
-    """End a sweep: pages that were cooling are cold, with their kinds, and all that are not are warm."""
-    for page in range(len(cold)):
-        is_cold = np.uint8((cold[page] | (cold[page] >> COOLING_SHIFT)) & COLD)
-        cold[page] = is_cold | (cold[page] & np.uint8(is_cold * SETTLED))
+def end_clearing(deferred: NDArray[np.uint8]) -> None:
+    """End a sweep: pages that were cooling are deferred, with their kinds, and all that are not are uncleared."""
+    for page in range(len(deferred)):
+        is_cold = np.uint8((deferred[page] | (deferred[page] >> CLEARING_SHIFT)) & CLEARED)
+        deferred[page] = is_cold | (deferred[page] & np.uint8(is_cold * NO_OP))
 
 
 @entry_point
-def write_marks(states: State, books: Books) -> None:
+def write_deferred(states: State, statistics: IntervalStatistics) -> None:
     """Write all marks, so that entries can be looked at, and changed, by whoever knows nothing of marks."""
-    if books.tally[0].marks == 0:
+    if statistics.tally[0].deferring == 0:
         return
-    for flat in range(len(books.cold)):
-        if books.cold[flat] & (MARKED | SETTLED) != 0:
-            _write_mark(states, books, guest_of(world(states, 0), flat), flat)
-    books.tally[0].marks = 0
+    for flat in range(len(statistics.deferred)):
+        if statistics.deferred[flat] & (DEFERRED | NO_OP) != 0:
+            _write_deferred_of(states, statistics, guest_of(instance(states, 0), flat), flat)
+    statistics.tally[0].deferring = 0

@@ -25,8 +25,8 @@ from eptreplay.model.page.vm_page import vm_page_dirty
 from eptreplay.model.pmap.invalidate import CAUSE_FAULT, CAUSE_HARVEST
 from eptreplay.model.pmap.pmap_page import pmap_clear_modify, pmap_is_modified
 from eptreplay.model.state import pte
-from eptreplay.model.state.state import Int, State, account, world, worlds_in
-from eptreplay.model.statistics.intervals import OP_WRITE, Books, note_harvest
+from eptreplay.model.state.state import Int, State, account, instance, instances_in
+from eptreplay.model.statistics.intervals import OP_WRITE, IntervalStatistics, note_harvest
 from eptreplay.model.vm.vm_fault import guest_access
 
 NPTEPG = pte.NPTEPG
@@ -37,15 +37,15 @@ NO_PML = -1
 
 @dataclass(frozen=True, slots=True)
 class DirtyLog:
-    """What is known of dirty tracking, in every world."""
+    """What is known of dirty tracking, in every instance."""
 
     pml: NDArray[
         np.int32
-    ]  # [worlds, flat vCPUs]: entries in each vCPU's log; NO_PML: the processor keeps none
+    ]  # [instances, flat vCPUs]: entries in each vCPU's log; NO_PML: the processor keeps none
     clean: NDArray[
         np.uint8
-    ]  # [worlds, flat guest pages]: 1: a harvest made it clean, and it was not written since
-    split: NDArray[np.uint8]  # [worlds, flat 2 MB blocks]: 1: a harvest demoted its superpage
+    ]  # [instances, flat guest pages]: 1: a harvest made it clean, and it was not written since
+    split: NDArray[np.uint8]  # [instances, flat 2 MB blocks]: 1: a harvest demoted its superpage
     places: NDArray[np.int64]  # [1, words]: where all these are, for compiled code (_pointer.py)
 
 
@@ -61,16 +61,16 @@ def new_dirty_log(pml: NDArray[np.bool_], pages: int, vcpus: int) -> DirtyLog:
     """Return empty logs.
 
     Args:
-        pml: shape [worlds]: whether the processor logs modifications.
+        pml: shape [instances]: whether the processor logs modifications.
         pages: flat guest pages.
         vcpus: virtual CPUs of all guests.
     """
-    worlds = len(pml)
+    instances = len(pml)
     blocks = -(-pages // NPTEPG)
     arrays: dict[str, Any] = {
         "pml": np.repeat(np.where(pml, 0, NO_PML).astype(np.int32)[:, None], vcpus, axis=1),
-        "clean": np.zeros((worlds, blocks * NPTEPG), np.uint8),
-        "split": np.zeros((worlds, blocks), np.uint8),
+        "clean": np.zeros((instances, blocks * NPTEPG), np.uint8),
+        "split": np.zeros((instances, blocks), np.uint8),
     }
     return DirtyLog(**arrays, places=table_of_places(FIELDS, [list(arrays.values())]))
 
@@ -79,12 +79,12 @@ def new_dirty_log(pml: NDArray[np.bool_], pages: int, vcpus: int) -> DirtyLog:
 def logged_access(
     st: State, log: DirtyLog, number: Int, guest: Int, gpa: np.uint64, op: Int, vcpu: Int, flat: Int
 ) -> None:
-    """Make one access of a guest to its own memory in one world, with what dirty tracking sees of it and costs it.
+    """Make one access of a guest to its own memory in one instance, with what dirty tracking sees of it and costs it.
 
     Args:
-        st: the world.
-        log: the logs of all worlds.
-        number: the world's number.
+        st: the instance.
+        log: the logs of all instances.
+        number: the instance's number.
         guest: the guest's number.
         gpa: guest-physical byte address.
         op: kind of access: 0 read, 1 write, 2 fetch.
@@ -123,24 +123,24 @@ def pml_log(st: State, used: NDArray[np.int32], vcpu: Int, dirty: bool) -> None:
 
 
 @entry_point
-def harvest(states: State, books: Books, log: DirtyLog) -> None:
-    """In every world, collect the pages that show as dirty, in order, and make the next write to them show again."""
-    for guest in range(len(world(states, 0).guests)):
-        harvest_guest(states, books, log, guest)
+def harvest(states: State, statistics: IntervalStatistics, log: DirtyLog) -> None:
+    """In every instance, collect the pages that show as dirty, in order, and make the next write to them show again."""
+    for guest in range(len(instance(states, 0).guests)):
+        harvest_guest(states, statistics, log, guest)
 
 
 @entry_point
-def harvest_guest(states: State, books: Books, log: DirtyLog, guest: Int) -> None:
-    """Harvest one guest in every world."""
-    for number in range(worlds_in(states)):
-        _harvest_world(world(states, number), log, number, guest)
-    known = world(states, 0).guests[guest]
-    note_harvest(books, states.quiet, guest, np.int64(known.begin), np.int64(known.end))
+def harvest_guest(states: State, statistics: IntervalStatistics, log: DirtyLog, guest: Int) -> None:
+    """Harvest one guest in every instance."""
+    for number in range(instances_in(states)):
+        _harvest_instance(instance(states, number), log, number, guest)
+    known = instance(states, 0).guests[guest]
+    note_harvest(statistics, states.fast_path, guest, np.int64(known.begin), np.int64(known.end))
 
 
 @part
-def _harvest_world(st: State, log: DirtyLog, number: Int, guest: Int) -> None:
-    """Harvest the pages of one guest in one world, and empty the logs of its vCPUs."""
+def _harvest_instance(st: State, log: DirtyLog, number: Int, guest: Int) -> None:
+    """Harvest the pages of one guest in one instance, and empty the logs of its vCPUs."""
     known = st.guests[guest]
     st.host[0].guest = guest
     st.host[0].cause = CAUSE_HARVEST

@@ -1,12 +1,12 @@
 """The access loop: rows of a trace, in order, through all guests of a host under several CPU profiles at once.
 
 For almost every access of a trace nothing changes: the page is mapped, its accessed bit is set, and on a
-write its dirty bit too, under every profile.  One byte a guest page says so (`State.quiet`, shared by the
+write its dirty bit too, under every profile.  One byte a guest page says so (`State.fast_path`, shared by the
 states of all profiles):
 
 * bits 0 to 2 (TOUCHED, for reads, writes and fetches): the open interval has seen such an access.  They are
-  cleared when it closes (books.py);
-* bits 3 to 5 (SETTLED, likewise): such an access changes nothing in any model.  They are set when all
+  cleared when it closes (intervals.py);
+* bits 3 to 5 (NO_OP, likewise): such an access changes nothing in any model.  They are set when all
   models have taken one (a write settles reads, too), and cleared when any model takes something away from the page's entry (entry.py);
 * bit 6 (NO_MEMORY): the page is not memory.  The byte after the last page has it too and stands for all
   addresses beyond;
@@ -14,11 +14,11 @@ states of all profiles):
 
 Rows go through in chunks, each in steps.  The first looks at every row, without a branch and without
 writing to any page's byte, and finds those there is something to do for.  The second marks these, and keeps the late
-ones: those that are not settled.  The third makes them in order (late.py).
+ones: those that are not no_op.  The third makes them in order (slow_path.py).
 When one of them takes something away from any page, what was found out about the rows after it need not be true any
 more: they are looked at again.  The last step takes in the distances of reuse of the rows that are done.
 
-Worlds: the states of all profiles are stacked along a leading axis.
+Instances: the states of all profiles are stacked along a leading axis.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from numpy.typing import NDArray
 from eptreplay.compiled import entry_point, kernel
 from eptreplay.model._numba.bits import BYTES, bytes_having, list_bits
 from eptreplay.model.access_loop.dirty_log import DirtyLog
-from eptreplay.model.access_loop.slow_path import make_late
+from eptreplay.model.access_loop.slow_path import take_slow_path
 from eptreplay.model.cpu.tlb import Tlbs, flush_if_invalidated
 from eptreplay.model.cpu.translation import translate_rows
 from eptreplay.model.state import pte
-from eptreplay.model.state.state import NO_MEMORY, SETTLED_SHIFT, Int, State, world
+from eptreplay.model.state.state import NO_MEMORY, NO_OP_SHIFT, Int, State, instance
 from eptreplay.model.statistics.intervals import (
     CHUNK_ROWS,
     OP_WRITE,
     OPEN_SHIFT,
-    Books,
+    IntervalStatistics,
     count_accesses,
     crosses,
     known_page,
@@ -50,8 +50,8 @@ PAGE_SHIFT = pte.PAGE_SHIFT
 NEXT = np.uint64(1)
 ONE = np.uint8(1)
 MEMORY_SHIFT = np.uint8(6)  # of NO_MEMORY
-ONE_SETTLED = np.uint8(1 << SETTLED_SHIFT)
-# The bits of State.quiet that a page has when there is nothing to do for a read, a write, a fetch.
+ONE_NO_OP = np.uint8(1 << NO_OP_SHIFT)
+# The bits of State.fast_path that a page has when there is nothing to do for a read, a write, a fetch.
 DONE = np.array([0b1000_1001, 0b1001_0010, 0b1010_0100], np.uint8)
 ANY = np.uint8(0xFF)
 FAR_PAGES = 1 << 22  # bytes, one a page: more than a core has cache for
@@ -61,7 +61,7 @@ IS_NO_FIRST_WRITE = np.uint8(1 << OP_WRITE) | NO_MEMORY
 @entry_point
 def replay_rows(
     states: State,
-    books: Books,
+    statistics: IntervalStatistics,
     log: DirtyLog,
     tlbs: Tlbs,
     reuse: Reuse,
@@ -76,15 +76,15 @@ def replay_rows(
 ) -> None:
     """Replay consecutive rows; one that crosses a page touches the next page once, too.
 
-    Pages, addresses and vCPUs have flat numbers (worlds.py).  An address beyond its guest's range has NOWHERE
+    Pages, addresses and vCPUs have flat numbers (instances.py).  An address beyond its guest's range has NOWHERE
     set, and the number of the guest from bit 48 on.
 
     Args:
-        states: the worlds.
-        books: what the trace did, updated.
+        states: the instances.
+        statistics: what the trace did, updated.
         log: what dirty tracking saw, updated.
-        tlbs: the TLBs of all worlds, updated; of no worlds where they are not modelled, or with several guests.
-        reuse: distances of reuse, updated; it watches State.quiet, or keeps none.
+        tlbs: the TLBs of all instances, updated; of no instances where they are not modelled, or with several guests.
+        reuse: distances of reuse, updated; it watches State.fast_path, or keeps none.
         gpa: shape [rows]: flat byte addresses.
         op: shape [rows]: OP_READ, OP_WRITE or OP_FETCH; the caller has checked that.
         vcpu: shape [rows]: vCPUs, checked likewise; shape [1]: one for all rows.
@@ -96,29 +96,31 @@ def replay_rows(
     """
     tlbs.setting[0].done = 0
     for number in range(len(tlbs.counters)):
-        flush_if_invalidated(world(states, number), tlbs, number)  # a sweep may have come between
+        flush_if_invalidated(instance(states, number), tlbs, number)  # a sweep may have come between
     begin: Int = 0
     while begin < len(gpa):
         end = min(begin + CHUNK_ROWS, len(gpa))
         if len(size) != 0:
-            rows = _look_across(states.quiet, books.rows, gpa, op, size, begin, end)
-        elif len(states.quiet) < FAR_PAGES:
-            rows = _look(states.quiet, books.rows, gpa, op, begin, end)
+            rows = _scan_across(states.fast_path, statistics.rows, gpa, op, size, begin, end)
+        elif len(states.fast_path) < FAR_PAGES:
+            rows = _scan(states.fast_path, statistics.rows, gpa, op, begin, end)
         else:
-            rows = _look_far(states.quiet, books, gpa, op, begin, end)
-        sampled = sampled_rows(reuse, gpa, size, books.rows, rows)
-        rows = _mark(states.quiet, books, gpa, op, vcpu, size, rows)
-        done = make_late(states, books, log, tlbs, gpa, op, vcpu, size, count, row, first_row, rows, end)
+            rows = _scan_far(states.fast_path, statistics, gpa, op, begin, end)
+        sampled = sampled_rows(reuse, gpa, size, statistics.rows, rows)
+        rows = _note_touched(states.fast_path, statistics, gpa, op, vcpu, size, rows)
+        done = take_slow_path(
+            states, statistics, log, tlbs, gpa, op, vcpu, size, count, row, first_row, rows, end
+        )
         if len(tlbs.counters) != 0:
             translate_rows(states, tlbs, gpa, op, vcpu, size, done)
-        note_rows(reuse, states.quiet, gpa, size, rows_before(reuse, sampled, done))
-        count_accesses(books, gpa, op, size, count, guest, begin, done)
+        note_rows(reuse, states.fast_path, gpa, size, rows_before(reuse, sampled, done))
+        count_accesses(statistics, gpa, op, size, count, guest, begin, done)
         begin = done
 
 
 @kernel
-def _look(
-    quiet: NDArray[np.uint8],
+def _scan(
+    fast_path: NDArray[np.uint8],
     rows: NDArray[np.int32],
     gpa: NDArray[np.uint64],
     op: NDArray[np.uint8],
@@ -126,18 +128,18 @@ def _look(
     end: Int,
 ) -> Int:
     """Note in `rows` which of the rows [begin, end) there is anything to do for; return how many."""
-    beyond = np.uint64(len(quiet) - 1)
+    beyond = np.uint64(len(fast_path) - 1)
     found = np.uint64(0)
     for i in range(np.uint64(begin), np.uint64(end)):
         done = DONE[op[i]]
         rows[found] = i
-        found += np.uint64(quiet[known_page(gpa[i] >> PAGE_SHIFT, beyond)] & done != done)
+        found += np.uint64(fast_path[known_page(gpa[i] >> PAGE_SHIFT, beyond)] & done != done)
     return np.int64(found)
 
 
 @kernel
-def _look_across(
-    quiet: NDArray[np.uint8],
+def _scan_across(
+    fast_path: NDArray[np.uint8],
     rows: NDArray[np.int32],
     gpa: NDArray[np.uint64],
     op: NDArray[np.uint8],
@@ -145,83 +147,83 @@ def _look_across(
     begin: Int,
     end: Int,
 ) -> Int:
-    """Do the same as _look where rows may cross a page; there is something to do for all that do."""
-    beyond = np.uint64(len(quiet) - 1)
+    """Do the same as _scan where rows may cross a page; there is something to do for all that do."""
+    beyond = np.uint64(len(fast_path) - 1)
     found = np.uint64(0)
     for i in range(np.uint64(begin), np.uint64(end)):
         done = DONE[op[i]]
         rows[found] = i
-        unfinished = quiet[known_page(gpa[i] >> PAGE_SHIFT, beyond)] & done != done
+        unfinished = fast_path[known_page(gpa[i] >> PAGE_SHIFT, beyond)] & done != done
         found += np.uint64(unfinished | crosses(gpa[i], size, i))
     return np.int64(found)
 
 
 @kernel
-def _look_far(
-    quiet: NDArray[np.uint8],
-    books: Books,
+def _scan_far(
+    fast_path: NDArray[np.uint8],
+    statistics: IntervalStatistics,
     gpa: NDArray[np.uint64],
     op: NDArray[np.uint8],
     begin: Int,
     end: Int,
 ) -> Int:
-    """Do the same as _look for a guest whose bytes do not fit into the cache.
+    """Do the same as _scan for a guest whose bytes do not fit into the cache.
 
     The list is written in a second step: a processor that may not guess where its next place is (speculative store bypass)
     would let no byte come from memory before the last one has.
     """
-    beyond = np.uint64(len(quiet) - 1)
+    beyond = np.uint64(len(fast_path) - 1)
     first = np.uint64(begin)
     for i in range(first, np.uint64(end)):
-        books.unfinished[i - first] = ~quiet[known_page(gpa[i] >> PAGE_SHIFT, beyond)] & DONE[op[i]]
+        statistics.unfinished[i - first] = ~fast_path[known_page(gpa[i] >> PAGE_SHIFT, beyond)] & DONE[op[i]]
     rows: Int = 0
     for at in range(0, end - begin, BYTES):
-        word = bytes_having(books.unfinished, at, end - begin, ANY)
-        rows = list_bits(word, begin + at, books.rows, rows)
+        word = bytes_having(statistics.unfinished, at, end - begin, ANY)
+        rows = list_bits(word, begin + at, statistics.rows, rows)
     return rows
 
 
 @kernel
-def _mark(
-    quiet: NDArray[np.uint8],
-    books: Books,
+def _note_touched(
+    fast_path: NDArray[np.uint8],
+    statistics: IntervalStatistics,
     gpa: NDArray[np.uint64],
     op: NDArray[np.uint8],
     vcpu: NDArray[np.uint16],
     size: NDArray[np.uint16],
     rows: Int,
 ) -> Int:
-    """Mark the accesses of the first of `books.rows`; of these keep those that are late, and return how many."""
+    """Mark the accesses of the first of `statistics.rows`; of these keep those that are late, and return how many."""
     late: Int = 0
     first_writes: Int = 0
     for k in range(rows):
-        i = np.int64(books.rows[k])
+        i = np.int64(statistics.rows[k])
         page = gpa[i] >> PAGE_SHIFT
-        state = _mark_page(quiet, books.open, page, op[i])
-        unsettled = (state >> op[i]) & ONE_SETTLED == 0
+        state = _touch(fast_path, statistics.open, page, op[i])
+        slow = (state >> op[i]) & ONE_NO_OP == 0
         writes = _is_first_write(state, op[i])
         if crosses(gpa[i], size, i):
-            state = _mark_page(quiet, books.open, page + NEXT, op[i])
-            unsettled |= (state >> op[i]) & ONE_SETTLED == 0
+            state = _touch(fast_path, statistics.open, page + NEXT, op[i])
+            slow |= (state >> op[i]) & ONE_NO_OP == 0
             writes += _is_first_write(state, op[i])
         first_writes += writes
         if len(vcpu) > 1:
-            books.first_writing[vcpu[i]] += writes
-        books.rows[late] = i
-        late += np.int64(unsettled)
+            statistics.first_writing[vcpu[i]] += writes
+        statistics.rows[late] = i
+        late += np.int64(slow)
     if len(vcpu) == 1:  # added up in a register: adding in memory takes longer than all else here
-        books.first_writing[vcpu[0]] += first_writes
+        statistics.first_writing[vcpu[0]] += first_writes
     return late
 
 
 @kernel
-def _mark_page(quiet: NDArray[np.uint8], open_: NDArray[np.uint8], page: np.uint64, op: np.uint8) -> np.uint8:
+def _touch(fast_path: NDArray[np.uint8], open_: NDArray[np.uint8], page: np.uint64, op: np.uint8) -> np.uint8:
     """Mark an access to a page and open its block; return the page's byte as it was."""
-    known = known_page(page, np.uint64(len(quiet) - 1))
-    state = quiet[known]
+    known = known_page(page, np.uint64(len(fast_path) - 1))
+    state = fast_path[known]
     is_memory = (state >> MEMORY_SHIFT & ONE) ^ ONE
     open_[known >> OPEN_SHIFT] = 1
-    quiet[known] = state | (is_memory << op)
+    fast_path[known] = state | (is_memory << op)
     return state
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from eptreplay.compiled import entry_point, kernel
 from eptreplay.model.pmap.ptp import NULL, pmap_pdpe
 from eptreplay.model.state import pte
-from eptreplay.model.state.state import Int, State, world
+from eptreplay.model.state.state import Int, State, instance
 from eptreplay.model.statistics.intervals import crosses
 
 EMPTY = pte.EMPTY
@@ -143,15 +143,15 @@ def _take_crossing(
 
 @entry_point
 def upper_tables(states: State, marks: NDArray[np.uint8]) -> None:
-    """Mark which page-table pages above 2 MB regions the only guest of every world has, but for the root.
+    """Mark which page-table pages above 2 MB regions the only guest of every instance has, but for the root.
 
     Args:
-        states: the worlds.
-        marks: shape [worlds, 2, gigabytes], 0: set to 1 for the page directory of a gigabyte (0), and for the
+        states: the instances.
+        marks: shape [instances, 2, gigabytes], 0: set to 1 for the page directory of a gigabyte (0), and for the
             page-directory-pointer table of 512 of them (1).
     """
     for number in range(len(marks)):
-        st = world(states, number)
+        st = instance(states, number)
         pmap = st.pmap[0]
         for gigabyte in range(marks.shape[2]):
             pdpe = pmap_pdpe(st, pmap, np.uint64(gigabyte) << PDPSHIFT)

@@ -12,13 +12,19 @@ from numpy.typing import NDArray
 from eptreplay.compiled import entry_point, kernel, part
 from eptreplay.model._numba.bits import BYTES, bytes_having, first_bits, list_bits
 from eptreplay.model._numba.prefetch import prefetch
-from eptreplay.model.access_loop.deferred_accessed import COLD, COOLING, WARM, cool, take_marks
+from eptreplay.model.access_loop.deferred_accessed import (
+    CLEARED,
+    CLEARING,
+    NOT_CLEARED,
+    end_clearing,
+    clear_deferred,
+)
 from eptreplay.model.pmap.invalidate import CAUSE_AGING, pmap_invalidate_pages
 from eptreplay.model.pmap.pmap import leaf_of
 from eptreplay.model.pmap.pmap_page import pmap_is_modified, pmap_is_referenced, pmap_ts_referenced
 from eptreplay.model.state import pte
-from eptreplay.model.state.state import PGA_REFERENCED, SETTLED, Int, State, account, world, worlds_in
-from eptreplay.model.statistics.intervals import Books
+from eptreplay.model.state.state import PGA_REFERENCED, NO_OP, Int, State, account, instance, instances_in
+from eptreplay.model.statistics.intervals import IntervalStatistics
 from eptreplay.model.vm.vm_pageout import vm_pageout_idle
 
 EMPTY = pte.EMPTY
@@ -29,75 +35,79 @@ AHEAD = 32  # pages whose memory is on its way
 
 
 @entry_point
-def age(states: State, books: Books) -> None:
-    """In every world, ask every page in memory, in order, how often it was used, and forget it (pmap_ts_referenced).
+def age(states: State, statistics: IntervalStatistics) -> None:
+    """In every instance, ask every page in memory, in order, how often it was used, and forget it (pmap_ts_referenced).
 
-    Of pages that are cold or marked the answer is known (marks.py): they are spared the question.
+    Of pages that are cold or marked the answer is known (deferred_accessed.py): they are spared the question.
     """
-    light = books.tally[0].light
-    for number in range(worlds_in(states)):
-        for guest in range(len(world(states, number).guests)):
-            light &= SETTLED if world(states, number).pmap[guest].PG_HW_A != EMPTY else np.uint8(0)
-    for guest in range(len(world(states, 0).guests)):
-        known = world(states, 0).guests[guest]
-        marked = take_marks(books.cold[known.begin : known.end], states.quiet[known.begin : known.end])
-        warm = _list_warm(books, known.begin, known.end)
-        for number in range(worlds_in(states)):
-            st = world(states, number)
+    light = statistics.tally[0].deferrable
+    for number in range(instances_in(states)):
+        for guest in range(len(instance(states, number).guests)):
+            light &= NO_OP if instance(states, number).pmap[guest].PG_HW_A != EMPTY else np.uint8(0)
+    for guest in range(len(instance(states, 0).guests)):
+        known = instance(states, 0).guests[guest]
+        marked = clear_deferred(
+            statistics.deferred[known.begin : known.end], states.fast_path[known.begin : known.end]
+        )
+        uncleared = _list_uncleared(statistics, known.begin, known.end)
+        for number in range(instances_in(states)):
+            st = instance(states, number)
             st.host[0].cause = CAUSE_AGING
             st.host[0].guest = guest
             account(st).ts_referenced += marked
             pmap_invalidate_pages(st, st.pmap[guest], marked)
-            _age_pages(st, books, guest, warm, number == 0, light)
-    cool(books.cold)
-    books.tally[0].marks = np.uint8(light != 0)
+            _age_pages(st, statistics, guest, uncleared, number == 0, light)
+    end_clearing(statistics.deferred)
+    statistics.tally[0].deferring = np.uint8(light != 0)
 
 
 @kernel
-def _list_warm(books: Books, begin: Int, end: Int) -> Int:
+def _list_uncleared(statistics: IntervalStatistics, begin: Int, end: Int) -> Int:
     """List the flat pages [begin, end) that are not cold; return how many there are."""
-    warm: Int = 0
+    uncleared: Int = 0
     for first in range(begin, end, BYTES):
-        cold = bytes_having(books.cold, first, end, COLD)
-        warm = list_bits(first_bits(end - first) & ~cold, first, books.listed, warm)
-    return warm
+        cleared = bytes_having(statistics.deferred, first, end, CLEARED)
+        uncleared = list_bits(first_bits(end - first) & ~cleared, first, statistics.listed, uncleared)
+    return uncleared
 
 
 @part
-def _age_pages(st: State, books: Books, guest: Int, warm: Int, first: bool, light: np.uint8) -> None:
-    """Age the listed pages of one guest; keep for COOLING those that cannot show another use.
+def _age_pages(
+    st: State, statistics: IntervalStatistics, guest: Int, uncleared: Int, first: bool, light: np.uint8
+) -> None:
+    """Age the listed pages of one guest; keep for CLEARING those that cannot show another use.
 
     A superpage has one accessed bit for all its pages, which also lives on when the sweep demotes it; that of a wired
     page is not cleared.
     """
     wired = st.pmap[guest].wired_count != 0
     found: Int = 0
-    for k in range(warm):
-        if k + 2 * AHEAD < warm:
-            _prefetch_asked(st, books, k)
-        flat = np.int64(books.listed[k])
+    for k in range(uncleared):
+        if k + 2 * AHEAD < uncleared:
+            _prefetch_asked(st, statistics, k)
+        flat = np.int64(statistics.listed[k])
         frame = st.object[flat].frame
-        kinds = st.quiet[flat] & light
-        shows = wired or books.tally[0].settles == 0
+        kinds = st.fast_path[flat] & light
+        shows = wired or statistics.tally[0].no_ops == 0
         if frame > 0:
             m = np.int64(frame) - 1
             shows |= st.pv_table[m // NPTEPG] != 0 or _mapped_twice(st, m)
             found += pmap_ts_referenced(st, m)
         if shows:
-            books.cold[flat] = WARM
+            statistics.deferred[flat] = NOT_CLEARED
         elif first:
-            books.cold[flat] = COOLING | kinds
+            statistics.deferred[flat] = CLEARING | kinds
     account(st).ts_referenced += found
     account(st).sweeps += 1
 
 
 @kernel
-def _prefetch_asked(st: State, books: Books, k: Int) -> None:
+def _prefetch_asked(st: State, statistics: IntervalStatistics, k: Int) -> None:
     """Ask for the memory of listed pages that come after number `k`."""
-    frame = st.object[books.listed[k + AHEAD]].frame
+    frame = st.object[statistics.listed[k + AHEAD]].frame
     if frame > 0:
         prefetch(st.pv, np.int64(st.page[frame - 1].pv_last))
-    frame = st.object[books.listed[k + 2 * AHEAD]].frame
+    frame = st.object[statistics.listed[k + 2 * AHEAD]].frame
     if frame > 0:
         prefetch(st.page, np.int64(frame - 1))
 
@@ -111,9 +121,9 @@ def _mapped_twice(st: State, m: Int) -> bool:
 
 @entry_point
 def scan(states: State) -> None:
-    """In every world, let the page daemon make an idle scan."""
-    for number in range(worlds_in(states)):
-        vm_pageout_idle(world(states, number))
+    """In every instance, let the page daemon make an idle scan."""
+    for number in range(instances_in(states)):
+        vm_pageout_idle(instance(states, number))
 
 
 # What a host can see of a guest page at one moment, a bit each (observe_pages).
@@ -126,9 +136,9 @@ SEEN_DIRTY = 16  # an entry, or the page's own field, says that it was written
 
 @entry_point
 def observe_pages(states: State, guest: Int, pages: NDArray[np.int64], seen: NDArray[np.uint8]) -> None:
-    """Write what the host sees of pages of a guest (from its own 0) in every world to `seen`, [worlds, pages], SEEN_* bits."""
+    """Write what the host sees of pages of a guest (from its own 0) in every instance to `seen`, [instances, pages], SEEN_* bits."""
     for number in range(len(seen)):
-        st = world(states, number)
+        st = instance(states, number)
         for i in range(len(pages)):
             flat = st.guests[guest].begin + pages[i]
             if st.object[flat].frame > 0:

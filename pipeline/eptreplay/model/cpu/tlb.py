@@ -30,7 +30,7 @@ from eptreplay.model._numba.lanes import ALL_LANES, LANES, move_up
 from eptreplay.model._numba.pointer import passed_as_pointer, table_of_places
 from eptreplay.model.pmap.ptp import NULL, pmap_pde
 from eptreplay.model.state import pte
-from eptreplay.model.state.state import Int, Record, Records, State, records, world
+from eptreplay.model.state.state import Int, Record, Records, State, records, instance
 from eptreplay.model.statistics.intervals import OP_READ
 
 EMPTY = pte.EMPTY
@@ -115,14 +115,16 @@ SETTING = np.dtype(
 
 @dataclass(frozen=True, slots=True)
 class Tlbs:
-    """The TLBs of all CPUs in all worlds; no worlds: TLBs are not modelled."""
+    """The TLBs of all CPUs in all instances; no instances: TLBs are not modelled."""
 
-    unit: Records  # UNIT [worlds, UNITS]
-    route: NDArray[np.int32]  # [worlds, KINDS, SIZES, LEVELS]: the unit that serves, NO_UNIT: none
-    entry: NDArray[np.uint64]  # [worlds, vCPUs, entries]: see USED and after; 0: empty
-    structure: NDArray[np.uint64]  # [worlds, vCPUs, STRUCTURES, entries]: 1 + number of the range; 0: empty
-    path: Records  # PATH [worlds, KINDS]
-    counters: Records  # TLB_COUNTERS [worlds, 1]
+    unit: Records  # UNIT [instances, UNITS]
+    route: NDArray[np.int32]  # [instances, KINDS, SIZES, LEVELS]: the unit that serves, NO_UNIT: none
+    entry: NDArray[np.uint64]  # [instances, vCPUs, entries]: see USED and after; 0: empty
+    structure: NDArray[
+        np.uint64
+    ]  # [instances, vCPUs, STRUCTURES, entries]: 1 + number of the range; 0: empty
+    path: Records  # PATH [instances, KINDS]
+    counters: Records  # TLB_COUNTERS [instances, 1]
     setting: Records  # SETTING [1]
     places: NDArray[np.int64]  # [1, words]: where all these are, for compiled code (_pointer.py)
 
@@ -150,14 +152,14 @@ def new_tlbs(
     """Return empty TLBs.
 
     Args:
-        units: shape [worlds, UNITS, 2]: sets and ways of each; 0 and 0 for one that is not there.
-        route: shape [worlds, KINDS, SIZES, LEVELS]: the unit that serves; NO_UNIT for none.
+        units: shape [instances, UNITS, 2]: sets and ways of each; 0 and 0 for one that is not there.
+        route: shape [instances, KINDS, SIZES, LEVELS]: the unit that serves; NO_UNIT for none.
         vcpus: virtual CPUs.
         guest_large: whether the guest's pages are taken to have 2 MB, not 4 KB.
         structures: entries of each paging-structure cache; 0 for none.
     """
-    worlds = len(units)
-    unit = records((worlds, UNITS), UNIT)
+    instances = len(units)
+    unit = records((instances, UNITS), UNIT)
     sets, ways = units[:, :, 0], units[:, :, 1]
     steps = -(-ways // LANES) * LANES
     sizes = sets * steps
@@ -173,10 +175,10 @@ def new_tlbs(
     arrays: dict[str, Any] = {
         "unit": unit,
         "route": route,
-        "entry": _zeros_by_line((worlds, vcpus, int(ends.max(initial=0)) + LANES)),
-        "structure": np.zeros((worlds, vcpus, STRUCTURES, max(1, structures)), np.uint64),
+        "entry": _zeros_by_line((instances, vcpus, int(ends.max(initial=0)) + LANES)),
+        "structure": np.zeros((instances, vcpus, STRUCTURES, max(1, structures)), np.uint64),
         "path": _paths(unit, route, ends),
-        "counters": records((worlds, 1), TLB_COUNTERS),
+        "counters": records((instances, 1), TLB_COUNTERS),
         "setting": setting,
     }
     return Tlbs(**arrays, places=table_of_places(FIELDS, [list(arrays.values())]))
@@ -188,7 +190,7 @@ def no_tlbs() -> Tlbs:
 
 
 def _paths(unit: Records, route: NDArray[np.int32], nowhere: NDArray[np.int64]) -> Records:
-    """Return PATH [worlds, KINDS]; `nowhere`, shape [worlds]: a group that stays EMPTY."""
+    """Return PATH [instances, KINDS]; `nowhere`, shape [instances]: a group that stays EMPTY."""
     path = records((len(unit), KINDS), PATH)
     path.first = nowhere[:, None, None]
     path.step = LANES
@@ -348,14 +350,14 @@ def flush_if_invalidated(st: State, tlbs: Tlbs, number: Int) -> None:
 
 @entry_point
 def flush_all_if_invalidated(states: State, tlbs: Tlbs) -> None:
-    """Do so in every world."""
+    """Do so in every instance."""
     for number in range(len(tlbs.counters)):
-        flush_if_invalidated(world(states, number), tlbs, number)
+        flush_if_invalidated(instance(states, number), tlbs, number)
 
 
 @kernel
 def flush(tlbs: Tlbs, number: Int) -> None:
-    """Empty the TLBs and paging-structure caches of all CPUs of a world."""
+    """Empty the TLBs and paging-structure caches of all CPUs of an instance."""
     tlbs.entry[number, :, :] = EMPTY
     tlbs.structure[number, :, :, :] = EMPTY
     tlbs.counters[number, 0].flushes += 1

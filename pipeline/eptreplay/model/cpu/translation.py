@@ -1,4 +1,4 @@
-"""The loop of translations: rows looked up in the TLBs of every world, and the walks of those that are in none.
+"""The loop of translations: rows looked up in the TLBs of every instance, and the walks of those that are in none.
 
 It lags behind the loop over accesses (replay.py).  Translations matter to the models only at an access that may
 change something; they are made up to there when one comes, and up to the end of a chunk.
@@ -31,7 +31,7 @@ from eptreplay.model.cpu.tlb import (
     touch_set,
 )
 from eptreplay.model.state import pte
-from eptreplay.model.state.state import NO_MEMORY, Int, Record, State, world
+from eptreplay.model.state.state import NO_MEMORY, Int, Record, State, instance
 from eptreplay.model.statistics.intervals import crosses, known_page, vcpu_of
 
 EMPTY = pte.EMPTY
@@ -53,9 +53,9 @@ def translate_rows(
     size: NDArray[np.uint16],
     end: Int,
 ) -> None:
-    """Make the translations of all rows before `end` that have not been made yet, in every world.
+    """Make the translations of all rows before `end` that have not been made yet, in every instance.
 
-    All of them but the first have to be settled (replay.py).  So all pages of theirs are memory, and the byte that says so,
+    All of them but the first have to be no_op (replay.py).  So all pages of theirs are memory, and the byte that says so,
     one among all of a large guest, need not be read again.  See replay_rows for the arrays.
     """
     setting = tlbs.setting[0]
@@ -63,8 +63,8 @@ def translate_rows(
     if begin >= end:
         return
     for number in range(len(tlbs.counters)):
-        st = world(states, number)
-        _translate_unsettled(st, tlbs, number, gpa, op, vcpu, size, begin)
+        st = instance(states, number)
+        _translate_slow(st, tlbs, number, gpa, op, vcpu, size, begin)
         if setting.guest_large != 0:
             _translate_large(st, tlbs, number, gpa, op, vcpu, size, begin + 1, end)
         else:
@@ -73,7 +73,7 @@ def translate_rows(
 
 
 @kernel
-def _translate_unsettled(
+def _translate_slow(
     st: State,
     tlbs: Tlbs,
     number: Int,
@@ -85,10 +85,10 @@ def _translate_unsettled(
 ) -> None:
     """Make the translations of one row, as far as its pages are memory."""
     page = gpa[row] >> PAGE_SHIFT
-    beyond = np.uint64(len(st.quiet) - 1)
+    beyond = np.uint64(len(st.fast_path) - 1)
     last = page + ONE + np.uint64(crosses(gpa[row], size, row))
     while page < last:
-        if st.quiet[known_page(page, beyond)] & NO_MEMORY == 0:
+        if st.fast_path[known_page(page, beyond)] & NO_MEMORY == 0:
             _translate(st, tlbs, number, vcpu_of(vcpu, row), page, np.int64(op[row]))
         page += ONE
 
@@ -105,7 +105,7 @@ def _translate_large(
     begin: Int,
     end: Int,
 ) -> None:
-    """Make the translations of settled rows [begin, end) of a guest of 2 MB pages."""
+    """Make the translations of no_op rows [begin, end) of a guest of 2 MB pages."""
     for i in range(begin, end):
         page = gpa[i] >> PAGE_SHIFT
         last = page + ONE + np.uint64(crosses(gpa[i], size, i))
@@ -155,7 +155,7 @@ def _translate_small(
     begin: Int,
     end: Int,
 ) -> None:
-    """Make the translations, all of 4 KB, of settled rows [begin, end).
+    """Make the translations, all of 4 KB, of no_op rows [begin, end).
 
     The last used of a first-level set is most often the one that is wanted, and nothing is to be done.  Else both
     levels and the host's entry are looked at without a branch, whatever of it turns out to be needed; sets of more than a

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from eptreplay.compiled import entry_point, kernel
 from eptreplay.model.state import pte
-from eptreplay.model.state.state import Int, Record, State, account, world, worlds_in
+from eptreplay.model.state.state import Int, Record, State, account, instance, instances_in
 
 PT_X86 = pte.PT_X86
 
@@ -23,16 +23,19 @@ NOT_RUNNING = -1
 
 @entry_point
 def vcpu_run(states: State, guest: Int, vcpu: Int, hostcpu: Int) -> bool:
-    """Let a vCPU (a flat number) run on a host CPU, in every world; return whether that CPU was free for it."""
-    if world(states, 0).guests[guest].tracked == 0:
+    """Let a vCPU (a flat number) run on a host CPU, in every instance; return whether that CPU was free for it."""
+    if instance(states, 0).guests[guest].tracked == 0:
         _begin_tracking(states, guest)
-    known = world(states, 0).guests[guest]
+    known = instance(states, 0).guests[guest]
     for other in range(known.first_vcpu, known.first_vcpu + known.vcpus):
-        taken = world(states, 0).vcpu[other].running != 0 and world(states, 0).vcpu[other].hostcpu == hostcpu
+        taken = (
+            instance(states, 0).vcpu[other].running != 0
+            and instance(states, 0).vcpu[other].hostcpu == hostcpu
+        )
         if other != vcpu and taken:
             return False
-    for number in range(worlds_in(states)):
-        st = world(states, number)
+    for number in range(instances_in(states)):
+        st = instance(states, number)
         _stop(st, guest, vcpu)
         st.vcpu[vcpu].running = 1
         st.vcpu[vcpu].hostcpu = hostcpu
@@ -43,20 +46,20 @@ def vcpu_run(states: State, guest: Int, vcpu: Int, hostcpu: Int) -> bool:
 
 @entry_point
 def vcpu_stop(states: State, guest: Int, vcpu: Int) -> bool:
-    """Take a vCPU (a flat number) off its host CPU, in every world; return whether it ran."""
-    if world(states, 0).guests[guest].tracked == 0:
+    """Take a vCPU (a flat number) off its host CPU, in every instance; return whether it ran."""
+    if instance(states, 0).guests[guest].tracked == 0:
         _begin_tracking(states, guest)
-    ran = world(states, 0).vcpu[vcpu].running != 0
-    for number in range(worlds_in(states)):
-        _stop(world(states, number), guest, vcpu)
+    ran = instance(states, 0).vcpu[vcpu].running != 0
+    for number in range(instances_in(states)):
+        _stop(instance(states, number), guest, vcpu)
     return ran
 
 
 @kernel
 def _begin_tracking(states: State, guest: Int) -> None:
     """From now on no vCPU of a guest runs unless it is told to."""
-    for number in range(worlds_in(states)):
-        st = world(states, number)
+    for number in range(instances_in(states)):
+        st = instance(states, number)
         st.guests[guest].tracked = 1
         st.pmap[guest].pm_active = 0
 

@@ -1,8 +1,8 @@
 """Changing a leaf entry: the only place where the word of a leaf entry is written.
 
-The access loop skips an access when `State.quiet` says that one of its kind changes nothing.  That stays
+The access loop skips an access when `State.fast_path` says that one of its kind changes nothing.  That stays
 right by construction: whatever may take something away from a leaf entry is written here, and here the
-pages that the entry maps lose their SETTLED bits.  Adding a bit to an entry never disturbs.
+pages that the entry maps lose their NO_OP bits.  Adding a bit to an entry never disturbs.
 
 Source of the operations: pte_load_clear, pte_load_store, atomic_clear_long, pde_store in pmap.h and pmap.c.
 """
@@ -13,7 +13,7 @@ import numpy as np
 
 from eptreplay.compiled import kernel
 from eptreplay.model.state import pte
-from eptreplay.model.state.state import SETTLED, Int, Record, State
+from eptreplay.model.state.state import NO_OP, Int, Record, State
 
 EMPTY = pte.EMPTY
 NPTEPG = pte.NPTEPG
@@ -24,12 +24,12 @@ PAGE_SHIFT = pte.PAGE_SHIFT
 def _disturb(st: State, pmap: Record, va: np.uint64, pages: Int) -> None:
     """Make the next access to each of `pages` pages from `va` go through the model again."""
     first = np.int64(va >> PAGE_SHIFT)
-    end = min(first + pages, pmap.pm_quiet_pages)
+    end = min(first + pages, pmap.pm_fast_path_pages)
     lost = np.uint8(0)
     for page in range(first, end):
-        lost |= st.quiet[pmap.pm_quiet + page]
-        st.quiet[pmap.pm_quiet + page] &= ~SETTLED
-    st.host[0].disturbed |= np.int32(lost & SETTLED != 0)
+        lost |= st.fast_path[pmap.pm_fast_path + page]
+        st.fast_path[pmap.pm_fast_path + page] &= ~NO_OP
+    st.host[0].disturbed |= np.int32(lost & NO_OP != 0)
 
 
 @kernel

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from eptreplay.compiled import entry_point, kernel
 from eptreplay.model.pmap.ptp import NULL, pmap_next_pde, table_of
 from eptreplay.model.state import pte
-from eptreplay.model.state.state import Int, Record, State, world
+from eptreplay.model.state.state import Int, Record, State, instance
 
 EMPTY = pte.EMPTY
 NPTEPG = pte.NPTEPG
@@ -61,7 +61,7 @@ def pmap_state_sum(st: State, pmap: Record) -> np.uint64:
 def state_sums(states: State, sums: NDArray[np.uint64]) -> None:
     """Write the checksum of all pmaps of every one of several stacked states to `sums`, shape [states]."""
     for number in range(len(sums)):
-        st = world(states, number)
+        st = instance(states, number)
         sums[number] = EMPTY
         for pm in range(len(st.pmap)):
             sums[number] += pmap_state_sum(st, st.pmap[pm])

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from eptreplay.compiled import entry_point, kernel
 from eptreplay.model.page.vm_pagequeue import PQ_ACTIVE, PQ_INACTIVE, queue_head
-from eptreplay.model.state.state import Int, State, world
+from eptreplay.model.state.state import Int, State, instance
 from eptreplay.model.vm.vm_object import guest_of
 
 FNV_OFFSET = np.uint64(0xCBF29CE484222325)
@@ -41,8 +41,8 @@ def queue_hash(st: State, queue: Int) -> np.uint64:
 
 @entry_point
 def queue_hashes(states: State, hashes: NDArray[np.uint64]) -> None:
-    """Write the hashes of every world's queues to `hashes`, shape [worlds, 2]: active, inactive."""
+    """Write the hashes of every instance's queues to `hashes`, shape [instances, 2]: active, inactive."""
     for number in range(len(hashes)):
-        st = world(states, number)
+        st = instance(states, number)
         hashes[number, 0] = queue_hash(st, PQ_ACTIVE)
         hashes[number, 1] = queue_hash(st, PQ_INACTIVE)

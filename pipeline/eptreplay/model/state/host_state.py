@@ -44,7 +44,7 @@ GONE = -1
 OBJECT_BLOCK = np.dtype(
     [
         ("reservation", np.int32),  # 1 + the block of frames that is reserved for it, 0: none
-        ("reach", np.int16),  # pages from its begin that a reservation can serve
+        ("reservable", np.int16),  # pages from its begin that a reservation can serve
         ("singles", np.int16),  # pages of it that are in memory in frames outside a reservation
     ],
     align=True,
@@ -103,7 +103,7 @@ VCPU = np.dtype(
 )
 CLUSTER_MOST = 16  # pages written to swap at once, at most (vm_pageout_page_count)
 
-# Counts, limits and books of the host's memory: struct vmmeter, struct vm_domain.  All counts in pages.
+# Counts, limits and statistics of the host's memory: struct vmmeter, struct vm_domain.  All counts in pages.
 VM = np.dtype(
     [
         (

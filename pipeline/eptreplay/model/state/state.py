@@ -13,7 +13,7 @@ Three kinds of number point from one array into another:
 
 Everything that is zero is empty, so a fresh state costs no memory until it is touched: `numpy.zeros` maps
 pages lazily.  Several states that replay the same trace under different CPU profiles are stacked along a
-leading axis; `world` takes one of them out, and `worlds_in` counts them.
+leading axis; `instance` takes one of them out, and `instances_in` counts them.
 """
 
 from __future__ import annotations
@@ -66,8 +66,11 @@ PMAP = np.dtype(
         ("pm_eptgen", np.int64),  # invalidations so far (PT_EPT only)
         ("resident_count", np.int64),  # pages mapped, with page-table pages but without the root
         ("wired_count", np.int64),  # pages mapped wired
-        ("pm_quiet", np.int64),  # where this address space begins in State.quiet
-        ("pm_quiet_pages", np.int64),  # how many pages of it State.quiet covers, from address 0; 0: none
+        ("pm_fast_path", np.int64),  # where this address space begins in State.fast_path
+        (
+            "pm_fast_path_pages",
+            np.int64,
+        ),  # how many pages of it State.fast_path covers, from address 0; 0: none
     ],
     align=True,
 )
@@ -122,19 +125,19 @@ HOST = np.dtype(
         ("ptp_free", np.int32),  # first free page-table page, 0: none
         ("ptp_used", np.int32),  # page-table pages that were ever taken
         ("refused", np.int32),  # 1: an access was denied, so that the next one has to ask again
-        ("disturbed", np.int32),  # 1: some page has lost SETTLED bits since the access loop looked
+        ("disturbed", np.int32),  # 1: some page has lost NO_OP bits since the access loop looked
         ("exhausted", np.int32),  # 1: a pool was too small and the state is worthless
     ],
     align=True,
 )
 
-# Bits of State.quiet; the first two have one a kind of access (read, write, fetch) from the lowest; see replay.py.
+# Bits of State.fast_path; the first two have one a kind of access (read, write, fetch) from the lowest; see replay.py.
 TOUCHED = np.uint8(0b0000_0111)  # the open interval has seen such an access
-SETTLED = np.uint8(0b0011_1000)  # such an access changes nothing in any model
-SETTLED_SHIFT = 3
+NO_OP = np.uint8(0b0011_1000)  # such an access changes nothing in any model
+NO_OP_SHIFT = 3
 NO_MEMORY = np.uint8(
     0b0100_0000
-)  # the page is not memory: it is on no list, and no access to it is ever settled
+)  # the page is not memory: it is on no list, and no access to it is ever no_op
 UNSAMPLED = np.uint8(0b1000_0000)  # no distances of reuse are taken of the page (reuse.py)
 
 FAULT_KINDS = 3  # read, write, fetch
@@ -228,7 +231,7 @@ EXTRA_RESERVATIONS = 2  # in State.rv: the heads of two lists
 class State:
     """One simulated host, or several, stacked.
 
-    In compiled code it is a pointer to a row of `places` (_pointer.py): that of the first world; `world` takes another.
+    In compiled code it is a pointer to a row of `places` (_pointer.py): that of the first instance; `instance` takes another.
     """
 
     pmap: Records  # PMAP [pmaps]: address spaces
@@ -257,10 +260,10 @@ class State:
     ]  # [swap slots]: 1 + the flat guest page whose copy it holds, or the next free slot
     vm: Records  # VM [1]
     log: NDArray[np.int64]  # [words]: what the host did, see event_log.py; empty: nothing is logged
-    quiet: NDArray[
+    fast_path: NDArray[
         np.uint8
-    ]  # [guest pages]: accesses that change nothing, see replay.py; all worlds share it
-    places: NDArray[np.int64]  # [worlds, words]: where the arrays of every world are, for compiled code
+    ]  # [guest pages]: accesses that change nothing, see replay.py; all instances share it
+    places: NDArray[np.int64]  # [instances, words]: where the arrays of every instance are, for compiled code
 
 
 # What the arrays hold.
@@ -285,7 +288,7 @@ DTYPES = {
     "swap": np.dtype(np.int32),
     "vm": VM,
     "log": np.dtype(np.int64),
-    "quiet": np.dtype(np.uint8),
+    "fast_path": np.dtype(np.uint8),
 }
 FIELDS = {name: (dtype, 1) for name, dtype in DTYPES.items()}
 passed_as_pointer(State, FIELDS)
@@ -302,28 +305,28 @@ def records(shape: int | tuple[int, ...], dtype: np.dtype[Any]) -> Records:
 
 
 def new_states(
-    worlds: int,
+    instances: int,
     *,
     pmaps: int,
     pages: int,
     mappings: int,
     tables: int,
-    quiet: NDArray[np.uint8],
+    fast_path: NDArray[np.uint8],
     pbase: int,
     guests: int = 1,
     vcpus: int = 1,
     flat_pages: int = 0,
     log_words: int = 0,
 ) -> State:
-    """Return empty states stacked along a leading axis of length `worlds`; `quiet` is shared by all.
+    """Return empty states stacked along a leading axis of length `instances`; `fast_path` is shared by all.
 
     Args:
-        worlds: how many states.
+        instances: how many states.
         pmaps: address spaces in each.
         pages: physical data pages in each; rounded up to whole reservations.
         mappings: the most managed mappings that can exist at once in each.
         tables: the most page-table pages that can exist at once in each, roots included.
-        quiet: shape [guest pages], see State.
+        fast_path: shape [guest pages], see State.
         pbase: physical address of page 0, bytes, a multiple of 2 MB.
         guests: guests of each.
         vcpus: vCPUs of all guests of each.
@@ -353,19 +356,21 @@ def new_states(
         "vm": 1,
         "log": log_words,
     }
-    arrays = {name: _zeros((worlds, length), DTYPES[name]) for name, length in lengths.items()}
+    arrays = {name: _zeros((instances, length), DTYPES[name]) for name, length in lengths.items()}
     arrays["host"].pbase = pbase
     arrays["host"].pv_used = 1
     arrays["host"].ptp_used = 1
     arrays["vm"].swap_used = 1
-    return stacked(arrays, quiet)
+    return stacked(arrays, fast_path)
 
 
-def stacked(arrays: Mapping[str, Any], quiet: NDArray[np.uint8]) -> State:
-    """Return arrays whose first axis are worlds as a State; `quiet` belongs to all of them."""
-    in_order = [arrays[name] for name in DTYPES if name != "quiet"]
-    worlds = [[*(array[number] for array in in_order), quiet] for number in range(len(arrays["host"]))]
-    return State(**dict(zip(DTYPES, [*in_order, quiet], strict=True)), places=table_of_places(FIELDS, worlds))
+def stacked(arrays: Mapping[str, Any], fast_path: NDArray[np.uint8]) -> State:
+    """Return arrays whose first axis are instances as a State; `fast_path` belongs to all of them."""
+    in_order = [arrays[name] for name in DTYPES if name != "fast_path"]
+    instances = [[*(array[number] for array in in_order), fast_path] for number in range(len(arrays["host"]))]
+    return State(
+        **dict(zip(DTYPES, [*in_order, fast_path], strict=True)), places=table_of_places(FIELDS, instances)
+    )
 
 
 def single(states: State) -> State:
@@ -375,8 +380,8 @@ def single(states: State) -> State:
 
 def _arrays_of(states: State, number: Int, end: Int | None) -> State:
     """Return the arrays of one of several stacked states, with the places of those from it to before `end`."""
-    arrays = {name: getattr(states, name)[number] for name in DTYPES if name != "quiet"}
-    return State(**arrays, quiet=states.quiet, places=states.places[number:end])
+    arrays = {name: getattr(states, name)[number] for name in DTYPES if name != "fast_path"}
+    return State(**arrays, fast_path=states.fast_path, places=states.places[number:end])
 
 
 @kernel
@@ -385,27 +390,27 @@ def account(st: State) -> Record:
     return st.cnt[st.host[0].guest]
 
 
-def _world_of_arrays(states: State, number: Int) -> State:
+def _instance_of_arrays(states: State, number: Int) -> State:
     """Return one of several stacked states, as views of the same memory."""
     return _arrays_of(states, number, None)
 
 
 @kernel
-def _world_of_pointer(states: State, number: Int) -> State:
+def _instance_of_pointer(states: State, number: Int) -> State:
     """Return the same in compiled code."""
     return row(states, number)
 
 
-def _worlds_of_arrays(states: State) -> Int:
+def _instances_of_arrays(states: State) -> Int:
     """Return how many states are stacked."""
     return int(states.host.shape[0])
 
 
 @kernel
-def _worlds_of_pointer(states: State) -> Int:
+def _instances_of_pointer(states: State) -> Int:
     """Return the same in compiled code."""
     return rows(states)
 
 
-world = _world_of_arrays if config.DISABLE_JIT else _world_of_pointer
-worlds_in = _worlds_of_arrays if config.DISABLE_JIT else _worlds_of_pointer
+instance = _instance_of_arrays if config.DISABLE_JIT else _instance_of_pointer
+instances_in = _instances_of_arrays if config.DISABLE_JIT else _instances_of_pointer

@@ -1,11 +1,11 @@
-"""The books: what the trace itself touched and wrote, interval by interval, whatever a CPU can record of it.
+"""The interval statistics: what the trace itself touched and wrote, interval by interval, whatever a CPU can record of it.
 
-While an interval is open, the access loop only marks in a page's byte of `State.quiet` which kinds of access it
-has seen, and opens the block of 64 pages, a cache line of such bytes, that the page is in.  The books are worked out
+While an interval is open, the access loop only marks in a page's byte of `State.fast_path` which kinds of access it
+has seen, and opens the block of 64 pages, a cache line of such bytes, that the page is in.  The interval statistics are worked out
 from the bytes of open blocks when the interval closes (close.py), in the order of addresses: so memory is read in the
 order in which it lies, however accesses were scattered.
 
-What is asked of the books later is mostly "how many distinct pages in this stretch of time?", for stretches
+What is asked of the interval statistics later is mostly "how many distinct pages in this stretch of time?", for stretches
 nobody knows yet.  It takes no lists of pages to answer that.  A page counts in intervals [a, b) once, at
 its first touch in them, and that is the one whose touch before lies before a.  So it is enough to know of every
 interval how many of its pages were touched last in interval 0, in 1, in 2 ... or never: `returns`.  The same is
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from eptreplay.compiled import entry_point, kernel
 from eptreplay.model._numba.pointer import passed_as_pointer, table_of_places
 from eptreplay.model.state import pte
-from eptreplay.model.state.state import NO_MEMORY, SETTLED, Int, Record, Records, records
+from eptreplay.model.state.state import NO_MEMORY, NO_OP, Int, Record, Records, records
 
 NPTEPG = pte.NPTEPG
 PAGE_MASK = pte.PAGE_MASK
@@ -38,7 +38,7 @@ OP_READ = 0
 OP_WRITE = 1
 OP_FETCH = 2
 KINDS = 3
-TOUCHED_AT_ALL = 3  # beside the three kinds in Books.heat: a page touched in whatever way
+TOUCHED_AT_ALL = 3  # beside the three kinds in IntervalStatistics.heat: a page touched in whatever way
 
 CHUNK_ROWS = 2048  # rows that the access loop looks at before it makes those that may change something
 OPEN_SHIFT = np.uint64(6)  # log2 of the pages of a block
@@ -80,19 +80,22 @@ TALLY = np.dtype(
         ("written", np.int32),  # distinct pages written in it
         ("regions", np.int32),  # distinct 2 MB regions written in it
         ("region_pages", np.int32),  # pages of those regions
-        ("settles", np.uint8),  # SETTLED bits that may be set; 0: every access is made by the models
-        ("light", np.uint8),  # SETTLED bits of accesses that may be made by marks (marks.py); 0: none
-        ("marks", np.uint8),  # 1: there may be marks
+        ("no_ops", np.uint8),  # NO_OP bits that may be set; 0: every access is made by the models
+        (
+            "deferrable",
+            np.uint8,
+        ),  # NO_OP bits of accesses that may be made by marks (deferred_accessed.py); 0: none
+        ("deferring", np.uint8),  # 1: there may be marks
     ],
     align=True,
 )
 
-# Books.unharvested, a bit each; a write sets both.
+# IntervalStatistics.unharvested, a bit each; a write sets both.
 UNHARVESTED = np.uint8(1)  # written since the last harvest
 WRITTEN_AGAIN = np.uint8(2)  # written since the page was given back last (given_back.py)
 JUST_WRITTEN = UNHARVESTED | WRITTEN_AGAIN
 
-# The first index of Books.returns.
+# The first index of IntervalStatistics.returns.
 PAGES_TOUCHED = 0
 PAGES_WRITTEN = 1
 REGIONS_WRITTEN = 2
@@ -100,11 +103,11 @@ HISTORIES = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Books:
-    """The books of a trace, of all of it and of the interval that closed last.
+class IntervalStatistics:
+    """The interval statistics of a trace, of all of it and of the interval that closed last.
 
-    The books of all guests of a host are held together (new_books): pages, regions and vCPUs in flat numbers
-    (worlds.py), what is worked out by interval with the guest as the first index.
+    The interval statistics of all guests of a host are held together (new_interval_statistics): pages, regions and vCPUs in flat numbers
+    (instances.py), what is worked out by interval with the guest as the first index.
     """
 
     first_row: NDArray[np.int64]  # [guest pages]: 1 + row of the first access, 0: never touched
@@ -115,7 +118,9 @@ class Books:
         np.uint8
     ]  # [guest pages / 64 + 1]: 1: the open interval may have touched a page of the block
     unharvested: NDArray[np.uint8]  # [guest pages]: since when it was written: UNHARVESTED, WRITTEN_AGAIN
-    cold: NDArray[np.uint8]  # [guest pages]: what is known of a page since the last aging sweep (marks.py)
+    deferred: NDArray[
+        np.uint8
+    ]  # [guest pages]: what is known of a page since the last aging sweep (deferred_accessed.py)
     unfinished: NDArray[np.uint8]  # [CHUNK_ROWS]: not 0: there is something to do for that row of a chunk
     rows: NDArray[np.int32]  # [CHUNK_ROWS]: rows of a chunk that there is something to do for
     listed: NDArray[np.int32]  # [guest pages]: pages that the end of an interval, or a sweep, is about
@@ -142,7 +147,7 @@ FIELDS = {
     "tally": (TALLY, 1),
     "open": (np.dtype(np.uint8), 1),
     "unharvested": (np.dtype(np.uint8), 1),
-    "cold": (np.dtype(np.uint8), 1),
+    "deferred": (np.dtype(np.uint8), 1),
     "unfinished": (np.dtype(np.uint8), 1),
     "rows": (np.dtype(np.int32), 1),
     "listed": (np.dtype(np.int32), 1),
@@ -154,19 +159,19 @@ FIELDS = {
     "returned": (np.dtype(np.int32), 3),
     "returned_count": (np.dtype(np.int32), 2),
 }
-passed_as_pointer(Books, FIELDS)
+passed_as_pointer(IntervalStatistics, FIELDS)
 
 
-def new_books(
+def new_interval_statistics(
     guests: Records,
     ram_pages: NDArray[np.int64],
     intervals: int,
     stretches: int,
     *,
     slow_path: bool = False,
-    marks: bool = False,
-) -> Books:
-    """Return the books of traces of which nothing has been replayed, all guests together.
+    deferring: bool = False,
+) -> IntervalStatistics:
+    """Return the interval statistics of traces of which nothing has been replayed, all guests together.
 
     Args:
         guests: GUEST [guests].
@@ -186,8 +191,8 @@ def new_books(
         for number in range(begin // NPTEPG, -(-end // NPTEPG)):
             region[number].pages += min(end, (number + 1) * NPTEPG) - max(begin, number * NPTEPG)
     tally = records(count, TALLY)
-    tally.settles = 0 if slow_path else SETTLED
-    tally.light = SETTLED if marks and not slow_path else 0
+    tally.no_ops = 0 if slow_path else NO_OP
+    tally.deferrable = NO_OP if deferring and not slow_path else 0
     rows = max((size >> shift) + 1 for size, shift in zip(sizes, shifts, strict=True))
     arrays: dict[str, Any] = {
         "first_row": np.zeros(pages, np.int64),
@@ -196,7 +201,7 @@ def new_books(
         "tally": tally,
         "open": np.zeros((pages >> int(OPEN_SHIFT)) + 1, np.uint8),
         "unharvested": np.zeros(pages, np.uint8),
-        "cold": np.zeros(pages, np.uint8),
+        "deferred": np.zeros(pages, np.uint8),
         "unfinished": np.zeros(CHUNK_ROWS, np.uint8),
         "rows": np.zeros(CHUNK_ROWS, np.int32),
         "listed": np.zeros(pages, np.int32),
@@ -208,14 +213,14 @@ def new_books(
         "returned": np.zeros((count, HISTORIES, intervals + 2), np.int32),
         "returned_count": np.zeros((count, HISTORIES), np.int32),
     }
-    return Books(**arrays, places=table_of_places(FIELDS, [list(arrays.values())]))
+    return IntervalStatistics(**arrays, places=table_of_places(FIELDS, [list(arrays.values())]))
 
 
-class GuestBooks(NamedTuple):
-    """What the books of all intervals say of one guest, whose pages count from its own 0, as views of the same memory.
+class GuestStatistics(NamedTuple):
+    """What the interval statistics of all intervals say of one guest, whose pages count from its own 0, as views of the same memory.
 
     Args:
-        first_row: shape [guest pages]: see Books, likewise the others.
+        first_row: shape [guest pages]: see IntervalStatistics, likewise the others.
         touch: TOUCH [guest pages].
         region: REGION [2 MB regions].
     """
@@ -225,22 +230,26 @@ class GuestBooks(NamedTuple):
     region: Records
 
 
-def books_of(books: Books, known: Record) -> GuestBooks:
-    """Return the books of one guest; `known` is its GUEST record."""
+def statistics_of(statistics: IntervalStatistics, known: Record) -> GuestStatistics:
+    """Return the interval statistics of one guest; `known` is its GUEST record."""
     begin, end = int(known.begin), int(known.end)
-    touch: Any = books.touch[begin:end]
-    region: Any = books.region[begin // NPTEPG : -(-end // NPTEPG)]
-    return GuestBooks(books.first_row[begin:end], touch, region)
+    touch: Any = statistics.touch[begin:end]
+    region: Any = statistics.region[begin // NPTEPG : -(-end // NPTEPG)]
+    return GuestStatistics(statistics.first_row[begin:end], touch, region)
 
 
 @kernel
-def note_harvest(books: Books, quiet: NDArray[np.uint8], guest: Int, begin: Int, end: Int) -> None:
+def note_harvest(
+    statistics: IntervalStatistics, fast_path: NDArray[np.uint8], guest: Int, begin: Int, end: Int
+) -> None:
     """Enter a harvest of a guest's flat pages [begin, end): those written since the one before, from which on pages count anew."""
     written: Int = 0
     for page in range(begin, end):
-        written += np.int64(books.unharvested[page] & UNHARVESTED & np.uint8(quiet[page] & NO_MEMORY == 0))
-        books.unharvested[page] &= WRITTEN_AGAIN
-    books.tally[guest].harvest_written += written
+        written += np.int64(
+            statistics.unharvested[page] & UNHARVESTED & np.uint8(fast_path[page] & NO_MEMORY == 0)
+        )
+        statistics.unharvested[page] &= WRITTEN_AGAIN
+    statistics.tally[guest].harvest_written += written
 
 
 @kernel
@@ -283,7 +292,7 @@ def add_accesses(tally: Record, op: Int, accesses: Int) -> None:
 
 @kernel
 def count_accesses(
-    books: Books,
+    statistics: IntervalStatistics,
     gpa: NDArray[np.uint64],
     op: NDArray[np.uint8],
     size: NDArray[np.uint16],
@@ -297,12 +306,12 @@ def count_accesses(
     The part of an access on the next page is an access of its own.
     """
     if len(count) == 0 and len(size) == 0 and len(guest) == 0:
-        _count_rows(books.tally[0], op[begin:end])
+        _count_rows(statistics.tally[0], op[begin:end])
         return
     for i in range(begin, end):
         accesses = np.int64(count[i]) if len(count) != 0 else 1
         accesses += np.int64(crosses(gpa[i], size, i))
-        add_accesses(books.tally[guest[i] if len(guest) != 0 else 0], np.int64(op[i]), accesses)
+        add_accesses(statistics.tally[guest[i] if len(guest) != 0 else 0], np.int64(op[i]), accesses)
 
 
 @kernel

@@ -1,4 +1,4 @@
-"""Accesses to a guest's memory that no vCPU makes, entered in the books: those of the hypervisor and of devices."""
+"""Accesses to a guest's memory that no vCPU makes, entered in the interval statistics: those of the hypervisor and of devices."""
 
 from __future__ import annotations
 
@@ -7,26 +7,28 @@ from numpy.typing import NDArray
 
 from eptreplay.compiled import entry_point
 from eptreplay.model.state.state import Int
-from eptreplay.model.statistics.intervals import OP_WRITE, OPEN_SHIFT, Books
+from eptreplay.model.statistics.intervals import OP_WRITE, OPEN_SHIFT, IntervalStatistics
 
 ONE = np.uint8(1)
 WRITTEN = np.uint8(1 << OP_WRITE)
 
 
 @entry_point
-def enter_access(books: Books, quiet: NDArray[np.uint8], flat: Int, op: Int, row: Int) -> bool:
+def enter_access(
+    statistics: IntervalStatistics, fast_path: NDArray[np.uint8], flat: Int, op: Int, row: Int
+) -> bool:
     """Enter an access to a page of memory in the open interval; return whether it is the interval's first write of it.
 
     Args:
-        books: of all guests, updated.
-        quiet: shape [flat guest pages + 1]: State.quiet; the page gets its TOUCHED bit.
+        statistics: of all guests, updated.
+        fast_path: shape [flat guest pages + 1]: State.fast_path; the page gets its TOUCHED bit.
         flat: the page, a flat number.
         op: OP_READ or OP_WRITE.
         row: number of the row in its guest's trace.
     """
-    state = quiet[flat]
-    books.open[flat >> OPEN_SHIFT] = 1
-    if books.first_row[flat] == 0:
-        books.first_row[flat] = row + 1
-    quiet[flat] = state | (ONE << np.uint8(op))
+    state = fast_path[flat]
+    statistics.open[flat >> OPEN_SHIFT] = 1
+    if statistics.first_row[flat] == 0:
+        statistics.first_row[flat] = row + 1
+    fast_path[flat] = state | (ONE << np.uint8(op))
     return bool(op == OP_WRITE and state & WRITTEN == 0)

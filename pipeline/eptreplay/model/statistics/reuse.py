@@ -13,11 +13,11 @@ each of their accesses.  There are at most so many samples; when one more comes,
 it are forgotten (Waldspurger et al., Efficient MRC construction with SHARDS, FAST 2015: its fixed-size variant, but for
 the halving, which takes the place of a queue by hash; sample.py).
 
-First accesses, whose distance is infinite, are left out here: the books know how many there are.  So are distances of 0:
+First accesses, whose distance is infinite, are left out here: the interval statistics know how many there are.  So are distances of 0:
 what is missing of all accesses in the end are those.  Among the sample, that is at the same time the correction that
 the paper calls SHARDS-adj.
 
-The guests of a host are kept apart: each has its own list, marks and sample, and its pages have flat numbers (worlds.py).
+The guests of a host are kept apart: each has its own list, marks and sample, and its pages have flat numbers (instances.py).
 """
 
 from __future__ import annotations
@@ -180,19 +180,19 @@ class GuestReuse(NamedTuple):
 
 def reuse_of(reuse: Reuse, guest: int) -> GuestReuse:
     """Return what is known of one guest."""
-    settle(reuse, guest)
+    enter_at_rate(reuse, guest)
     return GuestReuse(int(reuse.state.weight[guest]), reuse.distances[guest])
 
 
 @entry_point
 def note_reuses(
-    reuse: Reuse, quiet: NDArray[np.uint8], gpa: NDArray[np.uint64], size: NDArray[np.uint16]
+    reuse: Reuse, fast_path: NDArray[np.uint8], gpa: NDArray[np.uint64], size: NDArray[np.uint16]
 ) -> None:
     """Take in consecutive rows.
 
     Args:
         reuse: updated.
-        quiet: shape [flat pages + 1]: State.quiet, which says what is no memory.
+        fast_path: shape [flat pages + 1]: State.fast_path, which says what is no memory.
         gpa: shape [rows]: flat byte addresses.
         size: shape [rows]: bytes; shape [0] when no row crosses a page.
     """
@@ -202,7 +202,7 @@ def note_reuses(
             rows = find_rows(reuse.watched, reuse.rows, gpa, begin, end)
         else:
             rows = find_rows_across(reuse.watched, reuse.rows, gpa, size, begin, end)
-        note_rows(reuse, quiet, gpa, size, rows)
+        note_rows(reuse, fast_path, gpa, size, rows)
 
 
 @kernel
@@ -225,7 +225,7 @@ def rows_before(reuse: Reuse, rows: Int, end: Int) -> Int:
 
 @kernel
 def note_rows(
-    reuse: Reuse, quiet: NDArray[np.uint8], gpa: NDArray[np.uint64], size: NDArray[np.uint16], rows: Int
+    reuse: Reuse, fast_path: NDArray[np.uint8], gpa: NDArray[np.uint64], size: NDArray[np.uint16], rows: Int
 ) -> None:
     """Take in the first `rows` of `reuse.rows`; see note_reuses for the arrays."""
     if len(size) == 0:
@@ -233,7 +233,7 @@ def note_rows(
     else:
         pages = list_pages_across(reuse.rows, reuse.used, gpa, size, rows)
     for k in range(pages):
-        _note_access(reuse, quiet, np.int64(reuse.used[k]))
+        _note_access(reuse, fast_path, np.int64(reuse.used[k]))
 
 
 @kernel
@@ -251,10 +251,10 @@ def _guest_of(state: Records, page: Int) -> Int:
 
 
 @part
-def _note_access(reuse: Reuse, quiet: NDArray[np.uint8], page: Int) -> None:
+def _note_access(reuse: Reuse, fast_path: NDArray[np.uint8], page: Int) -> None:
     """Take in an access to a page, if it is in the sample: it goes to the head of the list of those used last."""
     known = min(page, len(reuse.slot))
-    if is_sampled(reuse.watched, np.uint64(known)) != 0 and (quiet[known] & NO_MEMORY) == 0:
+    if is_sampled(reuse.watched, np.uint64(known)) != 0 and (fast_path[known] & NO_MEMORY) == 0:
         guest = _guest_of(reuse.state, page)
         group = group_of(page - np.int64(reuse.state[guest].begin))
         recent = reuse.recent[guest]
@@ -397,7 +397,7 @@ def _close_up(reuse: Reuse, state: Record, guest: Int) -> None:
 @kernel
 def _halve(reuse: Reuse, state: Record, guest: Int) -> None:
     """Halve the sampling rate of a guest."""
-    settle(reuse, guest)
+    enter_at_rate(reuse, guest)
     state.threshold >>= 1
     state.weight *= 2
     draw_pages(reuse.watched, np.int64(state.begin), np.int64(state.end), np.int64(state.threshold))
@@ -413,7 +413,7 @@ def _halve(reuse: Reuse, state: Record, guest: Int) -> None:
 
 
 @entry_point
-def settle(reuse: Reuse, guest: Int) -> None:
+def enter_at_rate(reuse: Reuse, guest: Int) -> None:
     """Enter what a guest's sample counted at its present rate in the distances: each stands for `weight` of them."""
     weight = reuse.state[guest].weight
     for start in range(BUCKETS):

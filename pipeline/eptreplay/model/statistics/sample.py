@@ -1,7 +1,7 @@
 """A sample of pages: those whose hash is below a threshold, and the rows of a trace that access them.
 
 Whether a page is in the sample, a bit of its byte says (UNSAMPLED).  Where the access loop looks at a page's byte anyway, that is
-State.quiet itself, and a row that accesses the sample is one that there is something to do for: all others cost nothing.
+State.fast_path itself, and a row that accesses the sample is one that there is something to do for: all others cost nothing.
 """
 
 from __future__ import annotations

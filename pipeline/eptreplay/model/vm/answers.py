@@ -1,14 +1,14 @@
 """What all events of a host have in common: for whom they are counted, and what they answer.
 
 An event is something a host does to a guest between two accesses.  Functions that carry one out take the stacked
-states of all profiles, one guest, and a page by its flat number; they do the same in every world.  They answer OK,
+states of all profiles, one guest, and a page by its flat number; they do the same in every instance.  They answer OK,
 or why the event makes no sense; then nothing was done.
 """
 
 from __future__ import annotations
 
 from eptreplay.compiled import kernel
-from eptreplay.model.state.state import Int, State, world
+from eptreplay.model.state.state import Int, State, instance
 
 OK = 0
 NO_HOLD = 1  # a release without a hold
@@ -22,8 +22,8 @@ NOT_ALLOWED = 7  # rights that the map entry does not give
 
 @kernel
 def begin_event(states: State, number: int, guest: Int, cause: Int) -> State:
-    """Return a world in which what follows is counted for a guest and a cause."""
-    st = world(states, number)
+    """Return an instance in which what follows is counted for a guest and a cause."""
+    st = instance(states, number)
     st.host[0].guest = guest
     st.host[0].cause = cause
     return st

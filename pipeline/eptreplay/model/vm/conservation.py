@@ -9,7 +9,7 @@ from eptreplay.compiled import entry_point, kernel
 from eptreplay.model.page.vm_pagequeue import PQ_ACTIVE, PQ_FREE, PQ_INACTIVE, PQ_NONE, queue_head
 from eptreplay.model.pmap.pv import pv_first, pv_next
 from eptreplay.model.state import pte
-from eptreplay.model.state.state import EXTRA_PAGES, Int, State, world, worlds_in
+from eptreplay.model.state.state import EXTRA_PAGES, Int, State, instance, instances_in
 from eptreplay.model.vm.vm_object import pmap_guest
 
 NPTEPG = pte.NPTEPG
@@ -36,10 +36,10 @@ LAWS = (
 
 
 @entry_point
-def check_worlds(states: State) -> Int:
-    """Return HOLDS, or the first law that is broken in any world."""
-    for number in range(worlds_in(states)):
-        st = world(states, number)
+def check_instances(states: State) -> Int:
+    """Return HOLDS, or the first law that is broken in any instance."""
+    for number in range(instances_in(states)):
+        st = instance(states, number)
         broken = _check(st)
         if broken != HOLDS:
             return broken
@@ -48,7 +48,7 @@ def check_worlds(states: State) -> Int:
 
 @kernel
 def _check(st: State) -> Int:
-    """Return HOLDS, or the first law that is broken in one world."""
+    """Return HOLDS, or the first law that is broken in one instance."""
     unqueued = _count_unqueued(st)
     if unqueued < 0:
         return BROKEN_RESIDENT

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from eptreplay.compiled import entry_point, kernel
 from eptreplay.model.page.vm_pagequeue import PQ_ACTIVE, PQ_INACTIVE, queue_head
-from eptreplay.model.state.state import PGA_REFERENCED, PGA_WRITEABLE, Int, State, world, worlds_in
+from eptreplay.model.state.state import PGA_REFERENCED, PGA_WRITEABLE, Int, State, instance, instances_in
 
 LOG_ALLOCATE = 1  # flat guest page, free frames after it
 LOG_SCAN = 2  # pass, free frames; then for both queues, active first: length, and LOG_PAGE_WORDS a page
@@ -70,6 +70,6 @@ def log_queue(st: State, queue: Int) -> None:
 
 @entry_point
 def log_queues(states: State, queue: Int) -> None:
-    """Append a queue of every world to its log."""
-    for number in range(worlds_in(states)):
-        log_queue(world(states, number), queue)
+    """Append a queue of every instance to its log."""
+    for number in range(instances_in(states)):
+        log_queue(instance(states, number), queue)

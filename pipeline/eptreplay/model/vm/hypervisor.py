@@ -16,7 +16,7 @@ from eptreplay.model.pmap.invalidate import CAUSE_HOST_ACCESS, CAUSE_WIRING
 from eptreplay.model.pmap.pmap import leaf_of, pmap_enter, pmap_pinit_type
 from eptreplay.model.pmap.pmap_range import pmap_change_wiring
 from eptreplay.model.state import pte
-from eptreplay.model.state.state import Int, State, account, world, worlds_in
+from eptreplay.model.state.state import Int, State, account, instance, instances_in
 from eptreplay.model.vm.answers import NO_DEVICE, NO_HOLD, NOT_ALLOWED, NOT_MEMORY, NOT_WIRED, OK, begin_event
 from eptreplay.model.vm.vm_fault import access_page, vm_fault, vm_fault_page
 from eptreplay.model.vm.vm_map import address_of, is_memory
@@ -38,10 +38,10 @@ def wire(states: State, guest: Int, flat: Int) -> Int:
     """
     if not is_memory(states, flat):
         return NOT_MEMORY
-    rights = VM_PROT_ALL & ~world(states, 0).object[flat].taken
+    rights = VM_PROT_ALL & ~instance(states, 0).object[flat].taken
     if (rights & (VM_PROT_READ | VM_PROT_EXECUTE)) == 0:
         return NOT_ALLOWED
-    for number in range(worlds_in(states)):
+    for number in range(instances_in(states)):
         st = begin_event(states, number, guest, CAUSE_WIRING)
         m = vm_page_lookup(st, flat)
         if m == NOT_RESIDENT or st.pageq[m].wire_count == 0:
@@ -60,7 +60,7 @@ def unwire(states: State, guest: Int, flat: Int) -> Int:
     """Let go of a wired page; with the last reason to keep it, it goes to the active queue (vm_map_unwire)."""
     if not is_memory(states, flat):
         return NOT_MEMORY
-    for number in range(worlds_in(states)):
+    for number in range(instances_in(states)):
         st = begin_event(states, number, guest, CAUSE_WIRING)
         m = vm_page_lookup(st, flat)
         if m == NOT_RESIDENT or st.pageq[m].wire_count == 0:
@@ -83,9 +83,9 @@ def hold(states: State, guest: Int, flat: Int, prot: Int) -> Int:
     """Bring a page in with the rights asked for, and hold it: it is not freed until it is released (vm_gpa_hold)."""
     if not is_memory(states, flat):
         return NOT_MEMORY
-    if (world(states, 0).object[flat].taken & prot) != 0:
+    if (instance(states, 0).object[flat].taken & prot) != 0:
         return NOT_ALLOWED
-    for number in range(worlds_in(states)):
+    for number in range(instances_in(states)):
         st = begin_event(states, number, guest, CAUSE_HOST_ACCESS)
         va = address_of(st, guest, flat)
         access = VM_PROT_WRITE if (prot & VM_PROT_WRITE) != 0 else VM_PROT_READ
@@ -114,7 +114,7 @@ def release(states: State, guest: Int, flat: Int) -> Int:
     """Release a held page (vm_gpa_release)."""
     if not is_memory(states, flat):
         return NOT_MEMORY
-    for number in range(worlds_in(states)):
+    for number in range(instances_in(states)):
         st = begin_event(states, number, guest, CAUSE_HOST_ACCESS)
         m = vm_page_lookup(st, flat)
         if m == NOT_RESIDENT or st.pageq[m].hold_count == 0:
@@ -131,7 +131,7 @@ def host_access(states: State, guest: Int, flat: Int, write: bool) -> Int:
     if not is_memory(states, flat):
         return NOT_MEMORY
     access = VM_PROT_WRITE if write else VM_PROT_READ
-    for number in range(worlds_in(states)):
+    for number in range(instances_in(states)):
         st = begin_event(states, number, guest, CAUSE_HOST_ACCESS)
         pm = len(st.guests) + guest
         if st.pmap[pm].pm_pml4 == 0:
@@ -156,11 +156,11 @@ def host_access(states: State, guest: Int, flat: Int, write: bool) -> Int:
 @entry_point
 def dma(states: State, guest: Int, flat: Int, write: bool) -> Int:
     """Let a passthrough device touch a page through the IOMMU: no bit of any table or page tells of it."""
-    if world(states, 0).guests[guest].iommu_pages == 0:
+    if instance(states, 0).guests[guest].iommu_pages == 0:
         return NO_DEVICE
     if not is_memory(states, flat):
         return NOT_MEMORY
-    for number in range(worlds_in(states)):
+    for number in range(instances_in(states)):
         st = begin_event(states, number, guest, CAUSE_HOST_ACCESS)
         if write:
             account(st).dma_writes += 1
@@ -177,15 +177,15 @@ def attach_device(states: State, guest: Int) -> Int:
 
     To learn the frame of a page, vm_iommu_modify holds it for writing, and so every page of the guest becomes dirty.
     """
-    known = world(states, 0).guests[guest]
+    known = instance(states, 0).guests[guest]
     pages: Int = 0
     for flat in range(known.begin, known.end):
         if is_memory(states, flat):
             if wire(states, guest, flat) != OK:
                 return NOT_ALLOWED
-            for number in range(worlds_in(states)):
-                _dirty_for_host(world(states, number), flat)
+            for number in range(instances_in(states)):
+                _dirty_for_host(instance(states, number), flat)
             pages += 1
-    for number in range(worlds_in(states)):
-        world(states, number).guests[guest].iommu_pages = pages
+    for number in range(instances_in(states)):
+        instance(states, number).guests[guest].iommu_pages = pages
     return OK

@@ -10,7 +10,7 @@ from eptreplay.model.page.vm_pagequeue import PQ_ACTIVE, PQ_INACTIVE, PQ_NONE, q
 from eptreplay.model.pmap.pmap import leaf_of
 from eptreplay.model.pmap.pmap_page import pmap_is_modified, pmap_is_referenced
 from eptreplay.model.state import pte
-from eptreplay.model.state.state import PGA_REFERENCED, PGA_WRITEABLE, Int, Records, State, world
+from eptreplay.model.state.state import PGA_REFERENCED, PGA_WRITEABLE, Int, Records, State, instance
 
 EMPTY = pte.EMPTY
 PAGE_SHIFT = pte.PAGE_SHIFT
@@ -40,8 +40,8 @@ COPIED = 256  # it has a copy in swap
 
 @entry_point
 def note_positions(states: State, number: Int, positions: NDArray[np.int32]) -> None:
-    """Write for every page on a queue in one world 1 + how many stand before it to `positions`, shape [frames], zero before."""
-    st = world(states, number)
+    """Write for every page on a queue in one instance 1 + how many stand before it to `positions`, shape [frames], zero before."""
+    st = instance(states, number)
     # A list that lies outside all caches is walked at a memory latency a page: look at all of them in order first.
     queued: Int = 0
     for m in range(len(st.page)):
@@ -60,11 +60,11 @@ def note_positions(states: State, number: Int, positions: NDArray[np.int32]) -> 
 def list_candidates(
     states: State, number: Int, guest: Int, positions: NDArray[np.int32], found: Records
 ) -> None:
-    """Write what one world knows of every page of a guest to `found`, CANDIDATE [guest pages], all zero before.
+    """Write what one instance knows of every page of a guest to `found`, CANDIDATE [guest pages], all zero before.
 
-    `positions` is what note_positions wrote for that world.
+    `positions` is what note_positions wrote for that instance.
     """
-    st = world(states, number)
+    st = instance(states, number)
     begin = st.guests[guest].begin
     alone = st.pmap[len(st.guests) + guest].pm_pml4 == 0  # the hypervisor process maps nothing
     for page in range(len(found)):

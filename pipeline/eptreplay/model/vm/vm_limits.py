@@ -76,7 +76,7 @@ class HostMemory(NamedTuple):
     page_daemon: bool = True
 
     def set_up(self, vm: Any, most_frames: int) -> None:  # noqa: ANN401 - a numpy record has no static type
-        """Write the limits and choices to a world's VM record; `most_frames` is what all guests can use."""
+        """Write the limits and choices to an instance's VM record; `most_frames` is what all guests can use."""
         frames = most_frames if self.frames is None else self.frames
         if self.frames is not None:
             for name, value in limits(frames)._asdict().items():

@@ -7,7 +7,7 @@ bhyve makes two kinds of map entry in a guest's vmspace:
   Its pages are fictitious and not managed: they are on no pv list and no queue, are never paged out, belong to no
   reservation, and are not wired with the guest's memory.
 
-Where memory is, `State.quiet` says (NO_MEMORY); where BARs are, GUEST.  What events change of an entry is kept by
+Where memory is, `State.fast_path` says (NO_MEMORY); where BARs are, GUEST.  What events change of an entry is kept by
 page (OBJECT_PAGE.taken and .absent), so that no entry is ever split.  A page is named by its flat number: memory by
 its place in its guest, pages of BARs by numbers beyond all memory, BAR after BAR.
 
@@ -32,7 +32,7 @@ from eptreplay.model.pmap.invalidate import CAUSE_ADVISE, CAUSE_PROTECT, CAUSE_U
 from eptreplay.model.pmap.pmap_page import pmap_is_modified, pmap_remove_all
 from eptreplay.model.pmap.pmap_range import pmap_advise, pmap_protect, pmap_remove
 from eptreplay.model.state import pte
-from eptreplay.model.state.state import NO_MEMORY, PGA_REFERENCED, Int, State, world, worlds_in
+from eptreplay.model.state.state import NO_MEMORY, PGA_REFERENCED, Int, State, instance, instances_in
 from eptreplay.model.vm.answers import IN_USE, IS_THERE, NOT_ALLOWED, NOT_MEMORY, OK, begin_event
 from eptreplay.model.vm.vm_object import NOT_RESIDENT, swap_pager_unswapped, vm_page_lookup, vm_page_remove
 from eptreplay.model.vm.vm_reserv import vm_phys_free
@@ -59,9 +59,9 @@ TO_THE_TAIL = 0x70  # none of these: it goes to the tail of the inactive queue, 
 @kernel
 def is_memory(states: State, flat: Int) -> bool:
     """Return whether a flat page is memory that its guest has now."""
-    inside = 0 <= flat < len(states.quiet) - 1
+    inside = 0 <= flat < len(states.fast_path) - 1
     return bool(
-        inside and (states.quiet[flat] & NO_MEMORY) == 0 and world(states, 0).object[flat].absent == 0
+        inside and (states.fast_path[flat] & NO_MEMORY) == 0 and instance(states, 0).object[flat].absent == 0
     )
 
 
@@ -104,19 +104,19 @@ def max_protection(bar: Int) -> Int:
 @kernel
 def _is_mapped(states: State, bar: Int, flat: Int) -> bool:
     """Return whether there is a map entry for a flat page, which belongs to this BAR if to any."""
-    return bool(is_memory(states, flat) if bar == NO_BAR else world(states, 0).object[flat].absent == 0)
+    return bool(is_memory(states, flat) if bar == NO_BAR else instance(states, 0).object[flat].absent == 0)
 
 
 @entry_point
 def vm_map_protect(states: State, guest: Int, flat: Int, prot: Int) -> Int:
     """Let the map entry of a page give these rights and no others."""
-    bar = bar_of(world(states, 0), guest, flat)
+    bar = bar_of(instance(states, 0), guest, flat)
     if not _is_mapped(states, bar, flat):
         return NOT_MEMORY
     most = max_protection(bar)
     if (prot & ~most) != 0:
         return NOT_ALLOWED
-    for number in range(worlds_in(states)):
+    for number in range(instances_in(states)):
         st = begin_event(states, number, guest, CAUSE_PROTECT)
         lost = most & ~prot & ~st.object[flat].taken
         st.object[flat].taken = most & ~prot
@@ -129,15 +129,15 @@ def vm_map_protect(states: State, guest: Int, flat: Int, prot: Int) -> Int:
 @entry_point
 def vm_map_delete(states: State, guest: Int, flat: Int) -> Int:
     """Take a page from the guest: of memory, with its contents and its copy in swap; or of a BAR."""
-    bar = bar_of(world(states, 0), guest, flat)
+    bar = bar_of(instance(states, 0), guest, flat)
     if not _is_mapped(states, bar, flat):
         return NOT_MEMORY
-    for number in range(worlds_in(states)):
-        st = world(states, number)
+    for number in range(instances_in(states)):
+        st = instance(states, number)
         m = vm_page_lookup(st, flat)
         if m != NOT_RESIDENT and (st.pageq[m].wire_count != 0 or st.pageq[m].hold_count != 0):
             return IN_USE
-    for number in range(worlds_in(states)):
+    for number in range(instances_in(states)):
         st = begin_event(states, number, guest, CAUSE_UNMAP)
         if bar == NO_BAR:
             _free_memory(st, flat)
@@ -147,7 +147,7 @@ def vm_map_delete(states: State, guest: Int, flat: Int) -> Int:
         st.object[flat].taken = 0
         st.object[flat].absent = 1
     if bar == NO_BAR:
-        states.quiet[flat] |= NO_MEMORY
+        states.fast_path[flat] |= NO_MEMORY
     return OK
 
 
@@ -169,27 +169,29 @@ def _free_memory(st: State, flat: Int) -> None:
 @entry_point
 def vm_map_insert(states: State, guest: Int, flat: Int) -> Int:
     """Give back to the guest a page that was taken from it; memory is empty."""
-    bar = bar_of(world(states, 0), guest, flat)
-    if bar == NO_BAR and not 0 <= flat < min(len(states.quiet) - 1, world(states, 0).guests[guest].end):
+    bar = bar_of(instance(states, 0), guest, flat)
+    if bar == NO_BAR and not 0 <= flat < min(
+        len(states.fast_path) - 1, instance(states, 0).guests[guest].end
+    ):
         return NOT_MEMORY
-    if world(states, 0).object[flat].absent == 0:
+    if instance(states, 0).object[flat].absent == 0:
         return IS_THERE if _is_mapped(states, bar, flat) else NOT_MEMORY
-    for number in range(worlds_in(states)):
-        world(states, number).object[flat].absent = 0
+    for number in range(instances_in(states)):
+        instance(states, number).object[flat].absent = 0
     if bar == NO_BAR:
-        states.quiet[flat] &= ~NO_MEMORY
+        states.fast_path[flat] &= ~NO_MEMORY
     return OK
 
 
 @entry_point
 def vm_map_madvise(states: State, guest: Int, flat: Int, advice: Int) -> Int:
     """Take note that the guest does not need a page soon (MADV_DONTNEED), or its contents at all (MADV_FREE)."""
-    bar = bar_of(world(states, 0), guest, flat)
+    bar = bar_of(instance(states, 0), guest, flat)
     if not _is_mapped(states, bar, flat):
         return NOT_MEMORY
     if bar != NO_BAR:
         return OK  # there is nothing to be forgotten about pages that are not managed
-    for number in range(worlds_in(states)):
+    for number in range(instances_in(states)):
         st = begin_event(states, number, guest, CAUSE_ADVISE)
         va = address_of(st, guest, flat)
         pmap_advise(st, st.pmap[guest], va, va + PAGE_SIZE, advice)

@@ -109,7 +109,7 @@ def _populate(st: State, block: Int) -> None:
 def vm_reserv_alloc_page(st: State, flat: Int) -> Int:
     """Return a frame of a reservation for a flat guest page, -1 if none can serve it."""
     guest_block = st.blocks[flat // NPTEPG]
-    if flat % NPTEPG >= guest_block.reach:
+    if flat % NPTEPG >= guest_block.reservable:
         return -1
     if guest_block.reservation == 0:
         block = _first(st, WHOLE)

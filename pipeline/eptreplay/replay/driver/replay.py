@@ -11,18 +11,23 @@ import numpy as np
 
 from eptreplay.errors import TraceError
 from eptreplay.ingest.native.reader import Batch
-from eptreplay.ingest.native.row_scan import look
+from eptreplay.ingest.native.row_scan import scan_rows
 from eptreplay.model.access_loop import fast_path as kernels
 from eptreplay.model.access_loop import sweep
-from eptreplay.model.access_loop.deferred_accessed import write_marks
+from eptreplay.model.access_loop.deferred_accessed import write_deferred
 from eptreplay.model.access_loop.dirty_log import harvest, new_dirty_log
 from eptreplay.model.cpu.tlb import TLB_COUNTERS, Tlbs, flush_all_if_invalidated, new_tlbs, no_tlbs
-from eptreplay.model.instances import GuestMemory, flat_ram_pages, guest_bases, new_worlds
+from eptreplay.model.instances import GuestMemory, flat_ram_pages, guest_bases, new_instances
 from eptreplay.model.recorded.checksum import state_sums
 from eptreplay.model.state.state import COUNTERS, PMAP
 from eptreplay.model.statistics.close_interval import close_interval
-from eptreplay.model.statistics.intervals import TALLY, books_of, count_page_accesses, new_books
-from eptreplay.model.statistics.reuse import new_reuse, no_reuse, note_reuses, settle
+from eptreplay.model.statistics.intervals import (
+    TALLY,
+    statistics_of,
+    count_page_accesses,
+    new_interval_statistics,
+)
+from eptreplay.model.statistics.reuse import new_reuse, no_reuse, note_reuses, enter_at_rate
 from eptreplay.model.vm.vm_limits import HostMemory
 from eptreplay.profiles import resolve
 from eptreplay.replay.events.carry_out import (
@@ -32,14 +37,14 @@ from eptreplay.replay.events.carry_out import (
     between,
     carry_out,
     events_of,
-    teller,
+    bad_event_callback,
 )
 from eptreplay.replay.events.given_back import GivenBack
 from eptreplay.replay.events.other_writers import OtherWriters
 from eptreplay.replay.found.guest import GuestResult, guest_result
-from eptreplay.replay.found.snapshots import IntervalBooks, OtherWrites, Snapshot, copied
+from eptreplay.replay.found.snapshots import ClosedInterval, OtherWrites, Snapshot, copied
 from eptreplay.replay.rows.in_order import Due, steps
-from eptreplay.replay.rows.schedule import Action, Rhythm
+from eptreplay.replay.rows.schedule import Action, Schedule
 from eptreplay.replay.state.pmap_choice import AnyPmap
 from eptreplay.replay.state.tlb_shapes import tlb_shapes
 from eptreplay.request.options import (
@@ -50,8 +55,8 @@ from eptreplay.request.options import (
     Policy,
     Span,
     TlbOptions,
-    interval_rhythms,
-    sweep_rhythms,
+    interval_schedules,
+    sweep_schedules,
 )
 
 if TYPE_CHECKING:
@@ -62,7 +67,7 @@ if TYPE_CHECKING:
     from eptreplay.ingest.native.reader import Transition
     from eptreplay.ingest.native.rows import BadRows
     from eptreplay.ingest.sources.dataset import GuestTrace
-    from eptreplay.model.statistics.intervals import GuestBooks
+    from eptreplay.model.statistics.intervals import GuestStatistics
     from eptreplay.model.statistics.reuse import Reuse
     from eptreplay.replay.state.pmap_choice import Pmap
 
@@ -78,7 +83,7 @@ TLB_STAND_IN = "haswell"
 """The CPU whose TLBs a profile gets that is no real CPU."""
 
 
-Watcher = Callable[[int], None]
+OnRows = Callable[[int], None]
 """Hears how many more rows were replayed."""
 
 
@@ -147,7 +152,7 @@ class Replay:
         intervals: the most intervals there will be.
         mrc: how the miss-ratio curve is found.
         log_words: room for the log of what the host does, words a profile.
-        tell_bad_event: hears of events that make no sense, and why.
+        on_bad_event: hears of events that make no sense, and why.
     """
 
     profiles: Sequence[Pmap]
@@ -159,11 +164,11 @@ class Replay:
     intervals: int = 1
     mrc: MissRatio = MissRatio.INTERVALS
     log_words: int = 0
-    tell_bad_event: Callable[[HostEvent, int, str], None] | None = None
+    on_bad_event: Callable[[HostEvent, int, str], None] | None = None
     rows: int = 0
     rows_of: NDArray[np.int64] = field(init=False)
     states: Any = field(init=False)
-    books: Any = field(init=False)
+    statistics: Any = field(init=False)
     log: Any = field(init=False)
     tlbs: Any = field(init=False)
     reuse: Any = field(init=False)
@@ -178,7 +183,7 @@ class Replay:
     def __post_init__(self) -> None:
         """Make the empty guests."""
         self.rows_of = np.zeros(len(self.guests), np.int64)
-        self.states = new_worlds(
+        self.states = new_instances(
             np.array([profile.pmap_type for profile in self.profiles], np.int64),
             np.array([profile.pmap_flags for profile in self.profiles], np.int64),
             self.guests,
@@ -188,20 +193,20 @@ class Replay:
         )
         ram_pages = flat_ram_pages(self.guests)
         pages = int(ram_pages[-1, 1])
-        self.books = new_books(
+        self.statistics = new_interval_statistics(
             self.states.guests[0],
             ram_pages,
             self.intervals,
             HEATMAP_STRETCHES,
             slow_path=self.slow_path,
-            marks=not self.hosts and self.tlb is None,
+            deferring=not self.hosts and self.tlb is None,
         )
         pml = np.array([profile.pml for profile in self.profiles])
         self.log = new_dirty_log(pml, pages, sum(guest.vcpus for guest in self.guests))
-        self.reuse = reuse_for(self.mrc, self.guests, self.states.quiet)
+        self.reuse = reuse_for(self.mrc, self.guests, self.states.fast_path)
         self.tlbs = no_tlbs() if self.tlb is None else self._new_tlbs(self.tlb)
         # Views that every end of an interval needs, without attribute access, which is slow outside kernels.
-        self._tally = self.books.tally.view(np.ndarray).view(TALLY)
+        self._tally = self.statistics.tally.view(np.ndarray).view(TALLY)
         self._cnt = self.states.cnt.view(np.ndarray).view(COUNTERS)
         self._pmap = self.states.pmap.view(np.ndarray).view(PMAP)
         self.page_accesses = np.zeros((pages if self.count_pages else 0, 4), np.int64)
@@ -245,19 +250,19 @@ class Replay:
             self.rows += 1
             self.rows_of[event.guest] += 1
         row = int(self.rows_of[event.guest]) - 1
-        self.write_marks()
+        self.write_deferred()
         reason = carry_out(self, event)
         if not reason:
             self._note_other(event, row)
-        elif self.tell_bad_event is not None:
-            self.tell_bad_event(event, row, reason)
+        elif self.on_bad_event is not None:
+            self.on_bad_event(event, row, reason)
 
     def _note_other(self, event: HostEvent, row: int) -> None:
-        """Enter an event in the books if it is an access to memory."""
-        flat = self.others[event.guest].note(event, self.books, self.states.quiet, row)
+        """Enter an event in the interval statistics if it is an access to memory."""
+        flat = self.others[event.guest].note(event, self.statistics, self.states.fast_path, row)
         if flat is not None:
             gpa = _read_only(np.array([flat << PAGE_SHIFT], np.uint64))
-            note_reuses(self.reuse, self.states.quiet, gpa, NO_SIZES)
+            note_reuses(self.reuse, self.states.fast_path, gpa, NO_SIZES)
 
     def _replay_rows(self, batch: Batch, begin: int, end: int, vcpu_constant: int) -> None:
         """Replay rows [begin, end) of a batch, all of them accesses."""
@@ -279,7 +284,7 @@ class Replay:
         """Replay rows; see kernels.replay_rows."""
         kernels.replay_rows(
             self.states,
-            self.books,
+            self.statistics,
             self.log,
             self.tlbs,
             self.reuse,
@@ -299,35 +304,35 @@ class Replay:
     def sweep(self, policy: Policy) -> None:
         """Let the host sweep over all pages in every profile."""
         if policy is Policy.AGE:
-            sweep.age(self.states, self.books)
+            sweep.age(self.states, self.statistics)
         elif policy is Policy.HARVEST:
-            self.write_marks()
-            harvest(self.states, self.books, self.log)
+            self.write_deferred()
+            harvest(self.states, self.statistics, self.log)
 
-    def write_marks(self) -> None:
+    def write_deferred(self) -> None:
         """Write what stands for accessed bits to the entries, before anything but rows and sweeps looks at them."""
-        write_marks(self.states, self.books)
+        write_deferred(self.states, self.statistics)
 
     def close_interval(self) -> None:
-        """Enter the open interval in the books and begin the next."""
-        self._closed = [others.close(self.books, self.states.quiet) for others in self.others]
-        close_interval(self.states, self.books)
+        """Enter the open interval in the interval statistics and begin the next."""
+        self._closed = [others.close(self.statistics, self.states.fast_path) for others in self.others]
+        close_interval(self.states, self.statistics)
         for given_back, tally in zip(self.given_back, self._tally, strict=True):
-            given_back.close(self.books, int(tally["interval"]) - 1)
+            given_back.close(self.statistics, int(tally["interval"]) - 1)
 
     def snapshot(self, time: int | None, guest: int = 0) -> Snapshot:
-        """Return the books of a guest as they are now."""
-        books = IntervalBooks(self.states, self.books, guest, self._tally[guest : guest + 1])
+        """Return the interval statistics of a guest as they are now."""
+        statistics = ClosedInterval(self.states, self.statistics, guest, self._tally[guest : guest + 1])
         cnt, pmap = copied(self._cnt[:, guest]), copied(self._pmap[:, guest])
-        return Snapshot(int(self.rows_of[guest]), time, books, cnt, pmap, self._closed[guest])
+        return Snapshot(int(self.rows_of[guest]), time, statistics, cnt, pmap, self._closed[guest])
 
-    def books_of(self, guest: int) -> GuestBooks:
-        """Return the books of one guest, as views."""
-        return books_of(self.books, self.states.guests[0, guest])
+    def statistics_of(self, guest: int) -> GuestStatistics:
+        """Return the interval statistics of one guest, as views."""
+        return statistics_of(self.statistics, self.states.guests[0, guest])
 
     def state_sums(self) -> list[int]:
         """Return the checksum of every profile's tables."""
-        self.write_marks()
+        self.write_deferred()
         sums = np.zeros(len(self.profiles), np.uint64)
         state_sums(self.states, sums)
         return [int(value) for value in sums]
@@ -338,7 +343,7 @@ def replay_trace(
     profiles: Sequence[Pmap],
     options: Options,
     *,
-    watch: Watcher | None = None,
+    on_rows: OnRows | None = None,
     bad_rows: BadRows | None = None,
 ) -> GuestResult:
     """Replay a trace from its first row to its last.
@@ -356,12 +361,14 @@ def replay_trace(
         intervals=max(1, options.intervals),
         mrc=options.mrc,
     )
-    replay.tell_bad_event = teller([trace], options, [bad_rows])
+    replay.on_bad_event = bad_event_callback([trace], options, [bad_rows])
     attach_devices(replay, [trace])
     span = Span.of(trace)
-    rhythms = [*sweep_rhythms(span, options), *interval_rhythms(span, options)]
+    schedules = [*sweep_schedules(span, options), *interval_schedules(span, options)]
     snapshots: list[Snapshot] = []
-    for action, time in drive(trace, replay, rhythms, options, vcpu=True, watch=watch, bad_rows=bad_rows):
+    for action, time in drive(
+        trace, replay, schedules, options, vcpu=True, on_rows=on_rows, bad_rows=bad_rows
+    ):
         if action is Action.SWEEP:
             replay.sweep(options.policy)
         else:
@@ -376,12 +383,12 @@ def replay_trace(
 def drive(
     trace: GuestTrace,
     replay: Replay,
-    rhythms: Sequence[Rhythm],
+    schedules: Sequence[Schedule],
     options: Options,
     *,
     vcpu: bool = False,
     found: Sequence[Transition] = (),
-    watch: Watcher | None = None,
+    on_rows: OnRows | None = None,
     bad_rows: BadRows | None = None,
 ) -> Iterator[tuple[Action, int | None]]:
     """Feed a trace to a replay and yield wherever a cut asks for an action, with the cut's time.
@@ -389,7 +396,7 @@ def drive(
     Without `vcpu`, vCPU 0 counts as the one that made every access.  `found` are the vCPUs that begin and cease
     to run.
     """
-    for step in steps(trace, rhythms, options, vcpu=vcpu, found=found, watch=watch, bad_rows=bad_rows):
+    for step in steps(trace, schedules, options, vcpu=vcpu, found=found, on_rows=on_rows, bad_rows=bad_rows):
         if isinstance(step, Due):
             yield step
         else:
@@ -435,7 +442,7 @@ def warm_up(policies: Sequence[Policy] = tuple(Policy)) -> None:
     sizes = _read_only(np.ones(1, np.uint16))
     op = _read_only(np.zeros(1, np.uint8))
     for kind in (np.uint8, np.uint16):
-        look({"gpa": gpa, "op": op, "size": _read_only(sizes.astype(kind))}, 0)
+        scan_rows({"gpa": gpa, "op": op, "size": _read_only(sizes.astype(kind))}, 0)
     batch = Batch(
         row_group=0, first_row=0, rows=1, gpa=gpa, op=op, vcpu=None, size=sizes, count=None, time=None
     )
@@ -446,5 +453,5 @@ def warm_up(policies: Sequence[Policy] = tuple(Policy)) -> None:
     replay.snapshot(None)
     replay.state_sums()
     replay.tlb_counters()
-    settle(replay.reuse, 0)
+    enter_at_rate(replay.reuse, 0)
     sweep.observe_pages(replay.states, 0, np.zeros(1, np.int64), np.zeros((1, 1), np.uint8))

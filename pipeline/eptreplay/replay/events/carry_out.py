@@ -14,7 +14,7 @@ from eptreplay.model.cpu.vmm import vcpu_run, vcpu_stop
 from eptreplay.model.instances import flat_page
 from eptreplay.model.state.pte import VM_PROT_ALL
 from eptreplay.model.vm import answers
-from eptreplay.model.vm import hypervisor as hands
+from eptreplay.model.vm import hypervisor
 from eptreplay.model.vm.vm_map import (
     MADV_DONTNEED,
     MADV_FREE,
@@ -92,13 +92,13 @@ def events_of(batch: Batch, begin: int, end: int, *, guest: int = 0, first_vcpu:
 
 
 def carry_out(replay: Replay, event: HostEvent) -> str:
-    """Carry out an event in every world; return why it makes no sense, empty if it does."""
+    """Carry out an event in every instance; return why it makes no sense, empty if it does."""
     states = replay.states
     if event.kind is Event.SCAN:
         scan(states)
         return ""
     if event.kind is Event.HARVEST:
-        harvest_guest(states, replay.books, replay.log, event.guest)
+        harvest_guest(states, replay.statistics, replay.log, event.guest)
         return ""
     if event.kind is Event.VCPU_RUN:
         if event.arg >= HOST_CPUS:
@@ -132,11 +132,11 @@ def _on_pages(replay: Replay, event: HostEvent) -> str:
         if answer != answers.OK:
             reason = REASONS[answer]
             break
-        if page < len(replay.books.cold):
-            replay.books.cold[page] = 0
+        if page < len(replay.statistics.deferred):
+            replay.statistics.deferred[page] = 0
         done = page + 1
-    if flat < len(replay.books.cold):
-        replay.given_back[event.guest].note(event, range(flat, done), replay.books, replay.states)
+    if flat < len(replay.statistics.deferred):
+        replay.given_back[event.guest].note(event, range(flat, done), replay.statistics, replay.states)
     return reason
 
 
@@ -158,17 +158,17 @@ _MEANINGS: dict[Event, range] = {
 """What the argument, or its low bits beside a length, may be; that of others does not matter."""
 
 _ACTS: dict[Event, Callable[[Replay, int, int, int], Int]] = {
-    Event.GPA_HOLD: lambda replay, guest, flat, bits: hands.hold(replay.states, guest, flat, bits),
-    Event.GPA_RELEASE: lambda replay, guest, flat, _: hands.release(replay.states, guest, flat),
-    Event.HOST_READ: lambda replay, guest, flat, _: hands.host_access(replay.states, guest, flat, False),
-    Event.HOST_WRITE: lambda replay, guest, flat, _: hands.host_access(replay.states, guest, flat, True),
-    Event.DMA_READ: lambda replay, guest, flat, _: hands.dma(replay.states, guest, flat, False),
-    Event.DMA_WRITE: lambda replay, guest, flat, _: hands.dma(replay.states, guest, flat, True),
+    Event.GPA_HOLD: lambda replay, guest, flat, bits: hypervisor.hold(replay.states, guest, flat, bits),
+    Event.GPA_RELEASE: lambda replay, guest, flat, _: hypervisor.release(replay.states, guest, flat),
+    Event.HOST_READ: lambda replay, guest, flat, _: hypervisor.host_access(replay.states, guest, flat, False),
+    Event.HOST_WRITE: lambda replay, guest, flat, _: hypervisor.host_access(replay.states, guest, flat, True),
+    Event.DMA_READ: lambda replay, guest, flat, _: hypervisor.dma(replay.states, guest, flat, False),
+    Event.DMA_WRITE: lambda replay, guest, flat, _: hypervisor.dma(replay.states, guest, flat, True),
     Event.MAP: lambda replay, guest, flat, _: vm_map_insert(replay.states, guest, flat),
     Event.UNMAP: lambda replay, guest, flat, _: vm_map_delete(replay.states, guest, flat),
     Event.PROTECT: lambda replay, guest, flat, bits: vm_map_protect(replay.states, guest, flat, bits),
-    Event.WIRE: lambda replay, guest, flat, _: hands.wire(replay.states, guest, flat),
-    Event.UNWIRE: lambda replay, guest, flat, _: hands.unwire(replay.states, guest, flat),
+    Event.WIRE: lambda replay, guest, flat, _: hypervisor.wire(replay.states, guest, flat),
+    Event.UNWIRE: lambda replay, guest, flat, _: hypervisor.unwire(replay.states, guest, flat),
     Event.ADVISE: lambda replay, guest, flat, bits: vm_map_madvise(replay.states, guest, flat, bits),
 }
 
@@ -184,7 +184,7 @@ def between(events: Sequence[HostEvent], begin: int, end: int) -> list[tuple[int
     return pieces
 
 
-def teller(
+def bad_event_callback(
     traces: Sequence[GuestTrace], options: Options, bad_rows: Sequence[BadRows | None]
 ) -> Callable[[HostEvent, int, str], None]:
     """Return what is done about an event that makes no sense, given with its row: an error, or a count, by the policy."""
@@ -215,7 +215,7 @@ def attach_devices(replay: Replay, traces: Sequence[GuestTrace]) -> None:
     """
     for guest, trace in enumerate(traces):
         replay.others[guest].devices = len(trace.devices)
-        if trace.devices and hands.attach_device(replay.states, guest) != answers.OK:
+        if trace.devices and hypervisor.attach_device(replay.states, guest) != answers.OK:
             raise UsageError(
                 f"guest '{trace.name}' has passthrough devices, so all of its {trace.ram_pages:,} pages have to stay in"
                 " memory; the host has too little for that: give more with --host-memory"

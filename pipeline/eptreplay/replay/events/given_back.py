@@ -14,7 +14,7 @@ import numpy as np
 
 from eptreplay.analysis.history import BEFORE_ALL, FOREVER, NEVER, Gone
 from eptreplay.ingest.native.schema import Event
-from eptreplay.model.state.state import SETTLED
+from eptreplay.model.state.state import NO_OP
 from eptreplay.model.statistics.intervals import WRITTEN_AGAIN
 from eptreplay.model.vm.vm_map import MADV_FREE
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eptreplay.model.state.state import State
-    from eptreplay.model.statistics.intervals import Books
+    from eptreplay.model.statistics.intervals import IntervalStatistics
     from eptreplay.replay.events.carry_out import HostEvent
 
 PAGE_SHIFT = 12
@@ -108,16 +108,16 @@ class GivenBack:
         )
         self._first_row = np.zeros(self.size, np.int64)
 
-    def note(self, event: HostEvent, pages: range, books: Books, states: State) -> None:
+    def note(self, event: HostEvent, pages: range, statistics: IntervalStatistics, states: State) -> None:
         """Take note of an event that was carried out.
 
         Args:
             event: whatever it is.
             pages: flat numbers of the pages of memory that it was carried out on.
-            books: of all guests: what is gone counts as not accessed, and not written.
-            states: the worlds: the next access to a page that is gone is made by the models, so that it is noticed.
+            statistics: of all guests: what is gone counts as not accessed, and not written.
+            states: the instances: the next access to a page that is gone is made by the models, so that it is noticed.
         """
-        tally = books.tally[event.guest]
+        tally = statistics.tally[event.guest]
         first = tally.reads + tally.writes + tally.fetches + tally.unbacked == 0
         flat = np.array(pages, np.int64)
         if event.kind is Event.MAP:
@@ -135,22 +135,22 @@ class GivenBack:
         self._freed[own] = event.kind is Event.ADVISE
         if first:
             self._initial[own] = True
-        self._lose(flat, books, BEFORE_ALL if first else int(tally.interval))
-        states.quiet[flat] &= ~SETTLED
+        self._lose(flat, statistics, BEFORE_ALL if first else int(tally.interval))
+        states.fast_path[flat] &= ~NO_OP
 
-    def _lose(self, flat: NDArray[np.int64], books: Books, interval: int) -> None:
+    def _lose(self, flat: NDArray[np.int64], statistics: IntervalStatistics, interval: int) -> None:
         """Enter that pages are gone."""
         own = flat - self.first_page
-        again = (books.unharvested[flat] & WRITTEN_AGAIN) != 0
+        again = (statistics.unharvested[flat] & WRITTEN_AGAIN) != 0
         for page in own[(self._lost[own] != 0) & again].tolist():
             self._end(page, interval)
         self._lost[own] = np.where(self._lost[own] == 0, interval + FIRST, self._lost[own])
         self._changed[own] = True
         self._first_row[own] = np.where(
-            self._first_row[own] == 0, books.first_row[flat], self._first_row[own]
+            self._first_row[own] == 0, statistics.first_row[flat], self._first_row[own]
         )
-        books.first_row[flat] = 0
-        books.unharvested[flat] = 0
+        statistics.first_row[flat] = 0
+        statistics.unharvested[flat] = 0
 
     def _end(self, page: int, interval: int) -> None:
         """End a loss: the page was written again in an interval."""
@@ -164,52 +164,52 @@ class GivenBack:
         before, region_before = int(self._before[page]) - 1, int(self._region_before[page]) - 1
         return Loss(page, before, int(self._lost[page]) - FIRST, again, region_before)
 
-    def close(self, books: Books, interval: int) -> None:
-        """Take note of what was written in an interval that was just closed, and is in the books."""
+    def close(self, statistics: IntervalStatistics, interval: int) -> None:
+        """Take note of what was written in an interval that was just closed, and is in the interval statistics."""
         lost = np.flatnonzero(self._lost) if self._any else np.zeros(0, np.int64)
         if not len(lost):
             return
         flat = lost + self.first_page
         regions = flat >> REGION_SHIFT
         fresh = self._lost[lost] == interval + FIRST
-        self._before[lost[fresh]] = books.touch.last_write[flat[fresh]]
-        self._region_before[lost[fresh]] = books.region.last_write[regions[fresh]]
-        written = books.region.last_write[regions] == interval + 1
+        self._before[lost[fresh]] = statistics.touch.last_write[flat[fresh]]
+        self._region_before[lost[fresh]] = statistics.region.last_write[regions[fresh]]
+        written = statistics.region.last_write[regions] == interval + 1
         for region in np.unique(regions[written]).tolist():
             self._region_writes[region].append(interval)
-        for page in lost[(books.unharvested[flat] & WRITTEN_AGAIN) != 0].tolist():
+        for page in lost[(statistics.unharvested[flat] & WRITTEN_AGAIN) != 0].tolist():
             self._end(page, interval)
 
-    def found(self, books: Books) -> GivenBackPages | None:
+    def found(self, statistics: IntervalStatistics) -> GivenBackPages | None:
         """Return what was given back, None if nothing was; the trace is over and its last interval closed."""
         if not self._any:
             return None
         flat = slice(self.first_page, self.first_page + self.size)
         losses = [*self._over, *(self._loss(page, FOREVER) for page in np.flatnonzero(self._lost).tolist())]
-        gone = self._changed & (books.first_row[flat] == 0)
+        gone = self._changed & (statistics.first_row[flat] == 0)
         return GivenBackPages(
             gone=gone,
             freed=gone & self._freed & ~self._absent & (self._first_row != 0),
             changed=self._changed,
-            written=(books.unharvested[flat] & WRITTEN_AGAIN) != 0,
+            written=(statistics.unharvested[flat] & WRITTEN_AGAIN) != 0,
             first_row=self._first_row,
             absent=self._absent,
             initial=int(self._initial.sum()),
-            pages=self._of_pages(losses, books),
-            regions=self._of_regions(losses, books),
+            pages=self._of_pages(losses, statistics),
+            regions=self._of_regions(losses, statistics),
         )
 
-    def _of_pages(self, losses: list[Loss], books: Books) -> Gone:
+    def _of_pages(self, losses: list[Loss], statistics: IntervalStatistics) -> Gone:
         """Return the losses for what counts pages."""
         page = np.array([loss.page for loss in losses], np.int64) + self.first_page
-        touch: Any = books.touch[page]
+        touch: Any = statistics.touch[page]
         return _gone(
             [(loss.before, loss.lost, loss.again) for loss in losses],
             touch.first_write.astype(np.int64) - 1,
             self._last(losses, touch.last_write.astype(np.int64) - 1),
         )
 
-    def _of_regions(self, losses: list[Loss], books: Books) -> Gone:
+    def _of_regions(self, losses: list[Loss], statistics: IntervalStatistics) -> Gone:
         """Return the losses for what counts regions: from write to write of a page's region, while the page is gone."""
         steps: list[tuple[int, int, int]] = []
         of: list[int] = []
@@ -223,7 +223,7 @@ class GivenBack:
             ]
             of += [number] * len(times)
         page = np.array([losses[number].page for number in of], np.int64) + self.first_page
-        region = books.region[page >> REGION_SHIFT]
+        region = statistics.region[page >> REGION_SHIFT]
         last = self._last(losses, np.zeros(len(losses), np.int64))[of]
         return _gone(
             steps,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from eptreplay.model.statistics.intervals import Books
+    from eptreplay.model.statistics.intervals import IntervalStatistics
     from eptreplay.replay.events.carry_out import HostEvent
 
 PAGE_SHIFT = 12
@@ -40,7 +40,9 @@ class OtherWriters:
     _by_devices: dict[int, tuple[int, int]] = field(default_factory=dict)
     """By flat page that a device wrote: the device that was first, and the row."""
 
-    def note(self, event: HostEvent, books: Books, quiet: NDArray[np.uint8], row: int) -> int | None:
+    def note(
+        self, event: HostEvent, statistics: IntervalStatistics, fast_path: NDArray[np.uint8], row: int
+    ) -> int | None:
         """Take note of an event that was carried out, as row `row`; return the flat page if it is an access to one."""
         if event.kind not in _ACCESSES:
             return None
@@ -48,21 +50,23 @@ class OtherWriters:
         writes = event.kind in _WRITES or (event.kind is Event.GPA_HOLD and event.arg & PROT_WRITE != 0)
         self._accesses += 1
         if writes:
-            books.unharvested[flat] = JUST_WRITTEN
+            statistics.unharvested[flat] = JUST_WRITTEN
         if event.kind is Event.DMA_WRITE:
             self._by_devices.setdefault(flat, (event.arg if self.devices > 1 else 0, row))
         else:
-            self._hypervisor += enter_access(books, quiet, flat, OP_WRITE if writes else OP_READ, row)
+            self._hypervisor += enter_access(
+                statistics, fast_path, flat, OP_WRITE if writes else OP_READ, row
+            )
         return flat
 
-    def close(self, books: Books, quiet: NDArray[np.uint8]) -> OtherWrites:
-        """Enter what only devices wrote in the books of the interval that is about to close, and return who wrote what."""
+    def close(self, statistics: IntervalStatistics, fast_path: NDArray[np.uint8]) -> OtherWrites:
+        """Enter what only devices wrote in the statistics of the interval that is about to close, and return who wrote what."""
         if self._accesses == 0:
             return OtherWrites()
         first = Counter(
             device
             for flat, (device, row) in self._by_devices.items()
-            if enter_access(books, quiet, flat, OP_WRITE, row)
+            if enter_access(statistics, fast_path, flat, OP_WRITE, row)
         )
         found = OtherWrites(self._hypervisor, dict(first), self._accesses)
         self._hypervisor, self._accesses = 0, 0

@@ -74,15 +74,15 @@ class GuestResult:
 
 def guest_result(trace: GuestTrace, replay: Replay, snapshots: list[Snapshot], guest: int = 0) -> GuestResult:
     """Collect what a finished replay found of one of its guests."""
-    books = replay.books_of(guest)
-    given_back = replay.given_back[guest].found(replay.books)
-    first_row = books.first_row
+    statistics = replay.statistics_of(guest)
+    given_back = replay.given_back[guest].found(replay.statistics)
+    first_row = statistics.first_row
     if given_back is not None:
         first_row = np.where(given_back.first_row == 0, first_row, given_back.first_row)
     page = np.flatnonzero(first_row)
     begin, end = (int(replay.states.guests[0, guest][name]) for name in ("begin", "end"))
     seen = np.zeros((len(replay.profiles), len(page)), np.uint8)
-    replay.write_marks()
+    replay.write_deferred()
     sweep.observe_pages(replay.states, guest, page, seen)
     return GuestResult(
         trace=trace,
@@ -92,9 +92,9 @@ def guest_result(trace: GuestTrace, replay: Replay, snapshots: list[Snapshot], g
         faults=np.array(replay.states.cnt.faults[:, guest]),
         page=page,
         first_row=first_row[page] - 1,
-        touches=books.touch[page],
-        regions=books.region[np.flatnonzero(books.region.last_write)],
-        stretch_pages=1 << int(replay.books.heat_shift[guest]),
+        touches=statistics.touch[page],
+        regions=statistics.region[np.flatnonzero(statistics.region.last_write)],
+        stretch_pages=1 << int(replay.statistics.heat_shift[guest]),
         mrc=replay.mrc,
         reuse=None if replay.mrc is MissRatio.INTERVALS else reuse_of(replay.reuse, guest),
         page_accesses=replay.page_accesses[begin:end][page] if replay.count_pages else None,

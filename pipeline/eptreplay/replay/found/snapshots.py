@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eptreplay.model.state.state import State
-    from eptreplay.model.statistics.intervals import Books
+    from eptreplay.model.statistics.intervals import IntervalStatistics
 
 
 CAUSES = (
@@ -49,16 +49,18 @@ def copied(records: NDArray[Any]) -> NDArray[Any]:
     return np.frombuffer(records.tobytes(), records.dtype).reshape(records.shape)
 
 
-class IntervalBooks:
-    """The books of one interval."""
+class ClosedInterval:
+    """The interval statistics of one interval."""
 
     __slots__ = ("_counts", "_packed", "tally")
 
-    def __init__(self, states: State, books: Books, guest: int, tally: NDArray[Any]) -> None:
-        """Copy what the books say of a guest's interval that closed last; `tally` is books.tally[guest] as a plain array."""
-        packed = room_for_interval(books)
+    def __init__(
+        self, states: State, statistics: IntervalStatistics, guest: int, tally: NDArray[Any]
+    ) -> None:
+        """Copy what the interval statistics say of a guest's interval that closed last; `tally` is statistics.tally[guest] as a plain array."""
+        packed = room_for_interval(statistics)
         self._counts = np.empty(HISTORIES + 1, np.int64)
-        self._packed = packed[: pack_interval(states, books, guest, packed, self._counts)].copy()
+        self._packed = packed[: pack_interval(states, statistics, guest, packed, self._counts)].copy()
         self.tally = copied(tally)
 
     @property
@@ -102,12 +104,12 @@ class OtherWrites(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """The books at one moment.
+    """The interval statistics at one moment.
 
     Args:
         rows: rows replayed so far.
         time: time of the cut, in the trace's unit; None where only the row is known.
-        books: of the interval that closed last.
+        statistics: of the interval that closed last.
         cnt: COUNTERS [profiles].
         pmap: PMAP [profiles].
         others: what others than vCPUs wrote in that interval.
@@ -115,7 +117,7 @@ class Snapshot(NamedTuple):
 
     rows: int
     time: int | None
-    books: IntervalBooks
+    statistics: ClosedInterval
     cnt: NDArray[np.void]
     pmap: NDArray[np.void]
     others: OtherWrites
@@ -131,7 +133,7 @@ def stacked(records: Sequence[NDArray[np.void]]) -> NDArray[np.void]:
 
 def counters(snapshots: Sequence[Snapshot]) -> dict[str, NDArray[np.int64]]:
     """Return all counters at several moments, cumulative: shape [snapshots, profiles] by name, as the tables order them."""
-    tally = stacked([snapshot.books.tally for snapshot in snapshots])
+    tally = stacked([snapshot.statistics.tally for snapshot in snapshots])
     cnt = stacked([snapshot.cnt for snapshot in snapshots])
     pmap = stacked([snapshot.pmap for snapshot in snapshots])
     emulated = cnt["faults"][..., :EMULATED_CAUSES].sum(axis=-1)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from eptreplay.ingest.native.reader import read_batches
 from eptreplay.replay.rows.activity import with_transitions
-from eptreplay.replay.rows.schedule import Cutter, timed_row_groups
+from eptreplay.replay.rows.schedule import Scheduler, timed_row_groups
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from eptreplay.ingest.native.reader import Batch, Transition
     from eptreplay.ingest.native.rows import BadRows
     from eptreplay.ingest.sources.dataset import GuestTrace
-    from eptreplay.replay.rows.schedule import Action, Rhythm
+    from eptreplay.replay.rows.schedule import Action, Schedule
     from eptreplay.request.options import Options
 
 
@@ -36,24 +36,24 @@ class Due(NamedTuple):
 
 def steps(
     trace: GuestTrace,
-    rhythms: Sequence[Rhythm],
+    schedules: Sequence[Schedule],
     options: Options,
     *,
     vcpu: bool = False,
     found: Sequence[Transition] = (),
-    watch: Callable[[int], None] | None = None,
+    on_rows: Callable[[int], None] | None = None,
     bad_rows: BadRows | None = None,
 ) -> Iterator[Piece | Due]:
     """Yield the rows of a trace and the actions that cuts ask for between them.
 
     Without `vcpu`, vCPU 0 counts as the one that made every access.  `found` are the vCPUs that begin and cease
-    to run, `watch` hears of rows that were used.
+    to run, `on_rows` hears of rows that were used.
     """
     replayed = 0
-    cutter = Cutter(rhythms)
+    scheduler = Scheduler(schedules)
     batches = read_batches(
         trace,
-        time_row_groups=timed_row_groups(trace, rhythms),
+        time_row_groups=timed_row_groups(trace, schedules),
         vcpu=vcpu,
         prefetch=options.decode_ahead,
         on_bad_rows=options.on_bad_rows,
@@ -64,7 +64,7 @@ def steps(
     for batch in batches:
         begin = 0
         constant = trace.row_groups[batch.row_group].vcpu_constant if vcpu else None
-        for cut in cutter.cuts(batch, replayed, trace.row_groups[batch.row_group].time_min):
+        for cut in scheduler.stops(batch, replayed, trace.row_groups[batch.row_group].time_min):
             if cut.rows > begin:
                 yield Piece(batch, begin, cut.rows, constant or 0)
                 begin = cut.rows
@@ -72,5 +72,5 @@ def steps(
         if batch.rows > begin:
             yield Piece(batch, begin, batch.rows, constant or 0)
         replayed += batch.rows
-        if watch is not None:
-            watch(batch.rows)
+        if on_rows is not None:
+            on_rows(batch.rows)

@@ -4,7 +4,7 @@ A batch of rows is replayed in pieces: up to the next sweep, the next end of an 
 checkpoint.  Cuts by rows are known beforehand; cuts by time need the batch's time column, which is decoded
 only for row groups that such a cut falls into (`timed_row_groups`).
 
-Cuts are made one by one, as the replay comes to them: a rhythm of a nanosecond has more of them than memory has bytes.
+Cuts are made one by one, as the replay comes to them: a schedule of a nanosecond has more of them than memory has bytes.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Action(IntEnum):
     CLOSE_INTERVAL = 3
 
 
-class Cut(NamedTuple):
+class Stop(NamedTuple):
     """Do `action` when `rows` rows of the batch have been replayed; `time` is the cut's own, None for a cut by rows."""
 
     rows: int
@@ -130,7 +130,7 @@ class GivenTimes:
 
 
 @dataclass(frozen=True, slots=True)
-class Rhythm:
+class Schedule:
     """Cuts for one action: after every `rows` rows, or at every one of `times`, in the trace's unit.
 
     A cut at time t comes before the first row of time t or later.
@@ -141,17 +141,17 @@ class Rhythm:
     times: Times | None = None
 
 
-class Cutter:
+class Scheduler:
     """Yields the cuts of one batch after the other; keeps track of what is still to come."""
 
-    def __init__(self, rhythms: Sequence[Rhythm]) -> None:
-        self._by_rows = [rhythm for rhythm in rhythms if rhythm.rows is not None]
+    def __init__(self, schedules: Sequence[Schedule]) -> None:
+        self._by_rows = [schedule for schedule in schedules if schedule.rows is not None]
         self._by_time = [
-            (rhythm.action, iter(rhythm.times)) for rhythm in rhythms if rhythm.times is not None
+            (schedule.action, iter(schedule.times)) for schedule in schedules if schedule.times is not None
         ]
         self._due = [next(times, None) for _, times in self._by_time]
 
-    def cuts(self, batch: Rows, replayed: int, time_min: int | None) -> Iterator[Cut]:
+    def stops(self, batch: Rows, replayed: int, time_min: int | None) -> Iterator[Stop]:
         """Yield the cuts that fall into a batch, in order; all of them have to be taken before the next batch's.
 
         Args:
@@ -159,12 +159,12 @@ class Cutter:
             replayed: rows of the trace that were replayed before it.
             time_min: earliest time in the batch's row group, for a batch without its time column.
         """
-        by_rows = [_cuts_by_rows(rhythm, replayed, batch.rows) for rhythm in self._by_rows]
+        by_rows = [_cuts_by_rows(schedule, replayed, batch.rows) for schedule in self._by_rows]
         by_time = [self._cuts_by_time(number, batch, time_min) for number in range(len(self._by_time))]
         return merge(*by_rows, *by_time, key=lambda cut: (cut.rows, cut.action))
 
-    def _cuts_by_time(self, number: int, batch: Rows, time_min: int | None) -> Iterator[Cut]:
-        """Yield the cuts of one rhythm by time that fall into a batch."""
+    def _cuts_by_time(self, number: int, batch: Rows, time_min: int | None) -> Iterator[Stop]:
+        """Yield the cuts of one schedule by time that fall into a batch."""
         action, times = self._by_time[number]
         last = _last_time(batch, time_min)
         rows, until = 0, None  # cuts up to `until` come after `rows` rows
@@ -173,13 +173,13 @@ class Cutter:
                 rows = _rows_before(batch, due)
                 until = None if batch.time is None else int(batch.time[rows])
             self._due[number] = next(times, None)
-            yield Cut(rows, action, due)
+            yield Stop(rows, action, due)
 
 
-def _cuts_by_rows(rhythm: Rhythm, replayed: int, rows: int) -> Iterator[Cut]:
-    """Yield the cuts of a rhythm by rows that fall into the next so many rows."""
-    for after in _multiples(rhythm.rows or 1, replayed, replayed + rows):
-        yield Cut(after - replayed, rhythm.action, None)
+def _cuts_by_rows(schedule: Schedule, replayed: int, rows: int) -> Iterator[Stop]:
+    """Yield the cuts of a schedule by rows that fall into the next so many rows."""
+    for after in _multiples(schedule.rows or 1, replayed, replayed + rows):
+        yield Stop(after - replayed, schedule.action, None)
 
 
 def _multiples(step: int, above: int, up_to: int) -> Iterator[int]:
@@ -197,10 +197,10 @@ def _rows_before(batch: Rows, time: int) -> int:
     return int(batch.time.searchsorted(np.uint64(time))) if batch.time is not None else 0
 
 
-def timed_row_groups(trace: GuestTrace, rhythms: Sequence[Rhythm]) -> frozenset[int]:
+def timed_row_groups(trace: GuestTrace, schedules: Sequence[Schedule]) -> frozenset[int]:
     """Return the row groups whose time column is needed: those that a cut by time falls into."""
     all_times = [
-        times for rhythm in rhythms if (times := rhythm.times) and next(iter(times), None) is not None
+        times for schedule in schedules if (times := schedule.times) and next(iter(times), None) is not None
     ]
     needed = set()
     for ordinal, group in enumerate(trace.row_groups):

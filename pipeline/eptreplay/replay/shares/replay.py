@@ -33,7 +33,7 @@ from eptreplay.replay.rows.in_order import Due, steps
 from eptreplay.replay.rows.schedule import Action
 from eptreplay.replay.shares.shared_steps import SharedSteps
 from eptreplay.replay.shares.together import Share, merged
-from eptreplay.request.options import MissRatio, Span, interval_rhythms, sweep_rhythms
+from eptreplay.request.options import MissRatio, Span, interval_schedules, sweep_schedules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from eptreplay.ingest.native.rows import BadRows
     from eptreplay.ingest.sources.dataset import GuestTrace
     from eptreplay.model.statistics.reuse import Reuse
-    from eptreplay.replay.driver.replay import Columns, Watcher
+    from eptreplay.replay.driver.replay import Columns, OnRows
     from eptreplay.replay.found.guest import GuestResult
     from eptreplay.replay.found.snapshots import Snapshot
     from eptreplay.replay.state.pmap_choice import Pmap
@@ -91,13 +91,13 @@ def replay_guest(
     options: Options,
     threads: int,
     *,
-    watch: Watcher | None = None,
+    on_rows: OnRows | None = None,
     bad_rows: BadRows | None = None,
 ) -> GuestResult:
     """Replay a trace on so many threads, or on one where it cannot be taken apart or is not large; see replay_trace."""
     if threads > 1 and is_large(trace, profiles) and not why_whole(trace, profiles, options):
-        return replay_in_shares(trace, profiles, options, threads, watch=watch, bad_rows=bad_rows)
-    return replay_trace(trace, profiles, options, watch=watch, bad_rows=bad_rows)
+        return replay_in_shares(trace, profiles, options, threads, on_rows=on_rows, bad_rows=bad_rows)
+    return replay_trace(trace, profiles, options, on_rows=on_rows, bad_rows=bad_rows)
 
 
 def replay_in_shares(
@@ -106,7 +106,7 @@ def replay_in_shares(
     options: Options,
     shares: int,
     *,
-    watch: Watcher | None = None,
+    on_rows: OnRows | None = None,
     bad_rows: BadRows | None = None,
 ) -> GuestResult:
     """Replay a trace that can be taken apart (why_whole) on several threads, with the result of replay_trace.
@@ -118,7 +118,7 @@ def replay_in_shares(
     memory = GuestMemory(guest_ram_pages(trace), trace.vcpus)
     owner = region_owners(memory.pages, shares)
     reuse = reuse_for(options.mrc, [memory])
-    feed = SharedSteps(_steps(trace, options, watch, bad_rows), shares)
+    feed = SharedSteps(_steps(trace, options, on_rows, bad_rows), shares)
 
     def run(number: int) -> Share:
         try:
@@ -152,7 +152,7 @@ class Rows(NamedTuple):
     first: int
 
 
-class Cut(NamedTuple):
+class Stop(NamedTuple):
     """An action that is due after `rows` rows of the trace; `time` is the cut's own, None for a cut by rows."""
 
     action: Action
@@ -161,30 +161,30 @@ class Cut(NamedTuple):
 
 
 def _steps(
-    trace: GuestTrace, options: Options, watch: Watcher | None, bad_rows: BadRows | None
-) -> Iterator[Rows | Cut]:
+    trace: GuestTrace, options: Options, on_rows: OnRows | None, bad_rows: BadRows | None
+) -> Iterator[Rows | Stop]:
     """Yield the rows of a trace, as kernels take them, and the cuts between them; the last interval is closed at the end."""
     span = Span.of(trace)
-    rhythms = [*sweep_rhythms(span, options), *interval_rhythms(span, options)]
+    schedules = [*sweep_schedules(span, options), *interval_schedules(span, options)]
     ahead = replace(options, decode_ahead=False)  # the threads do that in turn
     rows, closed = 0, -1
-    for step in steps(trace, rhythms, ahead, vcpu=True, watch=watch, bad_rows=bad_rows):
+    for step in steps(trace, schedules, ahead, vcpu=True, on_rows=on_rows, bad_rows=bad_rows):
         if isinstance(step, Due):
             closed = rows if step.action is Action.CLOSE_INTERVAL else closed
-            yield Cut(step.action, step.time, rows)
+            yield Stop(step.action, step.time, rows)
         else:
             yield Rows(accesses(*step), rows)
             rows += step.end - step.begin
     if closed < rows:
-        yield Cut(Action.CLOSE_INTERVAL, trace.last_time, rows)
+        yield Stop(Action.CLOSE_INTERVAL, trace.last_time, rows)
 
 
-def _noting_reuses(feed: Iterator[Rows | Cut], reuse: Reuse, replay: Replay) -> Iterator[Rows | Cut]:
+def _noting_reuses(feed: Iterator[Rows | Stop], reuse: Reuse, replay: Replay) -> Iterator[Rows | Stop]:
     """Take in the distances of reuse of all rows, which are about all of the guest's memory, while one share reads them."""
     for step in feed:
         if isinstance(step, Rows):
             gpa, _, _, size, _ = step.columns
-            note_reuses(reuse, replay.states.quiet, gpa, size)
+            note_reuses(reuse, replay.states.fast_path, gpa, size)
         yield step
 
 
@@ -232,7 +232,7 @@ def _first(array: NDArray[S], number: int) -> NDArray[S]:
 
 
 def _replay_share(
-    trace: GuestTrace, replay: Replay, feed: Iterator[Rows | Cut], own: Own, policy: Policy
+    trace: GuestTrace, replay: Replay, feed: Iterator[Rows | Stop], own: Own, policy: Policy
 ) -> Share:
     """Replay one share from the first row to the last."""
     snapshots: list[Snapshot] = []

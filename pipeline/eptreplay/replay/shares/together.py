@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eptreplay.replay.found.snapshots import IntervalBooks, Returns, Snapshot, copied
+from eptreplay.replay.found.snapshots import ClosedInterval, Returns, Snapshot, copied
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,7 +62,7 @@ def _snapshot(shares: Sequence[Share], number: int) -> Snapshot:
     """Return the snapshots of all shares at the end of an interval as one."""
     parts = [share.result.snapshots[number] for share in shares]
     return parts[0]._replace(
-        books=SharedBooks([part.books for part in parts]),
+        statistics=SharedBooks([part.statistics for part in parts]),
         cnt=_added([part.cnt for part in parts], COUNTED_ONCE),
         pmap=_pmap([part.pmap for part in parts], [share.upper[number] for share in shares]),
     )
@@ -87,13 +87,13 @@ def _pmap(parts: Sequence[NDArray[Any]], upper: Sequence[NDArray[np.uint8]]) -> 
     return copied(found)
 
 
-class SharedBooks(IntervalBooks):
-    """The books of one interval of all shares together."""
+class SharedBooks(ClosedInterval):
+    """The interval statistics of one interval of all shares together."""
 
     __slots__ = ("_first_writes", "_heat", "_returns", "_stretch")
 
-    def __init__(self, parts: Sequence[IntervalBooks]) -> None:
-        """Add up the books of shares."""
+    def __init__(self, parts: Sequence[ClosedInterval]) -> None:
+        """Add up the interval statistics of shares."""
         self._returns = tuple(
             Returns(*_summed([of.before for of in history], [of.pages for of in history]))
             for history in zip(*(part.returns for part in parts), strict=True)
@@ -139,7 +139,7 @@ def _tally(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
     """Return the sums of tallies; what is the same for all shares is that of the first."""
     found = np.frombuffer(bytearray(parts[0].tobytes()), parts[0].dtype).reshape(parts[0].shape)
     for name in parts[0].dtype.names or ():
-        if name not in {"interval", "settles", "light", "marks", "unbacked_low", "unbacked_high"}:
+        if name not in {"interval", "no_ops", "deferrable", "marks", "unbacked_low", "unbacked_high"}:
             found[name] = np.sum([part[name] for part in parts], axis=0)
     outside = [part for part in parts if part["unbacked"][0]]
     if outside:

@@ -44,7 +44,7 @@ def tlb_shapes(profiles: Sequence[HasTlbs], stand_in: HasTlbs) -> tuple[NDArray[
     """Return what model.tlb.new_tlbs takes of profiles: the units, and which of them serves what.
 
     Args:
-        profiles: one a world.
+        profiles: one an instance.
         stand_in: whose TLBs a profile gets that knows none.
     """
     units = np.zeros((len(profiles), UNITS, 2), np.int64)

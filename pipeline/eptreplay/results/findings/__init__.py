@@ -1,4 +1,4 @@
-"""From the books of a replay to the rows of the tables in tables/analysis.py; docs/analysis.md has the rules."""
+"""From the interval statistics of a replay to the rows of the tables in tables/analysis.py; docs/analysis.md has the rules."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ DIRTY_COUNTERS = {
 def dirty(result: GuestResult, profiles: Sequence[str]) -> Columns:
     """Return the truth, what the host could see of it, and what that cost, by interval and profile."""
     snapshots = result.snapshots
-    tally = stacked([snapshot.books.tally for snapshot in snapshots])[:, 0]
+    tally = stacked([snapshot.statistics.tally for snapshot in snapshots])[:, 0]
     every = len(profiles)
     columns: Columns = {
         "guest": [result.trace.name] * (len(snapshots) * every),
@@ -83,7 +83,7 @@ class _Writer(NamedTuple):
 
 def _writers(result: GuestResult) -> list[_Writer]:
     """Return everybody who could have written: vCPUs and devices, and the hypervisor if it did."""
-    by_vcpu = np.stack([snapshot.books.first_writes for snapshot in result.snapshots], axis=1)
+    by_vcpu = np.stack([snapshot.statistics.first_writes for snapshot in result.snapshots], axis=1)
     others = [snapshot.others for snapshot in result.snapshots]
     found = [_Writer("vcpu", number, "", pages) for number, pages in enumerate(by_vcpu)]
     hypervisor = np.array([of.hypervisor for of in others], np.int64)

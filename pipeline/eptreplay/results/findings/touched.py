@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 def heatmap(result: GuestResult) -> Columns:
     """Return distinct pages of stretches of addresses in every interval."""
-    books = [snapshot.books for snapshot in result.snapshots]
-    stretch = joined([book.stretch for book in books])
-    heat = np.concatenate([book.heat for book in books]).astype(np.int64)
+    statistics = [snapshot.statistics for snapshot in result.snapshots]
+    stretch = joined([book.stretch for book in statistics])
+    heat = np.concatenate([book.heat for book in statistics]).astype(np.int64)
     stretch_bytes = result.stretch_pages * PAGE_BYTES
     return {
         "guest": [result.trace.name] * len(stretch),
-        "interval": np.repeat(np.arange(len(books)), [len(book.stretch) for book in books]),
+        "interval": np.repeat(np.arange(len(statistics)), [len(book.stretch) for book in statistics]),
         "gpa_start": stretch.astype(np.uint64) * np.uint64(stretch_bytes),
         "bytes": [stretch_bytes] * len(stretch),
         "pages_touched": heat[:, TOUCHED_AT_ALL],
@@ -117,8 +117,8 @@ def _idle(age: int | None, seconds: float | None, pages: int, written: int) -> d
 
 
 def miss_ratio(result: GuestResult, touched: History) -> Columns:
-    """Return miss ratios by size of memory, from the books and, if they were asked for, from distances of reuse."""
-    tally = stacked([snapshot.books.tally for snapshot in result.snapshots])[:, 0]
+    """Return miss ratios by size of memory, from the interval statistics and, if they were asked for, from distances of reuse."""
+    tally = stacked([snapshot.statistics.tally for snapshot in result.snapshots])[:, 0]
     by_interval = np.diff(tally["reads"] + tally["writes"] + tally["fetches"], prepend=0)
     by_interval += [snapshot.others.accesses for snapshot in result.snapshots]
     accesses = int(by_interval.sum())
@@ -147,7 +147,7 @@ def _curve(method: str, rate: float, curve: Curve, accesses: int) -> list[dict[s
 
 
 def _bounds(touched: History, accesses: NDArray[np.int64]) -> Curve:
-    """Return what the books say of miss ratios; `accesses` are those of each interval."""
+    """Return what the interval statistics say of miss ratios; `accesses` are those of each interval."""
     coarser = touched.coarser(MOST_INTERVALS)
     begins = np.arange(coarser.intervals) * coarser.joined
     return from_intervals(bucket_starts(), coarser, np.add.reduceat(accesses, begins))
