@@ -15,11 +15,11 @@ from eptreplay.ingest.native.reader import Batch
 from eptreplay.ingest.sources.dataset import open_trace
 from eptreplay.replay.rows.schedule import (
     Action,
-    Stop,
-    Scheduler,
     EqualParts,
     EveryStep,
     Schedule,
+    Scheduler,
+    Stop,
     timed_row_groups,
 )
 

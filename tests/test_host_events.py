@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from tests.small_host import READ, WRITE, SmallHost
 
 from eptreplay.model.vm import answers as event
-from eptreplay.model.vm import hypervisor
-from eptreplay.model.vm import vm_map
+from eptreplay.model.vm import hypervisor, vm_map
 from eptreplay.model.vm.vm_limits import limits
 from eptreplay.request.options import Policy
 

@@ -9,8 +9,7 @@ from eptreplay.ingest.sources import devices
 from eptreplay.model.instances import flat_page
 from eptreplay.model.state import host_state, pte
 from eptreplay.model.vm import answers as event
-from eptreplay.model.vm import hypervisor
-from eptreplay.model.vm import vm_map
+from eptreplay.model.vm import hypervisor, vm_map
 
 R, W, X = 1, 2, 4
 PAGES = 64

@@ -24,7 +24,7 @@ from eptreplay.model.vm.vm_limits import HostMemory, limits
 from eptreplay.replay.driver.replay import Replay
 from eptreplay.replay.found.snapshots import counters
 from eptreplay.replay.rows.interleave import Source, merged, replay_merged
-from eptreplay.replay.rows.schedule import Action, Scheduler, Schedule
+from eptreplay.replay.rows.schedule import Action, Schedule, Scheduler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -15,15 +15,14 @@ from numpy.typing import NDArray
 from eptreplay.compiled import entry_point
 from eptreplay.model.page.vm_pagequeue import vm_pagequeues_init
 from eptreplay.model.pmap.pmap import pmap_pinit_type
-from eptreplay.model.state import pte
-from eptreplay.model.state.state import NO_MEMORY, UNSAMPLED, Int, State, new_states, instance, instances_in
+from eptreplay.model.state.pte import NPTEPG
+from eptreplay.model.state.state import NO_MEMORY, UNSAMPLED, Int, State, instance, instances_in, new_states
 from eptreplay.model.vm.vm_limits import HostMemory
 from eptreplay.model.vm.vm_reserv import vm_phys_init
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-NPTEPG = pte.NPTEPG
 NO_BARS = np.zeros((0, 2), np.int64)
 
 

@@ -19,11 +19,11 @@ from eptreplay.model.vm.conservation import HOLDS, LAWS, check_instances
 from eptreplay.model.vm.swap_candidates import CANDIDATE, list_candidates, note_positions
 from eptreplay.replay.driver import replay as guest_replay
 from eptreplay.replay.driver.replay import Replay, drive, guest_memory
-from eptreplay.replay.events.carry_out import HostEvent, attach_devices, carry_out, bad_event_callback
+from eptreplay.replay.events.carry_out import HostEvent, attach_devices, bad_event_callback, carry_out
 from eptreplay.replay.found.guest import guest_result
 from eptreplay.replay.rows.activity import transitions, with_transitions
 from eptreplay.replay.rows.interleave import Clock, Merged, Source, merged, replay_merged
-from eptreplay.replay.rows.schedule import Action, Scheduler, EveryStep, GivenTimes, Schedule
+from eptreplay.replay.rows.schedule import Action, EveryStep, GivenTimes, Schedule, Scheduler
 from eptreplay.replay.shared_host import naming, naming_batches, naming_one_of, untimed
 from eptreplay.replay.state.host_memory import Align, HostOptions, VcpuModel, host_memory, least_need
 from eptreplay.replay.state.pmap_choice import AnyPmap

@@ -26,15 +26,10 @@ from eptreplay.model.cpu.walk import walk_allows
 from eptreplay.model.pmap.entry import set_bits
 from eptreplay.model.pmap.pmap import leaf_of
 from eptreplay.model.pmap.ptp import NULL, pmap_pde, table_of
-from eptreplay.model.state import pte
+from eptreplay.model.state.pte import EMPTY, NPTEPG, PAGE_SHIFT, PG_PS
 from eptreplay.model.state.state import NO_OP, NO_OP_SHIFT, Int, Record, State, instance, instances_in
 from eptreplay.model.statistics.intervals import IntervalStatistics
 from eptreplay.model.vm.vm_object import guest_of
-
-EMPTY = pte.EMPTY
-NPTEPG = pte.NPTEPG
-PAGE_SHIFT = pte.PAGE_SHIFT
-PG_PS = pte.PG_PS
 
 NOT_CLEARED = np.uint8(0)
 CLEARED = np.uint8(0b0000_0001)

@@ -32,7 +32,7 @@ from eptreplay.model.access_loop.dirty_log import DirtyLog
 from eptreplay.model.access_loop.slow_path import take_slow_path
 from eptreplay.model.cpu.tlb import Tlbs, flush_if_invalidated
 from eptreplay.model.cpu.translation import translate_rows
-from eptreplay.model.state import pte
+from eptreplay.model.state.pte import PAGE_SHIFT
 from eptreplay.model.state.state import NO_MEMORY, NO_OP_SHIFT, Int, State, instance
 from eptreplay.model.statistics.intervals import (
     CHUNK_ROWS,
@@ -44,8 +44,6 @@ from eptreplay.model.statistics.intervals import (
     known_page,
 )
 from eptreplay.model.statistics.reuse import Reuse, note_rows, rows_before, sampled_rows
-
-PAGE_SHIFT = pte.PAGE_SHIFT
 
 NEXT = np.uint64(1)
 ONE = np.uint8(1)

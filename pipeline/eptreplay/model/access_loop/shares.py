@@ -13,15 +13,9 @@ from numpy.typing import NDArray
 
 from eptreplay.compiled import entry_point, kernel
 from eptreplay.model.pmap.ptp import NULL, pmap_pdpe
-from eptreplay.model.state import pte
+from eptreplay.model.state.pte import EMPTY, NPTEPG, PAGE_SHIFT, PDPSHIFT, PDRSHIFT
 from eptreplay.model.state.state import Int, State, instance
 from eptreplay.model.statistics.intervals import crosses
-
-EMPTY = pte.EMPTY
-NPTEPG = pte.NPTEPG
-PAGE_SHIFT = pte.PAGE_SHIFT
-PDPSHIFT = pte.PDPSHIFT
-PDRSHIFT = pte.PDRSHIFT
 
 GOLDEN = 0x9E3779B1  # 2^32 times the golden ratio, odd: its multiples are spread evenly over 2^32
 BLOCKS = 256  # blocks of regions that a share of a large guest has

@@ -14,10 +14,10 @@ from eptreplay.model._numba.prefetch import prefetch
 from eptreplay.model.access_loop.deferred_accessed import (
     NOT_CLEARED,
     count_deferred,
-    only_sets_accessed,
     defer_accessed,
     defer_alone,
     defers_alone,
+    only_sets_accessed,
     write_deferred_for,
 )
 from eptreplay.model.access_loop.dirty_log import DirtyLog, logged_access
@@ -25,7 +25,7 @@ from eptreplay.model.cpu.tlb import Tlbs, cached, flush_if_invalidated, serves
 from eptreplay.model.cpu.translation import translate_rows
 from eptreplay.model.cpu.walk import walk_changes_nothing
 from eptreplay.model.pmap.ptp import NULL, pmap_pde, pmap_pde_to_pte
-from eptreplay.model.state import pte
+from eptreplay.model.state.pte import EMPTY, PAGE_SHIFT, PG_PS
 from eptreplay.model.state.state import NO_MEMORY, NO_OP, NO_OP_SHIFT, Int, State, instance, instances_in
 from eptreplay.model.statistics.intervals import (
     JUST_WRITTEN,
@@ -41,10 +41,6 @@ from eptreplay.model.vm.sg_pager import device_access
 from eptreplay.model.vm.vm_map import NO_BAR, bar_at
 from eptreplay.model.vm.vm_object import guest_of
 from eptreplay.model.vm.vm_reserv import vm_phys_foreseen
-
-EMPTY = pte.EMPTY
-PG_PS = pte.PG_PS
-PAGE_SHIFT = pte.PAGE_SHIFT
 
 GUEST_SHIFT = np.uint64(48)  # where the number of the guest stands in an address that is in no guest's range
 GUEST_MASK = np.uint64(0xFF)

@@ -16,20 +16,17 @@ from eptreplay.model.access_loop.deferred_accessed import (
     CLEARED,
     CLEARING,
     NOT_CLEARED,
-    end_clearing,
     clear_deferred,
+    end_clearing,
 )
 from eptreplay.model.pmap.invalidate import CAUSE_AGING, pmap_invalidate_pages
 from eptreplay.model.pmap.pmap import leaf_of
 from eptreplay.model.pmap.pmap_page import pmap_is_modified, pmap_is_referenced, pmap_ts_referenced
-from eptreplay.model.state import pte
-from eptreplay.model.state.state import PGA_REFERENCED, NO_OP, Int, State, account, instance, instances_in
+from eptreplay.model.state.pte import EMPTY, NPTEPG, PAGE_SHIFT
+from eptreplay.model.state.state import NO_OP, PGA_REFERENCED, Int, State, account, instance, instances_in
 from eptreplay.model.statistics.intervals import IntervalStatistics
 from eptreplay.model.vm.vm_pageout import vm_pageout_idle
 
-EMPTY = pte.EMPTY
-NPTEPG = pte.NPTEPG
-PAGE_SHIFT = pte.PAGE_SHIFT
 SUPERPAGE_LEVEL = 2
 AHEAD = 32  # pages whose memory is on its way
 

@@ -29,14 +29,11 @@ from eptreplay.compiled import entry_point, kernel
 from eptreplay.model._numba.lanes import ALL_LANES, LANES, move_up
 from eptreplay.model._numba.pointer import passed_as_pointer, table_of_places
 from eptreplay.model.pmap.ptp import NULL, pmap_pde
-from eptreplay.model.state import pte
-from eptreplay.model.state.state import Int, Record, Records, State, records, instance
+from eptreplay.model.state.pte import EMPTY, PAGE_SHIFT, PG_PS
+from eptreplay.model.state.state import Int, Record, Records, State, instance, records
 from eptreplay.model.statistics.intervals import OP_READ
 
-EMPTY = pte.EMPTY
 NPTEPG_SHIFT = np.uint64(9)
-PAGE_SHIFT = pte.PAGE_SHIFT
-PG_PS = pte.PG_PS
 
 KINDS = 3  # read, write, fetch
 SIZES = 2  # 4 KB, 2 MB: the second index of Tlbs.route

@@ -30,12 +30,10 @@ from eptreplay.model.cpu.tlb import (
     touch,
     touch_set,
 )
-from eptreplay.model.state import pte
+from eptreplay.model.state.pte import EMPTY, PAGE_SHIFT
 from eptreplay.model.state.state import NO_MEMORY, Int, Record, State, instance
 from eptreplay.model.statistics.intervals import crosses, known_page, vcpu_of
 
-EMPTY = pte.EMPTY
-PAGE_SHIFT = pte.PAGE_SHIFT
 LARGE_SHIFT = np.uint64(9)
 ONE = np.uint64(1)
 KIND_BITS = np.uint64(21)  # of a count of rows of a chunk, three to a word

@@ -13,10 +13,7 @@ Source: vmm.c vm_run, vm_handle_paging; vmx.c vmx_run, vmx_support.S (pm_active,
 from __future__ import annotations
 
 from eptreplay.compiled import entry_point, kernel
-from eptreplay.model.state import pte
 from eptreplay.model.state.state import Int, Record, State, account, instance, instances_in
-
-PT_X86 = pte.PT_X86
 
 NOT_RUNNING = -1
 

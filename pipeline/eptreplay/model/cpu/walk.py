@@ -11,17 +11,15 @@ import numpy as np
 
 from eptreplay.compiled import kernel, part
 from eptreplay.model.pmap.ptp import NPTEPG, table_of
-from eptreplay.model.state import pte
+from eptreplay.model.state.pte import (
+    EMPTY,
+    INDEX_MASK,
+    PG_PS,
+    PML4SHIFT,
+    VM_PROT_EXECUTE,
+    VM_PROT_WRITE,
+)
 from eptreplay.model.state.state import Int, Record, State, account
-
-EMPTY = pte.EMPTY
-INDEX_MASK = pte.INDEX_MASK
-PDRSHIFT = pte.PDRSHIFT
-PG_PS = pte.PG_PS
-PML4SHIFT = pte.PML4SHIFT
-VM_PROT_EXECUTE = pte.VM_PROT_EXECUTE
-VM_PROT_READ = pte.VM_PROT_READ
-VM_PROT_WRITE = pte.VM_PROT_WRITE
 
 NINE_BITS = np.uint64(9)
 

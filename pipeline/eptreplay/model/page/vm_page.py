@@ -8,11 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from eptreplay.compiled import kernel
-from eptreplay.model.state import pte
+from eptreplay.model.state.pte import NPTEPG, PAGE_SHIFT
 from eptreplay.model.state.state import Int, State, account
-
-NPTEPG = pte.NPTEPG
-PAGE_SHIFT = pte.PAGE_SHIFT
 
 
 @kernel

@@ -20,18 +20,18 @@ from eptreplay.model.page.vm_page import phys_to_vm_page
 from eptreplay.model.pmap.entry import set_bits
 from eptreplay.model.pmap.ptp import NULL, pmap_pde, pmap_pde_to_pte, table_of
 from eptreplay.model.pmap.superpage import may_promote, pmap_promote_pde
-from eptreplay.model.state import pte
+from eptreplay.model.state.pte import (
+    EMPTY,
+    EPT_PG_EXECUTE,
+    EPT_PG_WRITE,
+    PG_FRAME,
+    PG_PS,
+    PMAP_EMULATE_AD_BITS,
+    PMAP_SUPPORTS_EXEC_ONLY,
+    VM_PROT_READ,
+    VM_PROT_WRITE,
+)
 from eptreplay.model.state.state import Int, Record, State, account
-
-EMPTY = pte.EMPTY
-EPT_PG_EXECUTE = pte.EPT_PG_EXECUTE
-EPT_PG_WRITE = pte.EPT_PG_WRITE
-PG_FRAME = pte.PG_FRAME
-PG_PS = pte.PG_PS
-PMAP_EMULATE_AD_BITS = pte.PMAP_EMULATE_AD_BITS
-PMAP_SUPPORTS_EXEC_ONLY = pte.PMAP_SUPPORTS_EXEC_ONLY
-VM_PROT_READ = pte.VM_PROT_READ
-VM_PROT_WRITE = pte.VM_PROT_WRITE
 
 HANDLED = 0
 NOT_HANDLED = -1

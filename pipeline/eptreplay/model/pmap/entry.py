@@ -12,12 +12,8 @@ from __future__ import annotations
 import numpy as np
 
 from eptreplay.compiled import kernel
-from eptreplay.model.state import pte
+from eptreplay.model.state.pte import EMPTY, NPTEPG, PAGE_SHIFT
 from eptreplay.model.state.state import NO_OP, Int, Record, State
-
-EMPTY = pte.EMPTY
-NPTEPG = pte.NPTEPG
-PAGE_SHIFT = pte.PAGE_SHIFT
 
 
 @kernel

@@ -35,7 +35,47 @@ from eptreplay.model.pmap.superpage import (
     pmap_promote_pde,
     pmap_ps_enabled,
 )
-from eptreplay.model.state import pte
+from eptreplay.model.state.pte import (
+    EMPTY,
+    EPT_PG_A,
+    EPT_PG_EMUL_RW,
+    EPT_PG_EMUL_V,
+    EPT_PG_EXECUTE,
+    EPT_PG_IGNORE_PAT,
+    EPT_PG_M,
+    EPT_PG_MT_MASK,
+    EPT_PG_MT_WB,
+    EPT_PG_READ,
+    EPT_PG_WRITE,
+    INDEX_MASK,
+    NBPDR,
+    NPTEPG,
+    PAGE_MASK,
+    PAGE_SHIFT,
+    PAGE_SIZE,
+    PDRMASK,
+    PDRSHIFT,
+    PG_FRAME,
+    PG_MANAGED,
+    PG_NX,
+    PG_PS,
+    PG_PS_FRAME,
+    PG_U,
+    PG_W,
+    PMAP_EMULATE_AD_BITS,
+    PT_X86,
+    VM_PROT_EXECUTE,
+    VM_PROT_WRITE,
+    X86_PG_A,
+    X86_PG_G,
+    X86_PG_M,
+    X86_PG_NC_PCD,
+    X86_PG_NC_PWT,
+    X86_PG_PTE_PAT,
+    X86_PG_RW,
+    X86_PG_U,
+    X86_PG_V,
+)
 from eptreplay.model.state.state import (
     PGA_REFERENCED,
     PGA_WRITEABLE,
@@ -46,47 +86,6 @@ from eptreplay.model.state.state import (
     State,
     account,
 )
-
-EMPTY = pte.EMPTY
-EPT_PG_A = pte.EPT_PG_A
-EPT_PG_EMUL_RW = pte.EPT_PG_EMUL_RW
-EPT_PG_EMUL_V = pte.EPT_PG_EMUL_V
-EPT_PG_EXECUTE = pte.EPT_PG_EXECUTE
-EPT_PG_IGNORE_PAT = pte.EPT_PG_IGNORE_PAT
-EPT_PG_M = pte.EPT_PG_M
-EPT_PG_MT_MASK = pte.EPT_PG_MT_MASK
-EPT_PG_MT_WB = pte.EPT_PG_MT_WB
-EPT_PG_READ = pte.EPT_PG_READ
-EPT_PG_WRITE = pte.EPT_PG_WRITE
-INDEX_MASK = pte.INDEX_MASK
-NBPDR = pte.NBPDR
-NPTEPG = pte.NPTEPG
-PAGE_MASK = pte.PAGE_MASK
-PAGE_SHIFT = pte.PAGE_SHIFT
-PAGE_SIZE = pte.PAGE_SIZE
-PDPMASK = pte.PDPMASK
-PDRMASK = pte.PDRMASK
-PDRSHIFT = pte.PDRSHIFT
-PG_FRAME = pte.PG_FRAME
-PG_MANAGED = pte.PG_MANAGED
-PG_NX = pte.PG_NX
-PG_PS = pte.PG_PS
-PG_PS_FRAME = pte.PG_PS_FRAME
-PG_U = pte.PG_U
-PG_W = pte.PG_W
-PMAP_EMULATE_AD_BITS = pte.PMAP_EMULATE_AD_BITS
-PT_X86 = pte.PT_X86
-VM_PROT_EXECUTE = pte.VM_PROT_EXECUTE
-VM_PROT_WRITE = pte.VM_PROT_WRITE
-X86_PG_A = pte.X86_PG_A
-X86_PG_G = pte.X86_PG_G
-X86_PG_M = pte.X86_PG_M
-X86_PG_NC_PCD = pte.X86_PG_NC_PCD
-X86_PG_NC_PWT = pte.X86_PG_NC_PWT
-X86_PG_PTE_PAT = pte.X86_PG_PTE_PAT
-X86_PG_RW = pte.X86_PG_RW
-X86_PG_U = pte.X86_PG_U
-X86_PG_V = pte.X86_PG_V
 
 # What pmap_mincore answers (sys/mman.h MINCORE_*).
 MINCORE_INCORE = 0x01  # mapped

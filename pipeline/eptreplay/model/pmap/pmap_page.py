@@ -21,7 +21,7 @@ from eptreplay.model.pmap.pmap_range import pmap_remove_pte
 from eptreplay.model.pmap.ptp import pmap_pde, pmap_pde_to_pte, pmap_unwire_pt
 from eptreplay.model.pmap.pv import free_pv_entry, page_is_mapped, pv_first, pv_next, pv_remove
 from eptreplay.model.pmap.superpage import pmap_demote_pde
-from eptreplay.model.state import pte
+from eptreplay.model.state.pte import EMPTY, INDEX_MASK, NPTEPG, PAGE_SHIFT, PDRSHIFT, PG_W
 from eptreplay.model.state.state import (
     PG_FICTITIOUS,
     PGA_REFERENCED,
@@ -31,13 +31,6 @@ from eptreplay.model.state.state import (
     Record,
     State,
 )
-
-EMPTY = pte.EMPTY
-INDEX_MASK = pte.INDEX_MASK
-NPTEPG = pte.NPTEPG
-PAGE_SHIFT = pte.PAGE_SHIFT
-PDRSHIFT = pte.PDRSHIFT
-PG_W = pte.PG_W
 
 PMAP_TS_REFERENCED_MAX = 5  # references after which pmap_ts_referenced stops counting
 EXISTS_QUICK_MAX = 16  # mappings that pmap_page_exists_quick looks at

@@ -15,25 +15,23 @@ from eptreplay.model.pmap.invalidate import pmap_invalidate_all, pmap_invalidate
 from eptreplay.model.pmap.ptp import NULL, pmap_next_pde, pmap_pde, pmap_pde_to_pte, pmap_unwire_pt, table_of
 from eptreplay.model.pmap.pv import clear_writeable_if_unmapped, pv_free_page
 from eptreplay.model.pmap.superpage import pmap_demote_pde, pmap_protect_pde, pmap_remove_pde
-from eptreplay.model.state import pte
+from eptreplay.model.state.pte import (
+    EMPTY,
+    NBPDR,
+    NPTEPG,
+    PAGE_SIZE,
+    PG_FRAME,
+    PG_MANAGED,
+    PG_NX,
+    PG_PS,
+    PG_W,
+    PMAP_EMULATE_AD_BITS,
+    VM_MAXUSER_ADDRESS,
+    VM_PROT_EXECUTE,
+    VM_PROT_READ,
+    VM_PROT_WRITE,
+)
 from eptreplay.model.state.state import PGA_REFERENCED, Int, Record, State
-
-EMPTY = pte.EMPTY
-INDEX_MASK = pte.INDEX_MASK
-NBPDR = pte.NBPDR
-NPTEPG = pte.NPTEPG
-PAGE_SHIFT = pte.PAGE_SHIFT
-PAGE_SIZE = pte.PAGE_SIZE
-PG_FRAME = pte.PG_FRAME
-PG_MANAGED = pte.PG_MANAGED
-PG_NX = pte.PG_NX
-PG_PS = pte.PG_PS
-PG_W = pte.PG_W
-PMAP_EMULATE_AD_BITS = pte.PMAP_EMULATE_AD_BITS
-VM_MAXUSER_ADDRESS = pte.VM_MAXUSER_ADDRESS
-VM_PROT_EXECUTE = pte.VM_PROT_EXECUTE
-VM_PROT_READ = pte.VM_PROT_READ
-VM_PROT_WRITE = pte.VM_PROT_WRITE
 
 MADV_DONTNEED = 4
 MADV_FREE = 5

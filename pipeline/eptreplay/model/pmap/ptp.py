@@ -12,25 +12,25 @@ from __future__ import annotations
 import numpy as np
 
 from eptreplay.compiled import kernel
-from eptreplay.model.state import pte
+from eptreplay.model.state.pte import (
+    EMPTY,
+    INDEX_MASK,
+    NBPDP,
+    NBPDR,
+    NBPML4,
+    NPTEPG,
+    PAGE_SHIFT,
+    PDPMASK,
+    PDPSHIFT,
+    PDRMASK,
+    PDRSHIFT,
+    PG_FRAME,
+    PG_U,
+    PML4MASK,
+    PML4SHIFT,
+    PTP_BASE,
+)
 from eptreplay.model.state.state import Int, Record, State
-
-EMPTY = pte.EMPTY
-INDEX_MASK = pte.INDEX_MASK
-NBPDP = pte.NBPDP
-NBPDR = pte.NBPDR
-NBPML4 = pte.NBPML4
-NPTEPG = pte.NPTEPG
-PAGE_SHIFT = pte.PAGE_SHIFT
-PDPMASK = pte.PDPMASK
-PDPSHIFT = pte.PDPSHIFT
-PDRMASK = pte.PDRMASK
-PDRSHIFT = pte.PDRSHIFT
-PG_FRAME = pte.PG_FRAME
-PG_U = pte.PG_U
-PML4MASK = pte.PML4MASK
-PML4SHIFT = pte.PML4SHIFT
-PTP_BASE = pte.PTP_BASE
 
 NULL = -1
 

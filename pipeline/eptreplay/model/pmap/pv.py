@@ -13,11 +13,8 @@ from __future__ import annotations
 import numpy as np
 
 from eptreplay.compiled import kernel
-from eptreplay.model.state import pte
+from eptreplay.model.state.pte import NPTEPG, PAGE_SIZE
 from eptreplay.model.state.state import PGA_WRITEABLE, Int, Record, State
-
-NPTEPG = pte.NPTEPG
-PAGE_SIZE = pte.PAGE_SIZE
 
 
 @kernel

@@ -35,7 +35,24 @@ from eptreplay.model.pmap.pv import (
     pv_free_pde,
     pv_insert_pde,
 )
-from eptreplay.model.state import pte
+from eptreplay.model.state.pte import (
+    EMPTY,
+    INDEX_MASK,
+    NPTEPG,
+    PAGE_SIZE,
+    PDRMASK,
+    PDRSHIFT,
+    PG_FRAME,
+    PG_MANAGED,
+    PG_NX,
+    PG_PS,
+    PG_PS_FRAME,
+    PG_U,
+    PG_W,
+    PMAP_PDE_SUPERPAGE,
+    VM_PROT_EXECUTE,
+    VM_PROT_WRITE,
+)
 from eptreplay.model.state.state import (
     PG_FICTITIOUS,
     PGA_REFERENCED,
@@ -45,23 +62,6 @@ from eptreplay.model.state.state import (
     State,
     account,
 )
-
-EMPTY = pte.EMPTY
-INDEX_MASK = pte.INDEX_MASK
-NPTEPG = pte.NPTEPG
-PAGE_SIZE = pte.PAGE_SIZE
-PDRMASK = pte.PDRMASK
-PDRSHIFT = pte.PDRSHIFT
-PG_FRAME = pte.PG_FRAME
-PG_MANAGED = pte.PG_MANAGED
-PG_NX = pte.PG_NX
-PG_PS = pte.PG_PS
-PG_PS_FRAME = pte.PG_PS_FRAME
-PG_U = pte.PG_U
-PG_W = pte.PG_W
-PMAP_PDE_SUPERPAGE = pte.PMAP_PDE_SUPERPAGE
-VM_PROT_EXECUTE = pte.VM_PROT_EXECUTE
-VM_PROT_WRITE = pte.VM_PROT_WRITE
 
 PDR_FRAME_MASK = PG_FRAME & PDRMASK  # the part of a 4 KB frame that must be 0 in the first of 512
 

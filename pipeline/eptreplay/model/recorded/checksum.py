@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 
 from eptreplay.compiled import entry_point, kernel
 from eptreplay.model.pmap.ptp import NULL, pmap_next_pde, table_of
-from eptreplay.model.state import pte
+from eptreplay.model.state.pte import (
+    EMPTY,
+    NPTEPG,
+    PAGE_SHIFT,
+    PAGE_SIZE,
+    PG_FRAME,
+    PG_PS,
+    VM_MAXUSER_ADDRESS,
+)
 from eptreplay.model.state.state import Int, Record, State, instance
-
-EMPTY = pte.EMPTY
-NPTEPG = pte.NPTEPG
-PAGE_SHIFT = pte.PAGE_SHIFT
-PAGE_SIZE = pte.PAGE_SIZE
-PG_FRAME = pte.PG_FRAME
-PG_PS = pte.PG_PS
-VM_MAXUSER_ADDRESS = pte.VM_MAXUSER_ADDRESS
 
 MIX_ADDRESS = np.uint64(0x9E3779B97F4A7C15)
 MIX_RESULT = np.uint64(0xBF58476D1CE4E5B9)

@@ -46,16 +46,9 @@ from eptreplay.model.pmap.pmap_range import (
     pmap_remove_pages,
 )
 from eptreplay.model.recorded.checksum import pmap_state_sum
-from eptreplay.model.state import pte
+from eptreplay.model.state.pte import EMPTY, NBPDR, PAGE_SHIFT, PAGE_SIZE, PG_W, VM_PROT_ALL
 from eptreplay.model.state.state import PGA_REFERENCED, PGA_WRITEABLE, Int, Record, Records, State, account
 from eptreplay.model.vm.vm_fault import EMULATED, FAULTED, HIT, REFUSED, access_page
-
-EMPTY = pte.EMPTY
-NBPDR = pte.NBPDR
-PAGE_SHIFT = pte.PAGE_SHIFT
-PAGE_SIZE = pte.PAGE_SIZE
-PG_W = pte.PG_W
-VM_PROT_ALL = pte.VM_PROT_ALL
 
 
 class Operation(IntEnum):

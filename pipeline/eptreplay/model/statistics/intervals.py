@@ -22,13 +22,8 @@ from numpy.typing import NDArray
 
 from eptreplay.compiled import entry_point, kernel
 from eptreplay.model._numba.pointer import passed_as_pointer, table_of_places
-from eptreplay.model.state import pte
+from eptreplay.model.state.pte import NPTEPG, PAGE_MASK, PAGE_SHIFT, PAGE_SIZE
 from eptreplay.model.state.state import NO_MEMORY, NO_OP, Int, Record, Records, records
-
-NPTEPG = pte.NPTEPG
-PAGE_MASK = pte.PAGE_MASK
-PAGE_SHIFT = pte.PAGE_SHIFT
-PAGE_SIZE = pte.PAGE_SIZE
 
 NEXT = np.uint64(1)
 ONE = np.uint8(1)

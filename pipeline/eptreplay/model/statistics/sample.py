@@ -10,11 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eptreplay.compiled import kernel
-from eptreplay.model.state import pte
+from eptreplay.model.state.pte import PAGE_SHIFT
 from eptreplay.model.state.state import UNSAMPLED, Int
 from eptreplay.model.statistics.intervals import crosses, known_page
-
-PAGE_SHIFT = pte.PAGE_SHIFT
 
 HASH_BITS = 24
 EVERY_PAGE = 1 << HASH_BITS  # threshold at which all pages are in the sample

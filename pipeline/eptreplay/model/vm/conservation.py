@@ -8,12 +8,9 @@ from __future__ import annotations
 from eptreplay.compiled import entry_point, kernel
 from eptreplay.model.page.vm_pagequeue import PQ_ACTIVE, PQ_FREE, PQ_INACTIVE, PQ_NONE, queue_head
 from eptreplay.model.pmap.pv import pv_first, pv_next
-from eptreplay.model.state import pte
+from eptreplay.model.state.pte import NPTEPG, PAGE_SHIFT
 from eptreplay.model.state.state import EXTRA_PAGES, Int, State, instance, instances_in
 from eptreplay.model.vm.vm_object import pmap_guest
-
-NPTEPG = pte.NPTEPG
-PAGE_SHIFT = pte.PAGE_SHIFT
 
 # What was found broken.
 HOLDS = 0

@@ -15,19 +15,19 @@ from eptreplay.model.page.vm_pagequeue import PQ_ACTIVE, vm_page_enqueue
 from eptreplay.model.pmap.invalidate import CAUSE_HOST_ACCESS, CAUSE_WIRING
 from eptreplay.model.pmap.pmap import leaf_of, pmap_enter, pmap_pinit_type
 from eptreplay.model.pmap.pmap_range import pmap_change_wiring
-from eptreplay.model.state import pte
+from eptreplay.model.state.pte import (
+    PMAP_PDE_SUPERPAGE,
+    PT_X86,
+    VM_PROT_ALL,
+    VM_PROT_EXECUTE,
+    VM_PROT_READ,
+    VM_PROT_WRITE,
+)
 from eptreplay.model.state.state import Int, State, account, instance, instances_in
 from eptreplay.model.vm.answers import NO_DEVICE, NO_HOLD, NOT_ALLOWED, NOT_MEMORY, NOT_WIRED, OK, begin_event
 from eptreplay.model.vm.vm_fault import access_page, vm_fault, vm_fault_page
 from eptreplay.model.vm.vm_map import address_of, is_memory
 from eptreplay.model.vm.vm_object import NOT_RESIDENT, vm_page_lookup
-
-PMAP_PDE_SUPERPAGE = pte.PMAP_PDE_SUPERPAGE
-PT_X86 = pte.PT_X86
-VM_PROT_ALL = pte.VM_PROT_ALL
-VM_PROT_EXECUTE = pte.VM_PROT_EXECUTE
-VM_PROT_READ = pte.VM_PROT_READ
-VM_PROT_WRITE = pte.VM_PROT_WRITE
 
 
 @entry_point

@@ -9,11 +9,9 @@ from eptreplay.compiled import entry_point, kernel
 from eptreplay.model.page.vm_pagequeue import PQ_ACTIVE, PQ_INACTIVE, PQ_NONE, queue_head
 from eptreplay.model.pmap.pmap import leaf_of
 from eptreplay.model.pmap.pmap_page import pmap_is_modified, pmap_is_referenced
-from eptreplay.model.state import pte
+from eptreplay.model.state.pte import EMPTY, PAGE_SHIFT
 from eptreplay.model.state.state import PGA_REFERENCED, PGA_WRITEABLE, Int, Records, State, instance
 
-EMPTY = pte.EMPTY
-PAGE_SHIFT = pte.PAGE_SHIFT
 SUPERPAGE_LEVEL = 2
 
 # A guest page; all zero: it is not in memory.

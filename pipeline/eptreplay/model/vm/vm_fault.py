@@ -20,8 +20,8 @@ from eptreplay.model.page.vm_pagequeue import (
 )
 from eptreplay.model.pmap.emulate import HANDLED, pmap_emulate_accessed_dirty
 from eptreplay.model.pmap.pmap import leaf_of, pmap_enter
-from eptreplay.model.state import pte
 from eptreplay.model.state.host_state import GONE
+from eptreplay.model.state.pte import PT_EPT, VM_PROT_ALL, VM_PROT_EXECUTE, VM_PROT_WRITE
 from eptreplay.model.state.state import Int, Record, State, account
 from eptreplay.model.vm.event_log import LOG_ALLOCATE, LOG_SOFT_FAULT, LOG_SWAP_IN, LOG_ZERO_FILL, log_event
 from eptreplay.model.vm.vm_object import (
@@ -33,11 +33,6 @@ from eptreplay.model.vm.vm_object import (
 )
 from eptreplay.model.vm.vm_pageout import vm_pageout
 from eptreplay.model.vm.vm_reserv import vm_phys_alloc
-
-PT_EPT = pte.PT_EPT
-VM_PROT_ALL = pte.VM_PROT_ALL
-VM_PROT_EXECUTE = pte.VM_PROT_EXECUTE
-VM_PROT_WRITE = pte.VM_PROT_WRITE
 
 # How an access came out.
 HIT = 0  # the walker took it

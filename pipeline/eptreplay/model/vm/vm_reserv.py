@@ -16,10 +16,8 @@ from __future__ import annotations
 
 from eptreplay.compiled import kernel
 from eptreplay.model.page.vm_pagequeue import PQ_FREE, insert_after, queue_head, remove
-from eptreplay.model.state import pte
+from eptreplay.model.state.pte import NPTEPG
 from eptreplay.model.state.state import EXTRA_RESERVATIONS, Int, State, account
-
-NPTEPG = pte.NPTEPG
 
 # Lists of blocks of frames.
 WHOLE = 0  # all 512 frames are free

@@ -23,21 +23,21 @@ from eptreplay.model.state.state import COUNTERS, PMAP
 from eptreplay.model.statistics.close_interval import close_interval
 from eptreplay.model.statistics.intervals import (
     TALLY,
-    statistics_of,
     count_page_accesses,
     new_interval_statistics,
+    statistics_of,
 )
-from eptreplay.model.statistics.reuse import new_reuse, no_reuse, note_reuses, enter_at_rate
+from eptreplay.model.statistics.reuse import enter_at_rate, new_reuse, no_reuse, note_reuses
 from eptreplay.model.vm.vm_limits import HostMemory
 from eptreplay.profiles import resolve
 from eptreplay.replay.events.carry_out import (
     PAGE_SHIFT,
     HostEvent,
     attach_devices,
+    bad_event_callback,
     between,
     carry_out,
     events_of,
-    bad_event_callback,
 )
 from eptreplay.replay.events.given_back import GivenBack
 from eptreplay.replay.events.other_writers import OtherWriters

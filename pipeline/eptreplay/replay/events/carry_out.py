@@ -13,8 +13,7 @@ from eptreplay.model.access_loop.sweep import scan
 from eptreplay.model.cpu.vmm import vcpu_run, vcpu_stop
 from eptreplay.model.instances import flat_page
 from eptreplay.model.state.pte import VM_PROT_ALL
-from eptreplay.model.vm import answers
-from eptreplay.model.vm import hypervisor
+from eptreplay.model.vm import answers, hypervisor
 from eptreplay.model.vm.vm_map import (
     MADV_DONTNEED,
     MADV_FREE,
