@@ -17,7 +17,7 @@ from eptreplay.request.options import Policy
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from eptreplay.model.state.state import Int
+    from eptreplay.model._numba.types import Int
 
 R, W, X = 1, 2, 4
 PAGES = 64

@@ -17,7 +17,7 @@ from eptreplay.model.state.state import State, new_states, records, single
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from eptreplay.model.state.state import Records
+    from eptreplay.model._numba.types import Records
 
 PAGES = 1024
 REGIONS = np.array([[0, 1 << 21], [0x5000, 0x205000]], np.uint64)

@@ -22,7 +22,7 @@ def test_accesses_outside_memory_are_counted_with_their_bounds(make_trace: MakeT
     columns = {"gpa": gpa, "op": op, "count": count}
     outside = Outside([(0, 1), (2, 3), (3, 4)])
     for batch in read_batches(open_trace(make_trace(rows=10, columns=columns)), batch_rows=3):
-        outside.scan_rows(batch)
+        outside.add(batch)
     assert outside.rows == 4
     assert (outside.lowest, outside.highest) == (4096, 1 << 40)
     assert (outside.accesses, outside.all_accesses) == ((3 + 4 + 8 + 9, 45) if counted else (4, 9))

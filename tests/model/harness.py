@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from eptreplay.model._numba.types import Records
 from eptreplay.model.recorded.operations import (
     ARGUMENTS,
     NO_PAGE,
@@ -20,7 +21,6 @@ from eptreplay.model.state.state import (
     PGA_REFERENCED,
     PGA_WRITEABLE,
     VPO_UNMANAGED,
-    Records,
     State,
     new_states,
     records,

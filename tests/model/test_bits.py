@@ -16,7 +16,7 @@ from eptreplay.model._numba.bits import BYTES, bytes_having, list_bits
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from eptreplay.model.state.state import Int
+    from eptreplay.model._numba.types import Int
 
 
 @entry_point

@@ -21,8 +21,8 @@ from tests.model.harness import (
 )
 from tests.model.invariants import check
 
-from eptreplay.model.pmap.ptp import PTP_BASE as MODEL_PTP_BASE
 from eptreplay.model.recorded.operations import Operation, init_pmap
+from eptreplay.model.state.pte import PTP_BASE as MODEL_PTP_BASE
 from eptreplay.model.state.state import new_states, single
 
 if TYPE_CHECKING:

@@ -38,7 +38,7 @@ from eptreplay.request.options import Policy, TlbOptions
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from eptreplay.model.state.state import Records
+    from eptreplay.model._numba.types import Records
 
 READ, WRITE, FETCH = 0, 1, 2
 PAGES = 2048

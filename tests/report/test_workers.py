@@ -68,7 +68,7 @@ def doom(folder: Path, patch: pytest.MonkeyPatch, end: str) -> None:
 def test_several_processes_write_the_same_bytes_as_one(tmp_path: Path) -> None:
     heard: list[tuple[int, int]] = []
     assert render(a_run(tmp_path / "one")) == []
-    assert render(a_run(tmp_path / "two"), workers=2, on_rows=lambda *made: heard.append(made)) == []
+    assert render(a_run(tmp_path / "two"), workers=2, on_page=lambda *made: heard.append(made)) == []
     assert files(tmp_path / "one") == files(tmp_path / "two")
     assert heard == [(number, len(NAMES)) for number in range(len(NAMES) + 1)]
 
@@ -156,7 +156,7 @@ def test_an_interrupt_leaves_no_process(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        render(a_run(tmp_path / "run"), workers=2, on_rows=interrupt)
+        render(a_run(tmp_path / "run"), workers=2, on_page=interrupt)
     for child in started:
         with pytest.raises(ProcessLookupError):
             os.kill(child, 0)

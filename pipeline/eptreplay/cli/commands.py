@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from eptreplay.ingest.native.rows import BadRows, OnBadRows
     from eptreplay.ingest.sources.dataset import BadGuest, GuestTrace
     from eptreplay.profiles import Profile
-    from eptreplay.report.pages.html import PageWatcher
+    from eptreplay.report.pages.html import OnPage
     from eptreplay.report.pages.text import Unrendered
     from eptreplay.request.options import Options, Policy
     from eptreplay.request.replay import ReplayRequest
@@ -87,7 +87,7 @@ def _replay(
             jobs=max(1, min(threads, len(traces))),
             threads=each,
             on_rows=bar.advance,
-            watch_pages=_pages_into(bar),
+            on_page=_pages_into(bar),
             failed_before=failed,
         )
     with complete(result.folder):
@@ -98,7 +98,7 @@ def _replay(
     return Exit.SOME_FAILED if lost else Exit.GOOD
 
 
-def _pages_into(bar: ProgressBar) -> PageWatcher:
+def _pages_into(bar: ProgressBar) -> OnPage:
     """Return what hears of pages made and shows them as progress."""
 
     def hear(made: int, of: int) -> None:
@@ -149,7 +149,7 @@ def _long_sweeps(traces: Sequence[GuestTrace], options: Options) -> list[str]:
         span = Span.of(trace)
         if options.every is None or not span.fits(options.every):
             continue  # the replay says so
-        sweeps = sum(map(span.cuts, sweep_schedules(span, options)))
+        sweeps = sum(map(span.stops, sweep_schedules(span, options)))
         if sweeps > max(MANY_SWEEPS, trace.rows):
             found.append(
                 f"--every {options.every} is {sweeps:,} sweeps over guest '{trace.name}', {sweeps // trace.rows:,} for each"
@@ -269,7 +269,7 @@ def check(specs: Sequence[str], on_bad_rows: OnBadRows) -> int:
             outside = Outside(trace.ram_ranges())
             try:
                 for batch in read_batches(trace, vcpu=True, on_bad_rows=on_bad_rows, bad_rows=skipped):
-                    outside.look(batch)
+                    outside.add(batch)
                     bar.advance(batch.rows)
             except Exception as error:  # noqa: BLE001 - whatever a trace raises, the others are checked
                 forget_locals(error)
@@ -328,7 +328,7 @@ def report(run: Path, assume: Sequence[str], *, open_page: bool) -> int:
         held(folder),
         ProgressBar(None, "guests", "rendering") as bar,
     ):
-        pageless = make_pages(run, assumed, workers=os.cpu_count() or 1, on_rows=_pages_into(bar))
+        pageless = make_pages(run, assumed, workers=os.cpu_count() or 1, on_page=_pages_into(bar))
     with complete(run):
         _tell_pageless(pageless)
         _show_page(run, open_page=open_page)
@@ -358,7 +358,7 @@ def compare(
     ):
         merge(first, second, work)
         with ProgressBar(None, "guests", "rendering") as bar:
-            pageless = make_pages(work, assumed, workers=os.cpu_count() or 1, on_rows=_pages_into(bar))
+            pageless = make_pages(work, assumed, workers=os.cpu_count() or 1, on_page=_pages_into(bar))
     with complete(out):
         _tell_pageless(pageless)
         _show_page(out, open_page=open_page)

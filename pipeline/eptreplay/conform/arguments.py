@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from eptreplay.model.state.state import Records
+    from eptreplay.model._numba.types import Records
 
 SEQUENCE_COLUMNS = (
     *("seq", "n_regions", "n_dev", "pbase"),

@@ -16,7 +16,7 @@ from eptreplay.model.state import pte
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from eptreplay.model.state.state import Records
+    from eptreplay.model._numba.types import Records
 
 PAGE_SIZE = int(pte.PAGE_SIZE)
 # Bits of an address within what an entry of level 2, 3 and 4 covers: each has at most one table below it.

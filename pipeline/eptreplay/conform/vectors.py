@@ -15,6 +15,7 @@ from eptreplay.conform.arguments import SEQUENCE_COLUMNS, check_arguments, check
 from eptreplay.conform.pool_sizes import Reach, pool_sizes_of
 from eptreplay.conform.report import Mismatch, Report
 from eptreplay.errors import TraceError, UsageError
+from eptreplay.model._numba.types import Record, Records
 from eptreplay.model.recorded import operations
 from eptreplay.model.recorded.checksum import dump_entries
 from eptreplay.model.state import pte
@@ -23,8 +24,6 @@ from eptreplay.model.state.state import (
     PGA_REFERENCED,
     PGA_WRITEABLE,
     VPO_UNMANAGED,
-    Record,
-    Records,
     State,
     new_states,
     records,

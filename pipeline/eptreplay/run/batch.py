@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from eptreplay.profiles import Profile
     from eptreplay.replay.driver.replay import OnRows
     from eptreplay.replay.found.guest import GuestResult
-    from eptreplay.report.pages.html import PageWatcher
+    from eptreplay.report.pages.html import OnPage
     from eptreplay.report.pages.text import Unrendered
     from eptreplay.request.options import Options
 
@@ -81,7 +81,7 @@ def run(
     jobs: int = 1,
     threads: int = 1,
     on_rows: OnRows | None = None,
-    watch_pages: PageWatcher | None = None,
+    on_page: OnPage | None = None,
     failed_before: Sequence[Failure] = (),
 ) -> RunResult:
     """Replay traces under profiles and write the result tables, and pages made from them.
@@ -98,7 +98,7 @@ def run(
         jobs: guests replayed side by side, at least 1.
         threads: threads of each, at least 1.
         on_rows: hears of rows replayed, from several threads.
-        watch_pages: hears of pages made.
+        on_page: hears of pages made.
         failed_before: guests whose traces could not even be opened.
 
     Raises:
@@ -120,7 +120,7 @@ def run(
         write_columns_file(work / TABLES_FOLDER)
         write_run_file(work, _describe(replayed, profiles, options, failures, bad_rows))
         write_list(work, list_all(work, {}))  # from here on, pages can be made even if this process is killed
-        unrendered, pageless = _rendered(work, jobs * threads, watch_pages)
+        unrendered, pageless = _rendered(work, jobs * threads, on_page)
     return RunResult(out, tuple(guests), tuple(failures), bad_rows, unrendered, pageless)
 
 
@@ -132,11 +132,11 @@ def _with_details(work: Path, failure: Failure) -> Failure:
 
 
 def _rendered(
-    work: Path, workers: int, on_rows: PageWatcher | None
+    work: Path, workers: int, on_page: OnPage | None
 ) -> tuple[Exception | None, tuple[Unrendered, ...]]:
     """Make the pages of a run; return why that failed, with none left half-written, and which guests have no page."""
     try:
-        return None, tuple(make_pages(work, workers=workers, on_rows=on_rows))
+        return None, tuple(make_pages(work, workers=workers, on_page=on_page))
     except Exception as error:  # noqa: BLE001 - any fault in a page: the tables are worth more
         return error, ()
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from eptreplay.report.costs.costs import Assumptions
-    from eptreplay.report.pages.html import PageWatcher
+    from eptreplay.report.pages.html import OnPage
     from eptreplay.report.pages.text import Unrendered
     from eptreplay.run.written import Listed
 
@@ -49,7 +49,7 @@ SOURCES = (RUN_FILE, *(f"{TABLES_FOLDER}/{table.name}.parquet" for table in REPL
 
 
 def make_pages(
-    folder: Path, assumed: Assumptions | None = None, *, workers: int = 1, on_rows: PageWatcher | None = None
+    folder: Path, assumed: Assumptions | None = None, *, workers: int = 1, on_page: OnPage | None = None
 ) -> list[Unrendered]:
     """Make the pages of a run and its table of costs, in the place of older ones.
 
@@ -59,7 +59,7 @@ def make_pages(
         folder: of the run.
         assumed: parameters of the estimates; None: the defaults.
         workers: the most processes that render side by side.
-        on_rows: hears of pages made.
+        on_page: hears of pages made.
 
     Returns:
         Guests without a page, in the order of the run.
@@ -72,7 +72,7 @@ def make_pages(
     open_run(folder)
     listed = read_list(folder)
     with _stage(folder) as stage:
-        unrendered = render(stage, assumed, workers=workers, on_rows=on_rows)
+        unrendered = render(stage, assumed, workers=workers, on_page=on_page)
         for name in SOURCES:
             (stage / name).unlink(missing_ok=True)
         sync_all(stage)

@@ -32,7 +32,7 @@ class Outside:
         self.rows = self.accesses = self.all_accesses = self.highest = 0
         self.lowest = 1 << 64
 
-    def scan_rows(self, batch: Batch) -> None:
+    def add(self, batch: Batch) -> None:
         """Count in the rows of a batch."""
         access = batch.op <= OP_MAX
         # An address in memory lies behind an odd number of bounds: one that begins a range is the last before it.

@@ -16,16 +16,16 @@ from numba.core import types as _types
 from numba.extending import intrinsic
 
 from eptreplay.compiled import config, kernel
+from eptreplay.model._numba.types import ONE, ZERO
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from eptreplay.model.state.state import Int
+    from eptreplay.model._numba.types import Int
 
 types: Any = _types  # they have no types
 
 BYTES = 64
-NEXT = np.uint64(1)
 WORD = ir.IntType(64)
 BYTE = ir.IntType(8)
 GROUP = ir.VectorType(BYTE, BYTES)
@@ -87,7 +87,7 @@ def bytes_having(array: NDArray[np.uint8], begin: Int, end: Int, bits: np.uint8)
 @kernel
 def first_bits(count: Int) -> np.uint64:
     """Return a word of which the first `count` bits are set, all for 64 or more."""
-    return ~np.uint64(0) if count >= BYTES else (NEXT << np.uint64(count)) - NEXT
+    return ~ZERO if count >= BYTES else (ONE << np.uint64(count)) - ONE
 
 
 @kernel
@@ -97,6 +97,6 @@ def list_bits(word: np.uint64, first: Int, listed: NDArray[np.int32], count: Int
     rest = word
     while rest != 0:
         listed[place] = np.uint64(first) + lowest(rest)
-        place += NEXT
-        rest &= rest - NEXT
+        place += ONE
+        rest &= rest - ONE
     return np.int64(place)

@@ -21,13 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eptreplay.compiled import entry_point, kernel, part
+from eptreplay.model._numba.types import Int, Record
 from eptreplay.model.access_loop.dirty_log import NO_PML, pml_log
 from eptreplay.model.cpu.walk import walk_allows
 from eptreplay.model.pmap.entry import set_bits
 from eptreplay.model.pmap.pmap import leaf_of
 from eptreplay.model.pmap.ptp import NULL, pmap_pde, table_of
-from eptreplay.model.state.pte import EMPTY, NPTEPG, PAGE_SHIFT, PG_PS
-from eptreplay.model.state.state import NO_OP, NO_OP_SHIFT, Int, Record, State, instance, instances_in
+from eptreplay.model.state.pte import NO_BITS, NPTEPG, PAGE_SHIFT, PG_PS
+from eptreplay.model.state.state import NO_OP, NO_OP_SHIFT, State, instance, instances_in
 from eptreplay.model.statistics.intervals import IntervalStatistics
 from eptreplay.model.vm.vm_object import guest_of
 
@@ -119,7 +120,7 @@ def write_deferred_for(
 def _nearly_full(st: State, pmap: Record, va: np.uint64) -> bool:
     """Return whether no more than one entry is missing in the page table for an address."""
     pde = pmap_pde(st, pmap, va)
-    if pde == NULL or (st.pt[pde] & pmap.PG_V) == EMPTY or (st.pt[pde] & PG_PS) != EMPTY:
+    if pde == NULL or (st.pt[pde] & pmap.PG_V) == NO_BITS or (st.pt[pde] & PG_PS) != NO_BITS:
         return False
     return bool(st.ptp[table_of(st.pt[pde])].wire_count >= NPTEPG - 1)
 

@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 
 from eptreplay.compiled import entry_point, kernel, part
 from eptreplay.model._numba.pointer import Fields, passed_as_pointer, table_of_places
+from eptreplay.model._numba.types import Int
 from eptreplay.model.page.vm_page import vm_page_dirty
 from eptreplay.model.pmap.invalidate import CAUSE_FAULT, CAUSE_HARVEST
 from eptreplay.model.pmap.pmap_page import pmap_clear_modify, pmap_is_modified
 from eptreplay.model.state.pte import NPTEPG
-from eptreplay.model.state.state import Int, State, account, instance, instances_in
+from eptreplay.model.state.state import State, account, instance, instances_in
 from eptreplay.model.statistics.intervals import OP_WRITE, IntervalStatistics, note_harvest
 from eptreplay.model.vm.vm_fault import guest_access
 

@@ -28,12 +28,13 @@ from numpy.typing import NDArray
 
 from eptreplay.compiled import entry_point, kernel
 from eptreplay.model._numba.bits import BYTES, bytes_having, list_bits
+from eptreplay.model._numba.types import ONE, Int
 from eptreplay.model.access_loop.dirty_log import DirtyLog
 from eptreplay.model.access_loop.slow_path import take_slow_path
 from eptreplay.model.cpu.tlb import Tlbs, flush_if_invalidated
 from eptreplay.model.cpu.translation import translate_rows
 from eptreplay.model.state.pte import PAGE_SHIFT
-from eptreplay.model.state.state import NO_MEMORY, NO_OP_SHIFT, Int, State, instance
+from eptreplay.model.state.state import NO_MEMORY, NO_OP_SHIFT, State, instance
 from eptreplay.model.statistics.intervals import (
     CHUNK_ROWS,
     OP_WRITE,
@@ -45,8 +46,7 @@ from eptreplay.model.statistics.intervals import (
 )
 from eptreplay.model.statistics.reuse import Reuse, note_rows, rows_before, sampled_rows
 
-NEXT = np.uint64(1)
-ONE = np.uint8(1)
+ONE_BIT = np.uint8(1)
 MEMORY_SHIFT = np.uint8(6)  # of NO_MEMORY
 ONE_NO_OP = np.uint8(1 << NO_OP_SHIFT)
 # The bits of State.fast_path that a page has when there is nothing to do for a read, a write, a fetch.
@@ -201,7 +201,7 @@ def _note_touched(
         slow = (state >> op[i]) & ONE_NO_OP == 0
         writes = _is_first_write(state, op[i])
         if crosses(gpa[i], size, i):
-            state = _touch(fast_path, statistics.open, page + NEXT, op[i])
+            state = _touch(fast_path, statistics.open, page + ONE, op[i])
             slow |= (state >> op[i]) & ONE_NO_OP == 0
             writes += _is_first_write(state, op[i])
         first_writes += writes
@@ -219,7 +219,7 @@ def _touch(fast_path: NDArray[np.uint8], open_: NDArray[np.uint8], page: np.uint
     """Mark an access to a page and open its block; return the page's byte as it was."""
     known = known_page(page, np.uint64(len(fast_path) - 1))
     state = fast_path[known]
-    is_memory = (state >> MEMORY_SHIFT & ONE) ^ ONE
+    is_memory = (state >> MEMORY_SHIFT & ONE_BIT) ^ ONE_BIT
     open_[known >> OPEN_SHIFT] = 1
     fast_path[known] = state | (is_memory << op)
     return state

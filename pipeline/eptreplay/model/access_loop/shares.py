@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eptreplay.compiled import entry_point, kernel
+from eptreplay.model._numba.types import ONE, Int
 from eptreplay.model.pmap.ptp import NULL, pmap_pdpe
-from eptreplay.model.state.pte import EMPTY, NPTEPG, PAGE_SHIFT, PDPSHIFT, PDRSHIFT
-from eptreplay.model.state.state import Int, State, instance
+from eptreplay.model.state.pte import NO_BITS, NPTEPG, PAGE_SHIFT, PDPSHIFT, PDRSHIFT
+from eptreplay.model.state.state import State, instance
 from eptreplay.model.statistics.intervals import crosses
 
 GOLDEN = 0x9E3779B1  # 2^32 times the golden ratio, odd: its multiples are spread evenly over 2^32
 BLOCKS = 256  # blocks of regions that a share of a large guest has
-NEXT = np.uint64(1)
 ONE_BYTE = np.uint16(1)
 ONE_ACCESS = np.uint32(1)
 
@@ -122,7 +122,7 @@ def _take_crossing(
     for i in range(len(gpa)):
         first = owner[min(gpa[i] >> PDRSHIFT, beyond)] == share
         crossing = crosses(gpa[i], size, i)
-        after = ((gpa[i] >> PAGE_SHIFT) + NEXT) << PAGE_SHIFT
+        after = ((gpa[i] >> PAGE_SHIFT) + ONE) << PAGE_SHIFT
         second = crossing and owner[min(after >> PDRSHIFT, beyond)] == share
         if first or second:
             whole = first and (second or not crossing)
@@ -151,4 +151,4 @@ def upper_tables(states: State, marks: NDArray[np.uint8]) -> None:
             pdpe = pmap_pdpe(st, pmap, np.uint64(gigabyte) << PDPSHIFT)
             if pdpe != NULL:
                 marks[number, 1, gigabyte // NPTEPG] = 1
-                marks[number, 0, gigabyte] = np.uint8((st.pt[pdpe] & pmap.PG_V) != EMPTY)
+                marks[number, 0, gigabyte] = np.uint8((st.pt[pdpe] & pmap.PG_V) != NO_BITS)

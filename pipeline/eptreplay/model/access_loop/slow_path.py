@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from eptreplay.compiled import kernel, part
 from eptreplay.model._numba.prefetch import prefetch
+from eptreplay.model._numba.types import Int
 from eptreplay.model.access_loop.deferred_accessed import (
     NOT_CLEARED,
     count_deferred,
@@ -21,12 +22,12 @@ from eptreplay.model.access_loop.deferred_accessed import (
     write_deferred_for,
 )
 from eptreplay.model.access_loop.dirty_log import DirtyLog, logged_access
-from eptreplay.model.cpu.tlb import Tlbs, cached, flush_if_invalidated, serves
+from eptreplay.model.cpu.tlb import NO_TRANSLATION, Tlbs, cached, flush_if_invalidated, serves
 from eptreplay.model.cpu.translation import translate_rows
 from eptreplay.model.cpu.walk import walk_changes_nothing
 from eptreplay.model.pmap.ptp import NULL, pmap_pde, pmap_pde_to_pte
-from eptreplay.model.state.pte import EMPTY, PAGE_SHIFT, PG_PS
-from eptreplay.model.state.state import NO_MEMORY, NO_OP, NO_OP_SHIFT, Int, State, instance, instances_in
+from eptreplay.model.state.pte import EMPTY, NO_BITS, PAGE_SHIFT, PG_PS
+from eptreplay.model.state.state import NO_MEMORY, NO_OP, NO_OP_SHIFT, State, instance, instances_in
 from eptreplay.model.statistics.intervals import (
     JUST_WRITTEN,
     OP_WRITE,
@@ -182,7 +183,7 @@ def _prefetch_access(states: State, first_row: NDArray[np.int64], gpa: np.uint64
             if m >= 0:
                 prefetch(st.page, m)
             pde = pmap_pde(st, st.pmap[guest], va)
-            if pde != NULL and (st.pt[pde] & PG_PS) == EMPTY and st.pt[pde] != EMPTY:
+            if pde != NULL and (st.pt[pde] & PG_PS) == NO_BITS and st.pt[pde] != EMPTY:
                 prefetch(st.pt, pmap_pde_to_pte(st, pde, va))
 
 
@@ -270,7 +271,7 @@ def _access_outside_memory(
 @kernel
 def _guest_at(states: State, address: np.uint64) -> Int:
     """Return the guest that a flat byte address belongs to."""
-    if address & NOWHERE != EMPTY:
+    if address & NOWHERE != NO_BITS:
         return np.int64((address >> GUEST_SHIFT) & GUEST_MASK)
     beyond = np.uint64(len(states.fast_path) - 1)
     return guest_of(instance(states, 0), np.int64(known_page(address >> PAGE_SHIFT, beyond)))
@@ -279,7 +280,7 @@ def _guest_at(states: State, address: np.uint64) -> Int:
 @kernel
 def _own_address(st: State, guest: Int, address: np.uint64) -> Int:
     """Return a flat byte address as its guest knows it."""
-    if address & NOWHERE != EMPTY:
+    if address & NOWHERE != NO_BITS:
         return np.int64(address & ADDRESS_MASK)
     return np.int64(address) - (np.int64(st.guests[guest].begin) << np.int64(PAGE_SHIFT))
 
@@ -298,7 +299,7 @@ def _is_backed(states: State, guest: Int, within: Int) -> bool:
 def _walks(st: State, tlbs: Tlbs, number: Int, page: np.uint64, op: Int, vcpu: Int) -> bool:
     """Return False if a cached translation keeps the CPU from a walk that would change something, and count that."""
     entry = cached(tlbs, number, vcpu, GUEST, page, op)
-    if entry == EMPTY or walk_changes_nothing(st, st.pmap[0], page << PAGE_SHIFT, 1 << op):
+    if entry == NO_TRANSLATION or walk_changes_nothing(st, st.pmap[0], page << PAGE_SHIFT, 1 << op):
         return True
     if serves(entry, op):
         tlbs.counters[number, 0].stale += 1

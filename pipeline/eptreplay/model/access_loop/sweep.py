@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from eptreplay.compiled import entry_point, kernel, part
 from eptreplay.model._numba.bits import BYTES, bytes_having, first_bits, list_bits
 from eptreplay.model._numba.prefetch import prefetch
+from eptreplay.model._numba.types import Int
 from eptreplay.model.access_loop.deferred_accessed import (
     CLEARED,
     CLEARING,
@@ -22,8 +23,8 @@ from eptreplay.model.access_loop.deferred_accessed import (
 from eptreplay.model.pmap.invalidate import CAUSE_AGING, pmap_invalidate_pages
 from eptreplay.model.pmap.pmap import leaf_of
 from eptreplay.model.pmap.pmap_page import pmap_is_modified, pmap_is_referenced, pmap_ts_referenced
-from eptreplay.model.state.pte import EMPTY, NPTEPG, PAGE_SHIFT
-from eptreplay.model.state.state import NO_OP, PGA_REFERENCED, Int, State, account, instance, instances_in
+from eptreplay.model.state.pte import NO_BITS, NPTEPG, PAGE_SHIFT
+from eptreplay.model.state.state import NO_OP, PGA_REFERENCED, State, account, instance, instances_in
 from eptreplay.model.statistics.intervals import IntervalStatistics
 from eptreplay.model.vm.vm_pageout import vm_pageout_idle
 
@@ -40,7 +41,7 @@ def age(states: State, statistics: IntervalStatistics) -> None:
     light = statistics.tally[0].deferrable
     for number in range(instances_in(states)):
         for guest in range(len(instance(states, number).guests)):
-            light &= NO_OP if instance(states, number).pmap[guest].PG_HW_A != EMPTY else np.uint8(0)
+            light &= NO_OP if instance(states, number).pmap[guest].PG_HW_A != NO_BITS else np.uint8(0)
     for guest in range(len(instance(states, 0).guests)):
         known = instance(states, 0).guests[guest]
         marked = clear_deferred(

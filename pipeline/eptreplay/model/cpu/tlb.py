@@ -28,9 +28,10 @@ from numpy.typing import NDArray
 from eptreplay.compiled import entry_point, kernel
 from eptreplay.model._numba.lanes import ALL_LANES, LANES, move_up
 from eptreplay.model._numba.pointer import passed_as_pointer, table_of_places
+from eptreplay.model._numba.types import Int, Record, Records
 from eptreplay.model.pmap.ptp import NULL, pmap_pde
-from eptreplay.model.state.pte import EMPTY, PAGE_SHIFT, PG_PS
-from eptreplay.model.state.state import Int, Record, Records, State, instance, records
+from eptreplay.model.state.pte import NO_BITS, PAGE_SHIFT, PG_PS
+from eptreplay.model.state.state import State, instance, records
 from eptreplay.model.statistics.intervals import OP_READ
 
 NPTEPG_SHIFT = np.uint64(9)
@@ -48,6 +49,7 @@ LINE_BYTES = 64  # of the caches of the CPU that the model runs on
 
 # Bits of Tlbs.entry.
 ONE = np.uint64(1)
+NO_TRANSLATION = np.uint64(0)
 USED = np.uint64(0b111)  # bits 0 to 2: the translation was read, written, fetched through
 READS = np.uint64(0b011)  # who has one of these may read
 SIZE_SHIFT = np.uint64(3)  # SMALL or LARGE
@@ -64,14 +66,17 @@ UNIT = np.dtype(
         ("first", np.uint64),  # where its entries begin in Tlbs.entry
         ("set_mask", np.uint64),  # sets - 1; sets are a power of two
         ("ways", np.uint64),  # entries of a set
-        ("step", np.uint64),  # places of a set: groups of LANES, of which those beyond the ways stay EMPTY
+        (
+            "step",
+            np.uint64,
+        ),  # places of a set: groups of LANES, of which those beyond the ways stay NO_TRANSLATION
         ("lanes", np.uint64),  # a bit for each place of the first group that is one of the ways
     ],
     align=True,
 )
 
 # The two TLBs that serve accesses of a kind to 4 KB translations, level by level: as UNIT, but what a loop over rows
-# needs of both stands together.  Where there is no second level, its one group is one that stays EMPTY.
+# needs of both stands together.  Where there is no second level, its one group is one that stays NO_TRANSLATION.
 PATH = np.dtype(
     [
         ("first", np.uint64, (LEVELS,)),
@@ -187,7 +192,7 @@ def no_tlbs() -> Tlbs:
 
 
 def _paths(unit: Records, route: NDArray[np.int32], nowhere: NDArray[np.int64]) -> Records:
-    """Return PATH [instances, KINDS]; `nowhere`, shape [instances]: a group that stays EMPTY."""
+    """Return PATH [instances, KINDS]; `nowhere`, shape [instances]: a group that stays NO_TRANSLATION."""
     path = records((len(unit), KINDS), PATH)
     path.first = nowhere[:, None, None]
     path.step = LANES
@@ -231,23 +236,23 @@ def touch_set(entries: NDArray[np.uint64], ways: np.uint64, at: np.uint64, key: 
     for group in range(np.uint64(0), ways, np.uint64(LANES)):
         lanes = ALL_LANES >> (np.uint64(LANES) - min(ways - group, np.uint64(LANES)))
         found, entry, before = move_up(entries, at + group, key, before, USED, kept, lanes)
-        if found != EMPTY:
-            if group != EMPTY:
+        if found != NO_TRANSLATION:
+            if group != NO_TRANSLATION:
                 entries[at] |= entry & USED
             return True
-        kept = EMPTY
+        kept = NO_TRANSLATION
     return False
 
 
 @kernel
 def _find(entries: NDArray[np.uint64], unit: Record, page: np.uint64, key: np.uint64) -> np.uint64:
-    """Return the entry of a translation in one TLB, EMPTY if it is not there; nothing moves."""
+    """Return the entry of a translation in one TLB, NO_TRANSLATION if it is not there; nothing moves."""
     first = unit.first + (page & unit.set_mask) * unit.step
     for way in range(unit.ways):
         entry = entries[first + np.uint64(way)]
         if (entry | USED) == (key | USED):
             return entry
-    return EMPTY
+    return NO_TRANSLATION
 
 
 @kernel
@@ -275,7 +280,7 @@ def size_of(entry: np.uint64) -> Int:
 
 @kernel
 def cached(tlbs: Tlbs, number: Int, vcpu: Int, guest: Int, page: np.uint64, op: Int) -> np.uint64:
-    """Return the entry that would serve an access, EMPTY if there is none.
+    """Return the entry that would serve an access, NO_TRANSLATION if there is none.
 
     The first level is asked for both page sizes before the second is asked for either: a 4 KB translation from before
     a promotion may be left in the second level while the first holds the 2 MB translation that came after.
@@ -288,9 +293,9 @@ def cached(tlbs: Tlbs, number: Int, vcpu: Int, guest: Int, page: np.uint64, op: 
                 number_of_page = page >> NPTEPG_SHIFT if size == LARGE else page
                 key = entry_key(guest, page, size)
                 entry = _find(entries, tlbs.unit[number, unit], number_of_page, key)
-                if entry != EMPTY:
+                if entry != NO_TRANSLATION:
                     return entry
-    return EMPTY
+    return NO_TRANSLATION
 
 
 @kernel
@@ -299,14 +304,14 @@ def serves(entry: np.uint64, op: Int) -> bool:
 
     It has the rights that the walks for it found: those for the kinds of access made through it.
     """
-    return (entry & (READS if op == OP_READ else ONE << np.uint64(op))) != EMPTY
+    return (entry & (READS if op == OP_READ else ONE << np.uint64(op))) != NO_BITS
 
 
 @kernel
 def host_size(st: State, page: np.uint64) -> Int:
     """Return LARGE if the host maps a guest page by 2 MB, else SMALL."""
     pde = pmap_pde(st, st.pmap[0], page << PAGE_SHIFT)
-    return LARGE if pde != NULL and (st.pt[pde] & PG_PS) != EMPTY else SMALL
+    return LARGE if pde != NULL and (st.pt[pde] & PG_PS) != NO_BITS else SMALL
 
 
 @kernel
@@ -355,8 +360,8 @@ def flush_all_if_invalidated(states: State, tlbs: Tlbs) -> None:
 @kernel
 def flush(tlbs: Tlbs, number: Int) -> None:
     """Empty the TLBs and paging-structure caches of all CPUs of an instance."""
-    tlbs.entry[number, :, :] = EMPTY
-    tlbs.structure[number, :, :, :] = EMPTY
+    tlbs.entry[number, :, :] = NO_TRANSLATION
+    tlbs.structure[number, :, :, :] = NO_TRANSLATION
     tlbs.counters[number, 0].flushes += 1
 
 

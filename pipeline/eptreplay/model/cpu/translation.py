@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from eptreplay.compiled import kernel, part
 from eptreplay.model._numba.lanes import LANES, move_up
+from eptreplay.model._numba.types import ZERO, Int, Record
 from eptreplay.model.cpu.tlb import (
     FIRST,
     KINDS,
     LARGE,
     LEVELS,
     NO_STRUCTURE,
+    NO_TRANSLATION,
     NO_UNIT,
     SECOND,
     SMALL,
@@ -30,8 +32,8 @@ from eptreplay.model.cpu.tlb import (
     touch,
     touch_set,
 )
-from eptreplay.model.state.pte import EMPTY, PAGE_SHIFT
-from eptreplay.model.state.state import NO_MEMORY, Int, Record, State, instance
+from eptreplay.model.state.pte import PAGE_SHIFT
+from eptreplay.model.state.state import NO_MEMORY, State, instance
 from eptreplay.model.statistics.intervals import crosses, known_page, vcpu_of
 
 LARGE_SHIFT = np.uint64(9)
@@ -118,7 +120,7 @@ def _translate(st: State, tlbs: Tlbs, number: Int, vcpu: Int, page: np.uint64, o
     size: Int = SMALL
     if tlbs.setting[0].guest_large != 0:
         held = cached(tlbs, number, vcpu, GUEST, page, op)
-        size = size_of(held) if held != EMPTY else host_size(st, page)
+        size = size_of(held) if held != NO_TRANSLATION else host_size(st, page)
     level = _level(tlbs, number, vcpu, page, op, size)
     if level > 0:
         counters = tlbs.counters[number, 0]
@@ -201,11 +203,11 @@ def _is_in(
     """Do what `touch` does with a level of TLB if `wanted` is 1, and return 1 if the translation was there, else 0."""
     at = by.first[level] + (page & by.set_mask[level]) * by.step[level]
     if by.step[level] > LANES:
-        is_there = np.uint64(wanted != EMPTY and touch_set(entries, by.ways[level], at, key))
+        is_there = np.uint64(wanted != NO_TRANSLATION and touch_set(entries, by.ways[level], at, key))
     else:
-        lanes = by.lanes[level] & (EMPTY - wanted)
+        lanes = by.lanes[level] & (ZERO - wanted)
         found, _, _ = move_up(entries, at, key, key, USED, USED, lanes)
-        is_there = np.uint64(found != EMPTY) & wanted
+        is_there = np.uint64(found != NO_TRANSLATION) & wanted
     return is_there
 
 

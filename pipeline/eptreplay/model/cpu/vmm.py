@@ -13,7 +13,8 @@ Source: vmm.c vm_run, vm_handle_paging; vmx.c vmx_run, vmx_support.S (pm_active,
 from __future__ import annotations
 
 from eptreplay.compiled import entry_point, kernel
-from eptreplay.model.state.state import Int, Record, State, account, instance, instances_in
+from eptreplay.model._numba.types import Int, Record
+from eptreplay.model.state.state import State, account, instance, instances_in
 
 NOT_RUNNING = -1
 

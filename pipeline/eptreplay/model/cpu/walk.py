@@ -10,16 +10,18 @@ from __future__ import annotations
 import numpy as np
 
 from eptreplay.compiled import kernel, part
-from eptreplay.model.pmap.ptp import NPTEPG, table_of
+from eptreplay.model._numba.types import Int, Record
+from eptreplay.model.pmap.ptp import table_of
 from eptreplay.model.state.pte import (
-    EMPTY,
     INDEX_MASK,
+    NO_BITS,
+    NPTEPG,
     PG_PS,
     PML4SHIFT,
     VM_PROT_EXECUTE,
     VM_PROT_WRITE,
 )
-from eptreplay.model.state.state import Int, Record, State, account
+from eptreplay.model.state.state import State, account
 
 NINE_BITS = np.uint64(9)
 
@@ -28,7 +30,7 @@ NINE_BITS = np.uint64(9)
 def _leaf_slot(st: State, pmap: Record, va: np.uint64, access: Int) -> tuple[Int, Int]:
     """Return level and slot of the leaf that translates an access, 0 and 0 if some level does not allow it."""
     needed = pmap.PG_READ
-    forbidden = EMPTY
+    forbidden = NO_BITS
     if access == VM_PROT_WRITE:
         needed = pmap.PG_WRITE
     elif access == VM_PROT_EXECUTE:
@@ -40,9 +42,9 @@ def _leaf_slot(st: State, pmap: Record, va: np.uint64, access: Int) -> tuple[Int
     for level in range(4, 0, -1):
         slot = table * NPTEPG + np.int64((va >> shift) & INDEX_MASK)
         entry = st.pt[slot]
-        if (entry & needed) != needed or (entry & forbidden) != EMPTY:
+        if (entry & needed) != needed or (entry & forbidden) != NO_BITS:
             return 0, 0
-        if level == 1 or (level == 2 and (entry & PG_PS) != EMPTY):
+        if level == 1 or (level == 2 and (entry & PG_PS) != NO_BITS):
             return level, slot
         table = table_of(entry)
         shift -= NINE_BITS
@@ -64,8 +66,8 @@ def walk(st: State, pmap: Record, va: np.uint64, access: Int) -> bool:
         return False
     entry = st.pt[slot]
     marked = entry | _marks(pmap, access)
-    account(st).accessed_bits += np.int64(((marked ^ entry) & pmap.PG_HW_A) != EMPTY)
-    if ((marked ^ entry) & pmap.PG_HW_M) != EMPTY:
+    account(st).accessed_bits += np.int64(((marked ^ entry) & pmap.PG_HW_A) != NO_BITS)
+    if ((marked ^ entry) & pmap.PG_HW_M) != NO_BITS:
         account(st).dirty_bits_4k += np.int64(level == 1)
         account(st).dirty_bits_2m += np.int64(level == 2)
     st.pt[slot] = marked
@@ -90,4 +92,4 @@ def walk_changes_nothing(st: State, pmap: Record, va: np.uint64, access: Int) ->
 @kernel
 def _marks(pmap: Record, access: Int) -> np.uint64:
     """Return the bits that the CPU sets in a leaf for an access."""
-    return pmap.PG_HW_A | (pmap.PG_HW_M if access == VM_PROT_WRITE else EMPTY)
+    return pmap.PG_HW_A | (pmap.PG_HW_M if access == VM_PROT_WRITE else NO_BITS)

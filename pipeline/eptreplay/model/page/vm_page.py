@@ -8,8 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from eptreplay.compiled import kernel
+from eptreplay.model._numba.types import Int
 from eptreplay.model.state.pte import NPTEPG, PAGE_SHIFT
-from eptreplay.model.state.state import Int, State, account
+from eptreplay.model.state.state import State, account
 
 
 @kernel

@@ -12,7 +12,8 @@ vm_page.h ACT_*, FreeBSD 10.0.
 from __future__ import annotations
 
 from eptreplay.compiled import kernel
-from eptreplay.model.state.state import EXTRA_PAGES, Int, State
+from eptreplay.model._numba.types import Int
+from eptreplay.model.state.state import EXTRA_PAGES, State
 
 PQ_NONE = 0
 PQ_INACTIVE = 1

@@ -16,14 +16,15 @@ from __future__ import annotations
 import numpy as np
 
 from eptreplay.compiled import kernel
+from eptreplay.model._numba.types import Int, Record
 from eptreplay.model.page.vm_page import phys_to_vm_page
 from eptreplay.model.pmap.entry import set_bits
 from eptreplay.model.pmap.ptp import NULL, pmap_pde, pmap_pde_to_pte, table_of
 from eptreplay.model.pmap.superpage import may_promote, pmap_promote_pde
 from eptreplay.model.state.pte import (
-    EMPTY,
     EPT_PG_EXECUTE,
     EPT_PG_WRITE,
+    NO_BITS,
     PG_FRAME,
     PG_PS,
     PMAP_EMULATE_AD_BITS,
@@ -31,7 +32,7 @@ from eptreplay.model.state.pte import (
     VM_PROT_READ,
     VM_PROT_WRITE,
 )
-from eptreplay.model.state.state import Int, Record, State, account
+from eptreplay.model.state.state import State, account
 
 HANDLED = 0
 NOT_HANDLED = -1
@@ -50,10 +51,10 @@ def pmap_emulate_accessed_dirty(st: State, pmap: Record, va: np.uint64, ftype: I
     if (pmap.pm_flags & PMAP_EMULATE_AD_BITS) == 0:
         return NOT_HANDLED
     pde = pmap_pde(st, pmap, va)
-    if pde == NULL or (st.pt[pde] & pmap.PG_V) == EMPTY:
+    if pde == NULL or (st.pt[pde] & pmap.PG_V) == NO_BITS:
         return NOT_HANDLED
 
-    if (st.pt[pde] & PG_PS) != EMPTY:
+    if (st.pt[pde] & PG_PS) != NO_BITS:
         # A superpage that may be written is modified already; any other has to be demoted first.
         if ftype != VM_PROT_READ:
             return NOT_HANDLED
@@ -61,13 +62,13 @@ def pmap_emulate_accessed_dirty(st: State, pmap: Record, va: np.uint64, ftype: I
         return HANDLED
 
     slot = pmap_pde_to_pte(st, pde, va)
-    if (st.pt[slot] & pmap.PG_V) == EMPTY:
+    if (st.pt[slot] & pmap.PG_V) == NO_BITS:
         return NOT_HANDLED
     if ftype == VM_PROT_WRITE:
-        if (st.pt[slot] & pmap.PG_RW) == EMPTY:
+        if (st.pt[slot] & pmap.PG_RW) == NO_BITS:
             return NOT_HANDLED
         # Both at once: an entry with WRITE but not READ is a misconfiguration.
-        account(st).dirty_bits_4k += np.int64((st.pt[slot] & pmap.PG_M) == EMPTY)
+        account(st).dirty_bits_4k += np.int64((st.pt[slot] & pmap.PG_M) == NO_BITS)
         set_bits(st, slot, pmap.PG_M | pmap.PG_A)
     else:
         set_bits(st, slot, pmap.PG_A)
@@ -83,6 +84,6 @@ def safe_to_clear_referenced(pmap: Record, entry: np.uint64) -> bool:
     """Return whether the accessed bit of a leaf entry can be cleared and leave an entry the CPU accepts."""
     if (pmap.pm_flags & PMAP_EMULATE_AD_BITS) == 0:
         return True
-    if (entry & EPT_PG_WRITE) != EMPTY:
+    if (entry & EPT_PG_WRITE) != NO_BITS:
         return False
-    return (entry & EPT_PG_EXECUTE) == EMPTY or (pmap.pm_flags & PMAP_SUPPORTS_EXEC_ONLY) != 0
+    return (entry & EPT_PG_EXECUTE) == NO_BITS or (pmap.pm_flags & PMAP_SUPPORTS_EXEC_ONLY) != 0

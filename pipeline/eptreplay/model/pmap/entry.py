@@ -12,8 +12,9 @@ from __future__ import annotations
 import numpy as np
 
 from eptreplay.compiled import kernel
+from eptreplay.model._numba.types import Int, Record
 from eptreplay.model.state.pte import EMPTY, NPTEPG, PAGE_SHIFT
-from eptreplay.model.state.state import NO_OP, Int, Record, State
+from eptreplay.model.state.state import NO_OP, State
 
 
 @kernel

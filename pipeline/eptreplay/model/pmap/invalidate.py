@@ -13,8 +13,9 @@ Source: pmap.c pmap_invalidate_ept, pmap_invalidate_page, pmap_invalidate_range,
 from __future__ import annotations
 
 from eptreplay.compiled import kernel
+from eptreplay.model._numba.types import Int, Record
 from eptreplay.model.state.pte import PT_EPT
-from eptreplay.model.state.state import Int, Record, State, account
+from eptreplay.model.state.state import State, account
 
 # On whose behalf an invalidation happens: HOST.cause, first index of COUNTERS.invalidations and its like.
 CAUSE_FAULT = 0  # a vCPU's own fault

@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from eptreplay.compiled import kernel
+from eptreplay.model._numba.types import Int, Record
 from eptreplay.model.page.vm_page import phys_to_vm_page, vm_page_dirty, vm_page_to_phys, vm_reserv_is_full
 from eptreplay.model.pmap.entry import pte_load_store
 from eptreplay.model.pmap.invalidate import pmap_invalidate_page
@@ -49,6 +50,7 @@ from eptreplay.model.state.pte import (
     EPT_PG_WRITE,
     INDEX_MASK,
     NBPDR,
+    NO_BITS,
     NPTEPG,
     PAGE_MASK,
     PAGE_SHIFT,
@@ -81,8 +83,6 @@ from eptreplay.model.state.state import (
     PGA_WRITEABLE,
     UNCACHEABLE,
     VPO_UNMANAGED,
-    Int,
-    Record,
     State,
     account,
 )
@@ -115,7 +115,7 @@ def pmap_pinit_type(st: State, pm_id: Int, pm_type: Int, pm_flags: Int, pm_addre
     pmap.pm_pml4 = ptp_alloc(st)
     if pm_type == PT_X86:
         pmap.PG_V, pmap.PG_RW, pmap.PG_A, pmap.PG_M = X86_PG_V, X86_PG_RW, X86_PG_A, X86_PG_M
-        pmap.PG_G, pmap.PG_CACHE_WB, pmap.PG_CACHE_UC = X86_PG_G, EMPTY, X86_PG_NC_PCD | X86_PG_NC_PWT
+        pmap.PG_G, pmap.PG_CACHE_WB, pmap.PG_CACHE_UC = X86_PG_G, NO_BITS, X86_PG_NC_PCD | X86_PG_NC_PWT
         pmap.PG_PTE_PROMOTE = X86_PG_PTE_PAT | X86_PG_NC_PWT | X86_PG_NC_PCD
         pmap.PG_READ = X86_PG_V | X86_PG_U
         pmap.PG_WRITE = X86_PG_V | X86_PG_U | X86_PG_RW
@@ -132,18 +132,18 @@ def pmap_pinit_type(st: State, pm_id: Int, pm_type: Int, pm_flags: Int, pm_addre
                 EPT_PG_READ,
                 EPT_PG_WRITE,
             )
-            pmap.PG_HW_A, pmap.PG_HW_M = EMPTY, EMPTY
+            pmap.PG_HW_A, pmap.PG_HW_M = NO_BITS, NO_BITS
         else:
             pmap.PG_V, pmap.PG_RW, pmap.PG_A, pmap.PG_M = EPT_PG_READ, EPT_PG_WRITE, EPT_PG_A, EPT_PG_M
             pmap.PG_HW_A, pmap.PG_HW_M = EPT_PG_A, EPT_PG_M
-        pmap.PG_G = EMPTY
+        pmap.PG_G = NO_BITS
         pmap.PG_CACHE_WB = EPT_PG_IGNORE_PAT | EPT_PG_MT_WB
         pmap.PG_CACHE_UC = EPT_PG_IGNORE_PAT  # memory type 0
         pmap.PG_PTE_PROMOTE = EPT_PG_IGNORE_PAT | EPT_PG_MT_MASK
         pmap.PG_READ = EPT_PG_READ
         pmap.PG_WRITE = EPT_PG_WRITE
         pmap.PG_FETCH = EPT_PG_EXECUTE
-        pmap.PG_NOFETCH = EMPTY
+        pmap.PG_NOFETCH = NO_BITS
     pmap.PG_PTE_PROMOTE |= PG_NX | PG_MANAGED | PG_W | pmap.PG_G
     pmap.PG_PTE_PROMOTE |= pmap.PG_M | pmap.PG_A | PG_U | pmap.PG_RW | pmap.PG_V
 
@@ -173,15 +173,15 @@ def pmap_enter(st: State, pmap: Record, va: np.uint64, access: Int, m: Int, prot
     if wired:
         newpte |= PG_W
     managed = (st.page[m].oflags & VPO_UNMANAGED) == 0
-    if not managed and (newpte & pmap.PG_RW) != EMPTY:
+    if not managed and (newpte & pmap.PG_RW) != NO_BITS:
         # Nobody asks whether device memory is dirty: spare the fault that would find out.
         newpte |= pmap.PG_M
 
     pde = pmap_pde(st, pmap, va)
     if (
         pde == NULL
-        or (st.pt[pde] & pmap.PG_V) == EMPTY
-        or ((st.pt[pde] & PG_PS) != EMPTY and not pmap_demote_pde(st, pmap, pde, va))
+        or (st.pt[pde] & pmap.PG_V) == NO_BITS
+        or ((st.pt[pde] & PG_PS) != NO_BITS and not pmap_demote_pde(st, pmap, pde, va))
     ):
         table = pmap_alloc_pt(st, pmap, va)
         pde = pmap_pde(st, pmap, va)
@@ -191,21 +191,21 @@ def pmap_enter(st: State, pmap: Record, va: np.uint64, access: Int, m: Int, prot
     slot = pmap_pde_to_pte(st, pde, va)
     origpte = st.pt[slot]
 
-    if (origpte & pmap.PG_V) != EMPTY:
-        pmap.wired_count += np.int64((newpte & PG_W) != EMPTY) - np.int64((origpte & PG_W) != EMPTY)
+    if (origpte & pmap.PG_V) != NO_BITS:
+        pmap.wired_count += np.int64((newpte & PG_W) != NO_BITS) - np.int64((origpte & PG_W) != NO_BITS)
         st.ptp[table].wire_count -= 1
         if (origpte & PG_FRAME) == (newpte & PG_FRAME):
-            if (origpte & PG_MANAGED) != EMPTY:
+            if (origpte & PG_MANAGED) != NO_BITS:
                 newpte |= PG_MANAGED
-                if (newpte & pmap.PG_RW) != EMPTY:
+                if (newpte & pmap.PG_RW) != NO_BITS:
                     st.page[m].aflags |= PGA_WRITEABLE
-            if ((origpte ^ newpte) & ~(pmap.PG_M | pmap.PG_A)) != EMPTY:
+            if ((origpte ^ newpte) & ~(pmap.PG_M | pmap.PG_A)) != NO_BITS:
                 _replace_mapping(st, pmap, va, slot, newpte)
         else:
             newpte = _track_mapping(st, pmap, va, m, newpte, managed)
             _replace_mapping(st, pmap, va, slot, newpte)
     else:
-        pmap.wired_count += np.int64((newpte & PG_W) != EMPTY)
+        pmap.wired_count += np.int64((newpte & PG_W) != NO_BITS)
         pmap.resident_count += 1
         st.pt[slot] = _track_mapping(st, pmap, va, m, newpte, managed)
 
@@ -221,7 +221,7 @@ def _track_mapping(
     if not managed:
         return newpte
     pv_insert_page(st, pmap, va, m)
-    if (newpte & pmap.PG_RW) != EMPTY:
+    if (newpte & pmap.PG_RW) != NO_BITS:
         st.page[m].aflags |= PGA_WRITEABLE
     return newpte | PG_MANAGED
 
@@ -231,23 +231,23 @@ def _replace_mapping(st: State, pmap: Record, va: np.uint64, slot: Int, newpte: 
     """Put a new PTE in the place of a valid one: save what the old one knew, invalidate if CPUs may differ."""
     origpte = pte_load_store(st, pmap, va, slot, newpte)
     written = (origpte & (pmap.PG_M | pmap.PG_RW)) == (pmap.PG_M | pmap.PG_RW)
-    managed = (origpte & PG_MANAGED) != EMPTY
+    managed = (origpte & PG_MANAGED) != NO_BITS
     if (origpte & PG_FRAME) != (newpte & PG_FRAME):
         if managed:
             om = phys_to_vm_page(st, origpte & PG_FRAME)
             if written:
                 vm_page_dirty(st, om)
-            if (origpte & pmap.PG_A) != EMPTY:
+            if (origpte & pmap.PG_A) != NO_BITS:
                 st.page[om].aflags |= PGA_REFERENCED
             pv_free_page(st, pmap, va, om)
             clear_writeable_if_unmapped(st, om)
-    elif (newpte & pmap.PG_M) == EMPTY and written:
+    elif (newpte & pmap.PG_M) == NO_BITS and written:
         # CPUs may still write through the old translation without setting the bit that is now clear.
         if managed:
             vm_page_dirty(st, phys_to_vm_page(st, origpte & PG_FRAME))
-    elif (origpte & PG_NX) != EMPTY or (newpte & PG_NX) == EMPTY:
+    elif (origpte & PG_NX) != NO_BITS or (newpte & PG_NX) == NO_BITS:
         return  # only rights were added
-    if (origpte & pmap.PG_A) != EMPTY:
+    if (origpte & pmap.PG_A) != NO_BITS:
         pmap_invalidate_page(st, pmap)
 
 
@@ -255,8 +255,8 @@ def _replace_mapping(st: State, pmap: Record, va: np.uint64, slot: Int, newpte: 
 def pmap_enter_quick(st: State, pmap: Record, va: np.uint64, m: Int, prot: Int) -> None:
     """Map page `m` at `va` read-only and unused, unless something is mapped there; never promotes."""
     pde = pmap_pde(st, pmap, va)
-    if pde != NULL and (st.pt[pde] & pmap.PG_V) != EMPTY:
-        if (st.pt[pde] & PG_PS) != EMPTY:
+    if pde != NULL and (st.pt[pde] & pmap.PG_V) != NO_BITS:
+        if (st.pt[pde] & PG_PS) != NO_BITS:
             return
         table = table_of(st.pt[pde])
         st.ptp[table].wire_count += 1
@@ -294,7 +294,7 @@ def pmap_enter_object(
             continue
         va = start + (np.uint64(m - m_start) << PAGE_SHIFT)
         if (
-            (va & PDRMASK) == EMPTY
+            (va & PDRMASK) == NO_BITS
             and va + NBPDR <= end
             and m % NPTEPG == 0
             and pmap_ps_enabled(pmap)
@@ -310,13 +310,13 @@ def pmap_enter_object(
 @kernel
 def pmap_object_init_pt(st: State, pmap: Record, va: np.uint64, m: Int, size: np.uint64) -> None:
     """Map `size` bytes of device memory from page `m` by superpages, where both sides are 2 MB-aligned."""
-    if ((va | size | vm_page_to_phys(st, m)) & PDRMASK) != EMPTY or not pmap_ps_enabled(pmap):
+    if ((va | size | vm_page_to_phys(st, m)) & PDRMASK) != NO_BITS or not pmap_ps_enabled(pmap):
         return
     pa = vm_page_to_phys(st, m)
     for _ in range(np.int64(size >> PDRSHIFT)):
         table = pmap_allocpde(st, pmap, va)
         pde = table * NPTEPG + np.int64((va >> PDRSHIFT) & INDEX_MASK)
-        if (st.pt[pde] & pmap.PG_V) == EMPTY:
+        if (st.pt[pde] & pmap.PG_V) == NO_BITS:
             rights = pmap.PG_M | pmap.PG_A | PG_U | pmap.PG_RW | pmap.PG_V
             st.pt[pde] = pa | pmap.PG_CACHE_WB | PG_PS | rights
             pmap.resident_count += NPTEPG
@@ -339,10 +339,10 @@ def pmap_copy(st: State, dst: Record, src: Record, start: np.uint64, end: np.uin
     while va < end:
         pde, va_next = pmap_next_pde(st, src, va)
         if pde != NULL and st.pt[pde] != EMPTY:
-            if (st.pt[pde] & PG_PS) == EMPTY:
+            if (st.pt[pde] & PG_PS) == NO_BITS:
                 if not _copy_ptes(st, dst, table_of(st.pt[pde]), va, min(va_next, end)):
                     return
-            elif (va & PDRMASK) == EMPTY and va + NBPDR <= end:
+            elif (va & PDRMASK) == NO_BITS and va + NBPDR <= end:
                 _copy_pde(st, dst, st.pt[pde], va)
         va = va_next
 
@@ -355,7 +355,7 @@ def _copy_pde(st: State, dst: Record, srcpde: np.uint64, va: np.uint64) -> None:
     if st.pt[pde] != EMPTY:
         st.ptp[table].wire_count -= 1
         return
-    if (srcpde & PG_MANAGED) != EMPTY:
+    if (srcpde & PG_MANAGED) != NO_BITS:
         pv_insert_pde(st, dst, va, phys_to_vm_page(st, srcpde & PG_PS_FRAME))
     st.pt[pde] = srcpde & ~PG_W
     dst.resident_count += NPTEPG
@@ -367,7 +367,7 @@ def _copy_ptes(st: State, dst: Record, srctable: Int, start: np.uint64, end: np.
     va = start
     while va < end:
         srcpte = st.pt[srctable * NPTEPG + np.int64((va >> PAGE_SHIFT) & INDEX_MASK)]
-        if (srcpte & PG_MANAGED) != EMPTY:
+        if (srcpte & PG_MANAGED) != NO_BITS:
             table = pmap_allocpte(st, dst, va)
             slot = table * NPTEPG + np.int64((va >> PAGE_SHIFT) & INDEX_MASK)
             if st.pt[slot] != EMPTY:
@@ -387,9 +387,9 @@ def _copy_ptes(st: State, dst: Record, srctable: Int, start: np.uint64, end: np.
 def pmap_allocpte(st: State, pmap: Record, va: np.uint64) -> Int:
     """Return the level-1 table for an address with its wire count raised, demoting a superpage in the way."""
     pde = pmap_pde(st, pmap, va)
-    if pde == NULL or (st.pt[pde] & pmap.PG_V) == EMPTY:
+    if pde == NULL or (st.pt[pde] & pmap.PG_V) == NO_BITS:
         return pmap_alloc_pt(st, pmap, va)
-    if (st.pt[pde] & PG_PS) != EMPTY and not pmap_demote_pde(st, pmap, pde, va):
+    if (st.pt[pde] & PG_PS) != NO_BITS and not pmap_demote_pde(st, pmap, pde, va):
         return pmap_alloc_pt(st, pmap, va)
     table = table_of(st.pt[pde])
     st.ptp[table].wire_count += 1
@@ -400,12 +400,12 @@ def pmap_allocpte(st: State, pmap: Record, va: np.uint64) -> Int:
 def leaf_of(st: State, pmap: Record, va: np.uint64) -> tuple[Int, Int]:
     """Return the level (0 none, 1 PTE, 2 superpage) and the slot of the valid leaf entry that maps an address."""
     pde = pmap_pde(st, pmap, va)
-    if pde == NULL or (st.pt[pde] & pmap.PG_V) == EMPTY:
+    if pde == NULL or (st.pt[pde] & pmap.PG_V) == NO_BITS:
         return 0, NULL
-    if (st.pt[pde] & PG_PS) != EMPTY:
+    if (st.pt[pde] & PG_PS) != NO_BITS:
         return 2, pde
     slot = pmap_pde_to_pte(st, pde, va)
-    if (st.pt[slot] & pmap.PG_V) == EMPTY:
+    if (st.pt[slot] & pmap.PG_V) == NO_BITS:
         return 0, NULL
     return 1, slot
 
@@ -414,12 +414,12 @@ def leaf_of(st: State, pmap: Record, va: np.uint64) -> tuple[Int, Int]:
 def pmap_extract(st: State, pmap: Record, va: np.uint64) -> np.uint64:
     """Return the physical address that `va` maps to; 0 where there is no table, the page offset where no PTE."""
     pdpe = pmap_pdpe(st, pmap, va)
-    if pdpe == NULL or (st.pt[pdpe] & pmap.PG_V) == EMPTY:
+    if pdpe == NULL or (st.pt[pdpe] & pmap.PG_V) == NO_BITS:
         return EMPTY
     pde = pmap_pde(st, pmap, va)
-    if (st.pt[pde] & pmap.PG_V) == EMPTY:
+    if (st.pt[pde] & pmap.PG_V) == NO_BITS:
         return EMPTY
-    if (st.pt[pde] & PG_PS) != EMPTY:
+    if (st.pt[pde] & PG_PS) != NO_BITS:
         return (st.pt[pde] & PG_PS_FRAME) | (va & PDRMASK)
     return (st.pt[pmap_pde_to_pte(st, pde, va)] & PG_FRAME) | (va & PAGE_MASK)
 
@@ -435,7 +435,7 @@ def pmap_mincore(st: State, pmap: Record, va: np.uint64) -> Int:
         val |= MINCORE_SUPER
     if (st.pt[slot] & (pmap.PG_M | pmap.PG_RW)) == (pmap.PG_M | pmap.PG_RW):
         val |= MINCORE_MODIFIED | MINCORE_MODIFIED_OTHER
-    if (st.pt[slot] & pmap.PG_A) != EMPTY:
+    if (st.pt[slot] & pmap.PG_A) != NO_BITS:
         val |= MINCORE_REFERENCED | MINCORE_REFERENCED_OTHER
     return val
 
@@ -446,4 +446,4 @@ def pmap_is_prefaultable(st: State, pmap: Record, va: np.uint64) -> bool:
     pde = pmap_pde(st, pmap, va)
     if pde == NULL or (st.pt[pde] & (PG_PS | pmap.PG_V)) != pmap.PG_V:
         return False
-    return (st.pt[pmap_pde_to_pte(st, pde, va)] & pmap.PG_V) == EMPTY
+    return (st.pt[pmap_pde_to_pte(st, pde, va)] & pmap.PG_V) == NO_BITS

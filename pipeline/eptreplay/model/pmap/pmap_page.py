@@ -13,6 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from eptreplay.compiled import kernel, part
+from eptreplay.model._numba.types import Int, Record
 from eptreplay.model.page.vm_page import vm_page_dirty, vm_page_to_phys
 from eptreplay.model.pmap.emulate import safe_to_clear_referenced
 from eptreplay.model.pmap.entry import pde_clear_bits, pte_clear_bits, pte_load_clear
@@ -21,16 +22,8 @@ from eptreplay.model.pmap.pmap_range import pmap_remove_pte
 from eptreplay.model.pmap.ptp import pmap_pde, pmap_pde_to_pte, pmap_unwire_pt
 from eptreplay.model.pmap.pv import free_pv_entry, page_is_mapped, pv_first, pv_next, pv_remove
 from eptreplay.model.pmap.superpage import pmap_demote_pde
-from eptreplay.model.state.pte import EMPTY, INDEX_MASK, NPTEPG, PAGE_SHIFT, PDRSHIFT, PG_W
-from eptreplay.model.state.state import (
-    PG_FICTITIOUS,
-    PGA_REFERENCED,
-    PGA_WRITEABLE,
-    VPO_UNMANAGED,
-    Int,
-    Record,
-    State,
-)
+from eptreplay.model.state.pte import INDEX_MASK, NO_BITS, NPTEPG, PAGE_SHIFT, PDRSHIFT, PG_W
+from eptreplay.model.state.state import PG_FICTITIOUS, PGA_REFERENCED, PGA_WRITEABLE, VPO_UNMANAGED, State
 
 PMAP_TS_REFERENCED_MAX = 5  # references after which pmap_ts_referenced stops counting
 EXISTS_QUICK_MAX = 16  # mappings that pmap_page_exists_quick looks at
@@ -81,9 +74,9 @@ def _remove_first_mapping(st: State, m: Int, pv: Int) -> None:
     slot = _pv_slot_4k(st, pv)
     pmap.resident_count -= 1
     oldpte = pte_load_clear(st, pmap, va, slot)
-    if (oldpte & PG_W) != EMPTY:
+    if (oldpte & PG_W) != NO_BITS:
         pmap.wired_count -= 1
-    if (oldpte & pmap.PG_A) != EMPTY:
+    if (oldpte & pmap.PG_A) != NO_BITS:
         st.page[m].aflags |= PGA_REFERENCED
     if (oldpte & (pmap.PG_M | pmap.PG_RW)) == (pmap.PG_M | pmap.PG_RW):
         vm_page_dirty(st, m)
@@ -109,8 +102,8 @@ def _demote_writable(st: State, m: Int, write_protect: bool) -> None:
         base = st.pv[pv].pv_va
         pde = _pv_slot_2m(st, pv)
         oldpde = st.pt[pde]
-        if (oldpde & pmap.PG_RW) != EMPTY and pmap_demote_pde(st, pmap, pde, base):  # noqa: SIM102 - two subjects
-            if write_protect and (oldpde & PG_W) == EMPTY:
+        if (oldpde & pmap.PG_RW) != NO_BITS and pmap_demote_pde(st, pmap, pde, base):  # noqa: SIM102 - two subjects
+            if write_protect and (oldpde & PG_W) == NO_BITS:
                 va = _va_in_superpage(m, base)
                 pte_clear_bits(st, pmap, va, pmap_pde_to_pte(st, pde, va), pmap.PG_M | pmap.PG_RW)
                 vm_page_dirty(st, m)
@@ -130,9 +123,9 @@ def pmap_remove_write(st: State, m: Int) -> None:
         pmap = st.pmap[st.pv[pv].pv_pmap]
         slot = _pv_slot_4k(st, pv)
         oldpte = st.pt[slot]
-        if (oldpte & pmap.PG_RW) != EMPTY:
+        if (oldpte & pmap.PG_RW) != NO_BITS:
             pte_clear_bits(st, pmap, st.pv[pv].pv_va, slot, pmap.PG_RW | pmap.PG_M)
-            if (oldpte & pmap.PG_M) != EMPTY:
+            if (oldpte & pmap.PG_M) != NO_BITS:
                 vm_page_dirty(st, m)
             pmap_invalidate_page(st, pmap)
         pv = pv_next(st, st.page[m].pv_last, pv)
@@ -196,13 +189,13 @@ def _ts_referenced_pte(st: State, pv: Int) -> tuple[Int, bool]:
     pmap = st.pmap[st.pv[pv].pv_pmap]
     va = st.pv[pv].pv_va
     slot = _pv_slot_4k(st, pv)
-    if (st.pt[slot] & pmap.PG_A) == EMPTY:
+    if (st.pt[slot] & pmap.PG_A) == NO_BITS:
         return 0, False
     if safe_to_clear_referenced(pmap, st.pt[slot]):
         pte_clear_bits(st, pmap, va, slot, pmap.PG_A)
         pmap_invalidate_page(st, pmap)
         return 1, False
-    if (st.pt[slot] & PG_W) != EMPTY:
+    if (st.pt[slot] & PG_W) != NO_BITS:
         return 1, False  # a wired page is never paged out: its age does not matter
     pmap_remove_pte(st, pmap, va, slot)
     pmap_invalidate_page(st, pmap)
@@ -237,10 +230,10 @@ def _ts_referenced_pde(st: State, m: Int, pv: Int) -> tuple[Int, bool]:
     pmap = st.pmap[st.pv[pv].pv_pmap]
     base = st.pv[pv].pv_va
     pde = _pv_slot_2m(st, pv)
-    if (st.pt[pde] & pmap.PG_A) == EMPTY:
+    if (st.pt[pde] & pmap.PG_A) == NO_BITS:
         return 0, False
     chosen = (vm_page_to_phys(st, m) >> PAGE_SHIFT) ^ (base >> PDRSHIFT) ^ pmap.pm_address
-    if (chosen & INDEX_MASK) != EMPTY or (st.pt[pde] & PG_W) != EMPTY:
+    if (chosen & INDEX_MASK) != NO_BITS or (st.pt[pde] & PG_W) != NO_BITS:
         return 1, False
     if safe_to_clear_referenced(pmap, st.pt[pde]):
         pde_clear_bits(st, pmap, base, pde, pmap.PG_A)
@@ -299,14 +292,14 @@ def pmap_page_wired_mappings(st: State, m: Int) -> Int:
     count: Int = 0
     pv = pv_first(st, st.page[m].pv_last)
     while pv != 0:
-        count += np.int64((st.pt[_pv_slot_4k(st, pv)] & PG_W) != EMPTY)
+        count += np.int64((st.pt[_pv_slot_4k(st, pv)] & PG_W) != NO_BITS)
         pv = pv_next(st, st.page[m].pv_last, pv)
     if (st.page[m].oflags & PG_FICTITIOUS) != 0:
         return count
     block = m // NPTEPG
     pv = pv_first(st, st.pv_table[block])
     while pv != 0:
-        count += np.int64((st.pt[_pv_slot_2m(st, pv)] & PG_W) != EMPTY)
+        count += np.int64((st.pt[_pv_slot_2m(st, pv)] & PG_W) != NO_BITS)
         pv = pv_next(st, st.pv_table[block], pv)
     return count
 

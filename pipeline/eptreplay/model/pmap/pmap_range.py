@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from eptreplay.compiled import kernel
+from eptreplay.model._numba.types import ZERO, Int, Record
 from eptreplay.model.page.vm_page import phys_to_vm_page, vm_page_dirty
 from eptreplay.model.pmap.entry import pte_clear_bits, pte_load_clear, pte_load_store, set_bits
 from eptreplay.model.pmap.invalidate import pmap_invalidate_all, pmap_invalidate_page
@@ -18,6 +19,7 @@ from eptreplay.model.pmap.superpage import pmap_demote_pde, pmap_protect_pde, pm
 from eptreplay.model.state.pte import (
     EMPTY,
     NBPDR,
+    NO_BITS,
     NPTEPG,
     PAGE_SIZE,
     PG_FRAME,
@@ -31,7 +33,7 @@ from eptreplay.model.state.pte import (
     VM_PROT_READ,
     VM_PROT_WRITE,
 )
-from eptreplay.model.state.state import PGA_REFERENCED, Int, Record, State
+from eptreplay.model.state.state import PGA_REFERENCED, State
 
 MADV_DONTNEED = 4
 MADV_FREE = 5
@@ -44,14 +46,14 @@ def pmap_remove_pte(st: State, pmap: Record, va: np.uint64, slot: Int) -> bool:
     Returns True if the page-table page went with its last entry.
     """
     oldpte = pte_load_clear(st, pmap, va, slot)
-    if (oldpte & PG_W) != EMPTY:
+    if (oldpte & PG_W) != NO_BITS:
         pmap.wired_count -= 1
     pmap.resident_count -= 1
-    if (oldpte & PG_MANAGED) != EMPTY:
+    if (oldpte & PG_MANAGED) != NO_BITS:
         m = phys_to_vm_page(st, oldpte & PG_FRAME)
         if (oldpte & (pmap.PG_M | pmap.PG_RW)) == (pmap.PG_M | pmap.PG_RW):
             vm_page_dirty(st, m)
-        if (oldpte & pmap.PG_A) != EMPTY:
+        if (oldpte & pmap.PG_A) != NO_BITS:
             st.page[m].aflags |= PGA_REFERENCED
         pv_free_page(st, pmap, va, m)
         clear_writeable_if_unmapped(st, m)
@@ -65,7 +67,7 @@ def pmap_remove(st: State, pmap: Record, sva: np.uint64, eva: np.uint64) -> None
         return
     if sva + PAGE_SIZE == eva:
         pde = pmap_pde(st, pmap, sva)
-        if pde != NULL and (st.pt[pde] & PG_PS) == EMPTY:
+        if pde != NULL and (st.pt[pde] & PG_PS) == NO_BITS:
             _remove_page(st, pmap, sva, pde)
             return
     anyvalid = False
@@ -73,7 +75,7 @@ def pmap_remove(st: State, pmap: Record, sva: np.uint64, eva: np.uint64) -> None
     while va < eva and pmap.resident_count != 0:
         pde, va_next = pmap_next_pde(st, pmap, va)
         if pde != NULL and st.pt[pde] != EMPTY:
-            if (st.pt[pde] & PG_PS) == EMPTY:
+            if (st.pt[pde] & PG_PS) == NO_BITS:
                 anyvalid |= _remove_ptes(st, pmap, pde, va, min(va_next, eva))
             elif va + NBPDR == va_next and eva >= va_next:
                 pmap_remove_pde(st, pmap, pde, va)
@@ -88,10 +90,10 @@ def pmap_remove(st: State, pmap: Record, sva: np.uint64, eva: np.uint64) -> None
 @kernel
 def _remove_page(st: State, pmap: Record, va: np.uint64, pde: Int) -> None:
     """Unmap the one 4 KB page at `va`, if there is one."""
-    if (st.pt[pde] & pmap.PG_V) == EMPTY:
+    if (st.pt[pde] & pmap.PG_V) == NO_BITS:
         return
     slot = pmap_pde_to_pte(st, pde, va)
-    if (st.pt[slot] & pmap.PG_V) == EMPTY:
+    if (st.pt[slot] & pmap.PG_V) == NO_BITS:
         return
     pmap_remove_pte(st, pmap, va, slot)
     pmap_invalidate_page(st, pmap)
@@ -126,7 +128,7 @@ def pmap_protect(st: State, pmap: Record, sva: np.uint64, eva: np.uint64, prot: 
     while va < eva:
         pde, va_next = pmap_next_pde(st, pmap, va)
         if pde != NULL and st.pt[pde] != EMPTY:
-            if (st.pt[pde] & PG_PS) == EMPTY:
+            if (st.pt[pde] & PG_PS) == NO_BITS:
                 anychanged |= _protect_ptes(st, pmap, pde, va, min(va_next, eva), prot)
             elif va + NBPDR == va_next and eva >= va_next:
                 anychanged |= pmap_protect_pde(st, pmap, pde, va, prot)
@@ -146,7 +148,7 @@ def _protect_ptes(st: State, pmap: Record, pde: Int, sva: np.uint64, eva: np.uin
     va = sva
     while va < eva:
         obits = st.pt[slot]
-        if (obits & pmap.PG_V) != EMPTY:
+        if (obits & pmap.PG_V) != NO_BITS:
             pbits = obits
             if (prot & VM_PROT_WRITE) == 0:
                 if (obits & written) == written:
@@ -174,12 +176,12 @@ def pmap_advise(st: State, pmap: Record, sva: np.uint64, eva: np.uint64, advice:
     va = sva
     while va < eva:
         pde, va_next = pmap_next_pde(st, pmap, va)
-        if pde != NULL and (st.pt[pde] & pmap.PG_V) != EMPTY:
+        if pde != NULL and (st.pt[pde] & pmap.PG_V) != NO_BITS:
             oldpde = st.pt[pde]
-            if (oldpde & PG_PS) == EMPTY:
+            if (oldpde & PG_PS) == NO_BITS:
                 anychanged |= _advise_ptes(st, pmap, pde, va, min(va_next, eva), advice)
-            elif (oldpde & PG_MANAGED) != EMPTY and pmap_demote_pde(st, pmap, pde, va):
-                if (oldpde & PG_W) == EMPTY:
+            elif (oldpde & PG_MANAGED) != NO_BITS and pmap_demote_pde(st, pmap, pde, va):
+                if (oldpde & PG_W) == NO_BITS:
                     # One page less, so that a later access to it can promote again.
                     pmap_remove_pte(st, pmap, va, pmap_pde_to_pte(st, pde, va))
                     anychanged = True
@@ -204,7 +206,7 @@ def _advise_ptes(st: State, pmap: Record, pde: Int, sva: np.uint64, eva: np.uint
                     vm_page_dirty(st, phys_to_vm_page(st, entry & PG_FRAME))
                 pte_clear_bits(st, pmap, va, slot, pmap.PG_M | pmap.PG_A)
                 anychanged = True
-            elif (entry & pmap.PG_A) != EMPTY:
+            elif (entry & pmap.PG_A) != NO_BITS:
                 pte_clear_bits(st, pmap, va, slot, pmap.PG_A)
                 anychanged = True
         slot += 1
@@ -216,12 +218,12 @@ def _advise_ptes(st: State, pmap: Record, pde: Int, sva: np.uint64, eva: np.uint
 def pmap_change_wiring(st: State, pmap: Record, va: np.uint64, wired: bool) -> None:
     """Wire or unwire the mapping at `va`; a superpage in the other state is demoted first.  Never invalidates."""
     pde = pmap_pde(st, pmap, va)
-    if (st.pt[pde] & PG_PS) != EMPTY:
-        if ((st.pt[pde] & PG_W) != EMPTY) == wired:
+    if (st.pt[pde] & PG_PS) != NO_BITS:
+        if ((st.pt[pde] & PG_W) != NO_BITS) == wired:
             return
         pmap_demote_pde(st, pmap, pde, va)
     slot = pmap_pde_to_pte(st, pde, va)
-    was = (st.pt[slot] & PG_W) != EMPTY
+    was = (st.pt[slot] & PG_W) != NO_BITS
     if wired and not was:
         set_bits(st, slot, PG_W)
         pmap.wired_count += 1
@@ -233,11 +235,11 @@ def pmap_change_wiring(st: State, pmap: Record, va: np.uint64, wired: bool) -> N
 @kernel
 def pmap_remove_pages(st: State, pmap: Record) -> None:
     """Unmap every managed page that is not wired, as when a process ends; always invalidates once."""
-    va = EMPTY
+    va = ZERO
     while va < VM_MAXUSER_ADDRESS:
         pde, va_next = pmap_next_pde(st, pmap, va)
-        if pde != NULL and (st.pt[pde] & pmap.PG_V) != EMPTY:
-            if (st.pt[pde] & PG_PS) != EMPTY:
+        if pde != NULL and (st.pt[pde] & pmap.PG_V) != NO_BITS:
+            if (st.pt[pde] & PG_PS) != NO_BITS:
                 if (st.pt[pde] & (PG_W | PG_MANAGED)) == PG_MANAGED:
                     _discard_pde(st, pmap, pde, va)
             else:

@@ -12,12 +12,14 @@ from __future__ import annotations
 import numpy as np
 
 from eptreplay.compiled import kernel
+from eptreplay.model._numba.types import ZERO, Int, Record
 from eptreplay.model.state.pte import (
     EMPTY,
     INDEX_MASK,
     NBPDP,
     NBPDR,
     NBPML4,
+    NO_BITS,
     NPTEPG,
     PAGE_SHIFT,
     PDPMASK,
@@ -30,7 +32,7 @@ from eptreplay.model.state.pte import (
     PML4SHIFT,
     PTP_BASE,
 )
-from eptreplay.model.state.state import Int, Record, State
+from eptreplay.model.state.state import State
 
 NULL = -1
 
@@ -58,7 +60,7 @@ def pmap_pml4e(pmap: Record, va: np.uint64) -> Int:
 def pmap_pdpe(st: State, pmap: Record, va: np.uint64) -> Int:
     """Return the slot of the level-3 entry for an address, NULL without a table to hold it."""
     pml4e = st.pt[pmap_pml4e(pmap, va)]
-    if (pml4e & pmap.PG_V) == EMPTY:
+    if (pml4e & pmap.PG_V) == NO_BITS:
         return NULL
     return table_of(pml4e) * NPTEPG + np.int64((va >> PDPSHIFT) & INDEX_MASK)
 
@@ -67,7 +69,7 @@ def pmap_pdpe(st: State, pmap: Record, va: np.uint64) -> Int:
 def pmap_pde(st: State, pmap: Record, va: np.uint64) -> Int:
     """Return the slot of the level-2 entry for an address, NULL without a table to hold it."""
     pdpe = pmap_pdpe(st, pmap, va)
-    if pdpe == NULL or (st.pt[pdpe] & pmap.PG_V) == EMPTY:
+    if pdpe == NULL or (st.pt[pdpe] & pmap.PG_V) == NO_BITS:
         return NULL
     return table_of(st.pt[pdpe]) * NPTEPG + np.int64((va >> PDRSHIFT) & INDEX_MASK)
 
@@ -86,10 +88,10 @@ def pmap_next_pde(st: State, pmap: Record, va: np.uint64) -> tuple[Int, np.uint6
     have covered is passed over.  The address of the next range stops at the last one there is.
     """
     pml4e = st.pt[pmap_pml4e(pmap, va)]
-    if (pml4e & pmap.PG_V) == EMPTY:
+    if (pml4e & pmap.PG_V) == NO_BITS:
         return NULL, _next_boundary(va, NBPML4, PML4MASK)
     pdpe = st.pt[table_of(pml4e) * NPTEPG + np.int64((va >> PDPSHIFT) & INDEX_MASK)]
-    if (pdpe & pmap.PG_V) == EMPTY:
+    if (pdpe & pmap.PG_V) == NO_BITS:
         return NULL, _next_boundary(va, NBPDP, PDPMASK)
     pde = table_of(pdpe) * NPTEPG + np.int64((va >> PDRSHIFT) & INDEX_MASK)
     return pde, _next_boundary(va, NBPDR, PDRMASK)
@@ -99,7 +101,7 @@ def pmap_next_pde(st: State, pmap: Record, va: np.uint64) -> tuple[Int, np.uint6
 def _next_boundary(va: np.uint64, size: np.uint64, mask: np.uint64) -> np.uint64:
     """Return the next multiple of `size` (a power of two, bytes) above `va`."""
     after = (va + size) & ~mask
-    return after if after > va else ~EMPTY
+    return after if after > va else ~ZERO
 
 
 @kernel
@@ -158,7 +160,7 @@ def _pmap_alloc_pdp(st: State, pmap: Record, va: np.uint64) -> Int:
 def _pmap_alloc_pd(st: State, pmap: Record, va: np.uint64) -> Int:
     """Make the level-2 table for an address, and the one above if it is missing."""
     pml4e = st.pt[pmap_pml4e(pmap, va)]
-    if (pml4e & pmap.PG_V) == EMPTY:
+    if (pml4e & pmap.PG_V) == NO_BITS:
         _pmap_alloc_pdp(st, pmap, va)
     else:
         st.ptp[table_of(pml4e)].wire_count += 1
@@ -182,7 +184,7 @@ def pmap_alloc_pt(st: State, pmap: Record, va: np.uint64) -> Int:
 def pmap_allocpde(st: State, pmap: Record, va: np.uint64) -> Int:
     """Return the level-2 table for an address with its wire count raised for one more entry."""
     pdpe = pmap_pdpe(st, pmap, va)
-    if pdpe != NULL and (st.pt[pdpe] & pmap.PG_V) != EMPTY:
+    if pdpe != NULL and (st.pt[pdpe] & pmap.PG_V) != NO_BITS:
         table = table_of(st.pt[pdpe])
         st.ptp[table].wire_count += 1
         return table

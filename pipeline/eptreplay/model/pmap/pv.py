@@ -13,8 +13,9 @@ from __future__ import annotations
 import numpy as np
 
 from eptreplay.compiled import kernel
+from eptreplay.model._numba.types import Int, Record
 from eptreplay.model.state.pte import NPTEPG, PAGE_SIZE
-from eptreplay.model.state.state import PGA_WRITEABLE, Int, Record, State
+from eptreplay.model.state.state import PGA_WRITEABLE, State
 
 
 @kernel

@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from eptreplay.compiled import kernel
+from eptreplay.model._numba.types import Int, Record
 from eptreplay.model.page.vm_page import phys_to_vm_page, vm_page_dirty, vm_page_to_phys, vm_reserv_is_full
 from eptreplay.model.pmap.entry import pde_load_store, pte_clear_bits
 from eptreplay.model.pmap.invalidate import CAUSE_DEMOTION, pmap_invalidate_page
@@ -38,6 +39,7 @@ from eptreplay.model.pmap.pv import (
 from eptreplay.model.state.pte import (
     EMPTY,
     INDEX_MASK,
+    NO_BITS,
     NPTEPG,
     PAGE_SIZE,
     PDRMASK,
@@ -53,15 +55,7 @@ from eptreplay.model.state.pte import (
     VM_PROT_EXECUTE,
     VM_PROT_WRITE,
 )
-from eptreplay.model.state.state import (
-    PG_FICTITIOUS,
-    PGA_REFERENCED,
-    VPO_UNMANAGED,
-    Int,
-    Record,
-    State,
-    account,
-)
+from eptreplay.model.state.state import PG_FICTITIOUS, PGA_REFERENCED, VPO_UNMANAGED, State, account
 
 PDR_FRAME_MASK = PG_FRAME & PDRMASK  # the part of a 4 KB frame that must be 0 in the first of 512
 
@@ -125,7 +119,7 @@ def pmap_promote_pde(st: State, pmap: Record, pde: Int, va: np.uint64) -> None:
             return
 
     pmap_insert_pt_page(st, pde, table)
-    if (newpde & PG_MANAGED) != EMPTY:
+    if (newpde & PG_MANAGED) != NO_BITS:
         pmap_pv_promote_pde(st, pmap, base, phys_to_vm_page(st, newpde & PG_PS_FRAME))
     st.pt[pde] = newpde | PG_PS
     account(st).promotions += 1
@@ -146,7 +140,7 @@ def pmap_demote_pde(st: State, pmap: Record, pde: Int, va: np.uint64) -> bool:
     """
     base = va & ~PDRMASK
     oldpde = st.pt[pde]
-    if (oldpde & pmap.PG_A) == EMPTY:
+    if (oldpde & pmap.PG_A) == NO_BITS:
         pmap_remove_pde(st, pmap, pde, base)
         cause = st.host[0].cause
         st.host[0].cause = CAUSE_DEMOTION
@@ -169,7 +163,7 @@ def pmap_demote_pde(st: State, pmap: Record, pde: Int, va: np.uint64) -> bool:
         pmap_fill_ptp(st, firstpte, newpte)
 
     st.pt[pde] = (table_entry(pmap, table) & ~PG_U) | (oldpde & PG_U)
-    if (oldpde & PG_MANAGED) != EMPTY:
+    if (oldpde & PG_MANAGED) != NO_BITS:
         pmap_pv_demote_pde(st, pmap, base, phys_to_vm_page(st, oldpde & PG_PS_FRAME))
     account(st).demotions += 1
     return True
@@ -179,17 +173,17 @@ def pmap_demote_pde(st: State, pmap: Record, pde: Int, va: np.uint64) -> bool:
 def pmap_remove_pde(st: State, pmap: Record, pde: Int, va: np.uint64) -> None:
     """Unmap a superpage; its pages inherit what the entry knew.  The caller invalidates."""
     oldpde = pde_load_store(st, pmap, va, pde, EMPTY)
-    if (oldpde & PG_W) != EMPTY:
+    if (oldpde & PG_W) != NO_BITS:
         pmap.wired_count -= NPTEPG
     pmap.resident_count -= NPTEPG
-    if (oldpde & PG_MANAGED) != EMPTY:
+    if (oldpde & PG_MANAGED) != NO_BITS:
         m = phys_to_vm_page(st, oldpde & PG_PS_FRAME)
         pv_free_pde(st, pmap, va, m)
         written = (oldpde & (pmap.PG_M | pmap.PG_RW)) == (pmap.PG_M | pmap.PG_RW)
         for k in range(NPTEPG):
             if written:
                 vm_page_dirty(st, m + k)
-            if (oldpde & pmap.PG_A) != EMPTY:
+            if (oldpde & pmap.PG_A) != NO_BITS:
                 st.page[m + k].aflags |= PGA_REFERENCED
             clear_writeable_if_unmapped(st, m + k)
     table = pmap_lookup_pt_page(st, pde)
@@ -229,7 +223,7 @@ def pmap_enter_pde(st: State, pmap: Record, va: np.uint64, m: Int, prot: Int) ->
     """Map 2 MB from page `m` at once, read-only and not yet used; return False if the range has a PDE already."""
     table = pmap_allocpde(st, pmap, va)
     pde = table * NPTEPG + np.int64((va >> PDRSHIFT) & INDEX_MASK)
-    if (st.pt[pde] & pmap.PG_V) != EMPTY:
+    if (st.pt[pde] & pmap.PG_V) != NO_BITS:
         st.ptp[table].wire_count -= 1
         return False
     newpde = vm_page_to_phys(st, m) | pmap.PG_CACHE_WB | PG_PS | pmap.PG_V | PG_U

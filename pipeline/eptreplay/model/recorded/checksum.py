@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eptreplay.compiled import entry_point, kernel
+from eptreplay.model._numba.types import ZERO, Int, Record
 from eptreplay.model.pmap.ptp import NULL, pmap_next_pde, table_of
 from eptreplay.model.state.pte import (
     EMPTY,
+    NO_BITS,
     NPTEPG,
     PAGE_SHIFT,
     PAGE_SIZE,
@@ -19,7 +21,7 @@ from eptreplay.model.state.pte import (
     PG_PS,
     VM_MAXUSER_ADDRESS,
 )
-from eptreplay.model.state.state import Int, Record, State, instance
+from eptreplay.model.state.state import State, instance
 
 MIX_ADDRESS = np.uint64(0x9E3779B97F4A7C15)
 MIX_RESULT = np.uint64(0xBF58476D1CE4E5B9)
@@ -40,12 +42,12 @@ def leaf_hash(raw: np.uint64, va: np.uint64, level: Int, pm_id: Int) -> np.uint6
 @kernel
 def pmap_state_sum(st: State, pmap: Record) -> np.uint64:
     """Return the checksum of one pmap: the sum, modulo 2^64, over its leaf entries that are not zero."""
-    total = EMPTY
-    va = EMPTY
+    total = ZERO
+    va = ZERO
     while va < VM_MAXUSER_ADDRESS:
         pde, va_next = pmap_next_pde(st, pmap, va)
         if pde != NULL and st.pt[pde] != EMPTY:
-            if (st.pt[pde] & PG_PS) != EMPTY:
+            if (st.pt[pde] & PG_PS) != NO_BITS:
                 total += leaf_hash(st.pt[pde], va, 2, pmap.pm_id)
             else:
                 table = table_of(st.pt[pde])
@@ -62,7 +64,7 @@ def state_sums(states: State, sums: NDArray[np.uint64]) -> None:
     """Write the checksum of all pmaps of every one of several stacked states to `sums`, shape [states]."""
     for number in range(len(sums)):
         st = instance(states, number)
-        sums[number] = EMPTY
+        sums[number] = ZERO
         for pm in range(len(st.pmap)):
             sums[number] += pmap_state_sum(st, st.pmap[pm])
 
@@ -76,10 +78,10 @@ def dump_entries(
     Writes level, start address and raw entry to three arrays of equal length, as far as they reach.  The
     frame of an entry that points to a table is left out: where tables stand means nothing.
     """
-    found = _dump_table(st, np.int64(st.pmap[pm_id].pm_pml4), EMPTY, 4, 0, levels, vas, raws)
+    found = _dump_table(st, np.int64(st.pmap[pm_id].pm_pml4), ZERO, 4, 0, levels, vas, raws)
     for level in range(4, 1, -1):
         for i in range(min(found, len(levels))):
-            if levels[i] == level and not (level == 2 and (raws[i] & PG_PS) != EMPTY):
+            if levels[i] == level and not (level == 2 and (raws[i] & PG_PS) != NO_BITS):
                 found = _dump_table(st, table_of(raws[i]), vas[i], level - 1, found, levels, vas, raws)
                 raws[i] &= ~PG_FRAME
     return found

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eptreplay.compiled import entry_point, kernel
+from eptreplay.model._numba.types import ZERO, Int, Record, Records
 from eptreplay.model.page.vm_page import vm_page_alloc, vm_page_free
 from eptreplay.model.pmap.emulate import pmap_emulate_accessed_dirty
 from eptreplay.model.pmap.pmap import (
@@ -46,8 +47,8 @@ from eptreplay.model.pmap.pmap_range import (
     pmap_remove_pages,
 )
 from eptreplay.model.recorded.checksum import pmap_state_sum
-from eptreplay.model.state.pte import EMPTY, NBPDR, PAGE_SHIFT, PAGE_SIZE, PG_W, VM_PROT_ALL
-from eptreplay.model.state.state import PGA_REFERENCED, PGA_WRITEABLE, Int, Record, Records, State, account
+from eptreplay.model.state.pte import NBPDR, NO_BITS, PAGE_SHIFT, PAGE_SIZE, PG_W, VM_PROT_ALL
+from eptreplay.model.state.state import PGA_REFERENCED, PGA_WRITEABLE, State, account
 from eptreplay.model.vm.vm_fault import EMULATED, FAULTED, HIT, REFUSED, access_page
 
 
@@ -243,7 +244,7 @@ def _observe(st: State, pmaps: Int, op: Record, result: Record) -> None:
         result.pg_ref = np.int64((m.aflags & PGA_REFERENCED) != 0)
         result.pg_writeable = np.int64((m.aflags & PGA_WRITEABLE) != 0)
     if op.want_sum != 0:
-        total = EMPTY
+        total = ZERO
         for pm in range(pmaps):
             total += pmap_state_sum(st, st.pmap[pm])
         result.state_sum = total
@@ -343,7 +344,7 @@ def _pmap_operation(st: State, regions: NDArray[np.uint64], op: Record) -> Int:
 def _popcount(mask: np.uint64) -> Int:
     """Return how many bits of a mask are set."""
     count: Int = 0
-    while mask != EMPTY:
+    while mask != ZERO:
         mask &= mask - np.uint64(1)
         count += 1
     return count
@@ -402,7 +403,7 @@ def _can_change_wiring(st: State, pmap: Record, va: np.uint64, wired: bool) -> b
     if level == 0:
         return False
     entry = st.pt[slot]
-    return level == 1 or (entry & pmap.PG_A) != EMPTY or ((entry & PG_W) != EMPTY) == wired
+    return level == 1 or (entry & pmap.PG_A) != NO_BITS or ((entry & PG_W) != NO_BITS) == wired
 
 
 @kernel

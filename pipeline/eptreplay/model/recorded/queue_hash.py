@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eptreplay.compiled import entry_point, kernel
+from eptreplay.model._numba.types import Int
 from eptreplay.model.page.vm_pagequeue import PQ_ACTIVE, PQ_INACTIVE, queue_head
-from eptreplay.model.state.state import Int, State, instance
+from eptreplay.model.state.state import State, instance
 from eptreplay.model.vm.vm_object import guest_of
 
 FNV_OFFSET = np.uint64(0xCBF29CE484222325)

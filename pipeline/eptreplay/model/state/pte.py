@@ -92,7 +92,8 @@ VM_PROT_ALL: Final = 7
 # Page-table pages stand in a part of physical memory where no data page of any guest can be.
 PTP_BASE = U64(1 << 50)
 
-EMPTY = U64(0)
+EMPTY = U64(0)  # an entry that maps nothing, in either format
+NO_BITS = U64(0)  # what a mask leaves of an entry that has none of its bits
 
 
 def names(entry: int, pm_type: int, pm_flags: int, level: int) -> list[str]:

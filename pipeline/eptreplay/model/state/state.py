@@ -19,22 +19,19 @@ leading axis; `instance` takes one of them out, and `instances_in` counts them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eptreplay.compiled import config, kernel
 from eptreplay.model._numba.pointer import passed_as_pointer, row, rows, table_of_places
+from eptreplay.model._numba.types import Int, Record, Records
 from eptreplay.model.state import pte
 from eptreplay.model.state.host_state import GUEST, OBJECT_BLOCK, OBJECT_PAGE, RESERV, VCPU, VM, VM_PAGE_QUEUE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-Records: TypeAlias = "np.recarray[Any, Any]"
-Record: TypeAlias = Any  # one element of Records: numpy types it no further
-Int: TypeAlias = int | np.int64  # a signed 64-bit integer, compiled or not
 
 # struct pmap: one address space.  The masks are what the kernel computes at every use from pm_type and
 # pm_flags (pmap_valid_bit and its kin); they never change after pmap_pinit_type.

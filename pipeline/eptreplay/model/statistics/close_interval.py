@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from eptreplay.compiled import entry_point, kernel
 from eptreplay.model._numba.bits import BYTES, bytes_having, list_bits, lowest
-from eptreplay.model.state.state import TOUCHED, Int, State, instance
+from eptreplay.model._numba.types import ONE, Int
+from eptreplay.model.state.state import TOUCHED, State, instance
 from eptreplay.model.statistics.intervals import (
     HISTORIES,
     OP_FETCH,
@@ -26,9 +27,8 @@ from eptreplay.model.statistics.intervals import (
 )
 
 REGION_SHIFT = np.uint64(9)  # log2 of the pages of 2 MB
-NEXT = np.uint64(1)
-ONE = np.uint8(1)
-TWO = np.uint8(2)
+ONE_BIT = np.uint8(1)
+TWO_BITS = np.uint8(2)
 
 
 @entry_point
@@ -73,13 +73,13 @@ def _list_touched(statistics: IntervalStatistics, fast_path: NDArray[np.uint8], 
     touched: Int = 0
     end_block = (end + OPEN_PAGES - 1) // OPEN_PAGES
     for first in range(begin // OPEN_PAGES, end_block, BYTES):
-        blocks = bytes_having(statistics.open, first, end_block, ONE)
+        blocks = bytes_having(statistics.open, first, end_block, ONE_BIT)
         while blocks != 0:
             block = first + np.int64(lowest(blocks))
             page = block * OPEN_PAGES
             statistics.open[block] = 0
             touched = list_bits(bytes_having(fast_path, page, end, TOUCHED), page, statistics.listed, touched)
-            blocks &= blocks - NEXT
+            blocks &= blocks - ONE
     return touched
 
 
@@ -103,20 +103,20 @@ def _close_heat(
     i = np.uint64(0)
     while i < np.uint64(touched):
         stretch = (np.uint64(statistics.listed[i]) - np.uint64(begin)) >> shift
-        end = np.uint64(begin) + ((stretch + NEXT) << shift)
+        end = np.uint64(begin) + ((stretch + ONE) << shift)
         # Added up in registers: adding in memory takes longer than all else here.
         reads, writes, fetches, pages = np.int32(0), np.int32(0), np.int32(0), np.int32(0)
         while i < np.uint64(touched) and np.uint64(statistics.listed[i]) < end:
             page = np.uint64(statistics.listed[i])
             state = fast_path[page]
-            reads += np.int32(state & ONE)
-            writes += np.int32((state >> ONE) & ONE)
-            fetches += np.int32((state >> TWO) & ONE)
+            reads += np.int32(state & ONE_BIT)
+            writes += np.int32((state >> ONE_BIT) & ONE_BIT)
+            fetches += np.int32((state >> TWO_BITS) & ONE_BIT)
             pages += np.int32(1)
             statistics.listed[written] = page
-            written += np.uint64((state >> ONE) & ONE)
+            written += np.uint64((state >> ONE_BIT) & ONE_BIT)
             fast_path[page] = state & ~TOUCHED
-            i += NEXT
+            i += ONE
         heat = statistics.heat[guest, stretch]
         heat[OP_READ], heat[OP_WRITE], heat[OP_FETCH], heat[TOUCHED_AT_ALL] = reads, writes, fetches, pages
     return np.int64(written)

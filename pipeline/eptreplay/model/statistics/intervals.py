@@ -22,11 +22,9 @@ from numpy.typing import NDArray
 
 from eptreplay.compiled import entry_point, kernel
 from eptreplay.model._numba.pointer import passed_as_pointer, table_of_places
+from eptreplay.model._numba.types import ONE, Int, Record, Records
 from eptreplay.model.state.pte import NPTEPG, PAGE_MASK, PAGE_SHIFT, PAGE_SIZE
-from eptreplay.model.state.state import NO_MEMORY, NO_OP, Int, Record, Records, records
-
-NEXT = np.uint64(1)
-ONE = np.uint8(1)
+from eptreplay.model.state.state import NO_MEMORY, NO_OP, records
 
 # Codes of the column `op`.
 OP_READ = 0
@@ -344,5 +342,5 @@ def count_page_accesses(
         page = gpa[i] >> PAGE_SHIFT
         if page < pages:
             page_accesses[page, op[i]] += np.int64(count[i]) if len(count) != 0 else 1
-        if page + NEXT < pages and crosses(gpa[i], size, i):
-            page_accesses[page + NEXT, op[i]] += 1
+        if page + ONE < pages and crosses(gpa[i], size, i):
+            page_accesses[page + ONE, op[i]] += 1

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eptreplay.compiled import entry_point
-from eptreplay.model.state.state import Int
+from eptreplay.model._numba.types import Int
 from eptreplay.model.statistics.intervals import OP_WRITE, OPEN_SHIFT, IntervalStatistics
 
 ONE = np.uint8(1)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eptreplay.compiled import entry_point
-from eptreplay.model.state.state import Int, State, instance
+from eptreplay.model._numba.types import Int
+from eptreplay.model.state.state import State, instance
 from eptreplay.model.statistics.intervals import HISTORIES, KINDS, TOUCHED_AT_ALL, IntervalStatistics
 
 if TYPE_CHECKING:

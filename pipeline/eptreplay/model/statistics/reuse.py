@@ -30,7 +30,8 @@ from numpy.typing import NDArray
 
 from eptreplay.compiled import entry_point, kernel, part
 from eptreplay.model._numba.pointer import passed_as_pointer, table_of_places
-from eptreplay.model.state.state import NO_MEMORY, UNSAMPLED, Int, Record, Records, records
+from eptreplay.model._numba.types import Int, Record, Records
+from eptreplay.model.state.state import NO_MEMORY, UNSAMPLED, records
 from eptreplay.model.statistics.intervals import CHUNK_ROWS
 from eptreplay.model.statistics.sample import (
     EVERY_PAGE,

@@ -8,7 +8,8 @@ or why the event makes no sense; then nothing was done.
 from __future__ import annotations
 
 from eptreplay.compiled import kernel
-from eptreplay.model.state.state import Int, State, instance
+from eptreplay.model._numba.types import Int
+from eptreplay.model.state.state import State, instance
 
 OK = 0
 NO_HOLD = 1  # a release without a hold

@@ -6,10 +6,11 @@ A debugging aid and a property for tests; every check looks at all pages.
 from __future__ import annotations
 
 from eptreplay.compiled import entry_point, kernel
+from eptreplay.model._numba.types import Int
 from eptreplay.model.page.vm_pagequeue import PQ_ACTIVE, PQ_FREE, PQ_INACTIVE, PQ_NONE, queue_head
 from eptreplay.model.pmap.pv import pv_first, pv_next
 from eptreplay.model.state.pte import NPTEPG, PAGE_SHIFT
-from eptreplay.model.state.state import EXTRA_PAGES, Int, State, instance, instances_in
+from eptreplay.model.state.state import EXTRA_PAGES, State, instance, instances_in
 from eptreplay.model.vm.vm_object import pmap_guest
 
 # What was found broken.

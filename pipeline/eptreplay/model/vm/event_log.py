@@ -7,8 +7,9 @@ its kind and two numbers; a scan's start is followed by the pages of both queues
 from __future__ import annotations
 
 from eptreplay.compiled import entry_point, kernel
+from eptreplay.model._numba.types import Int
 from eptreplay.model.page.vm_pagequeue import PQ_ACTIVE, PQ_INACTIVE, queue_head
-from eptreplay.model.state.state import PGA_REFERENCED, PGA_WRITEABLE, Int, State, instance, instances_in
+from eptreplay.model.state.state import PGA_REFERENCED, PGA_WRITEABLE, State, instance, instances_in
 
 LOG_ALLOCATE = 1  # flat guest page, free frames after it
 LOG_SCAN = 2  # pass, free frames; then for both queues, active first: length, and LOG_PAGE_WORDS a page

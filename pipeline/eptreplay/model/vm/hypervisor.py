@@ -10,6 +10,7 @@ vm_page_wire, vm_page_unwire, FreeBSD 10.0.
 from __future__ import annotations
 
 from eptreplay.compiled import entry_point, kernel
+from eptreplay.model._numba.types import Int
 from eptreplay.model.page.vm_page import vm_page_dirty
 from eptreplay.model.page.vm_pagequeue import PQ_ACTIVE, vm_page_enqueue
 from eptreplay.model.pmap.invalidate import CAUSE_HOST_ACCESS, CAUSE_WIRING
@@ -23,7 +24,7 @@ from eptreplay.model.state.pte import (
     VM_PROT_READ,
     VM_PROT_WRITE,
 )
-from eptreplay.model.state.state import Int, State, account, instance, instances_in
+from eptreplay.model.state.state import State, account, instance, instances_in
 from eptreplay.model.vm.answers import NO_DEVICE, NO_HOLD, NOT_ALLOWED, NOT_MEMORY, NOT_WIRED, OK, begin_event
 from eptreplay.model.vm.vm_fault import access_page, vm_fault, vm_fault_page
 from eptreplay.model.vm.vm_map import address_of, is_memory

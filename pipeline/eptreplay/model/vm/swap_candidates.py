@@ -6,11 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eptreplay.compiled import entry_point, kernel
+from eptreplay.model._numba.types import Int, Records
 from eptreplay.model.page.vm_pagequeue import PQ_ACTIVE, PQ_INACTIVE, PQ_NONE, queue_head
 from eptreplay.model.pmap.pmap import leaf_of
 from eptreplay.model.pmap.pmap_page import pmap_is_modified, pmap_is_referenced
-from eptreplay.model.state.pte import EMPTY, PAGE_SHIFT
-from eptreplay.model.state.state import PGA_REFERENCED, PGA_WRITEABLE, Int, Records, State, instance
+from eptreplay.model.state.pte import NO_BITS, PAGE_SHIFT
+from eptreplay.model.state.state import PGA_REFERENCED, PGA_WRITEABLE, State, instance
 
 SUPERPAGE_LEVEL = 2
 
@@ -87,7 +88,7 @@ def _describe(st: State, guest: Int, page: Int, m: Int, alone: bool, found: Reco
     elif level != 0:
         entry = st.pt[slot]
         written |= (entry & (pmap.PG_M | pmap.PG_RW)) == (pmap.PG_M | pmap.PG_RW)
-        used |= (entry & pmap.PG_A) != EMPTY
+        used |= (entry & pmap.PG_A) != NO_BITS
     flags = RESIDENT
     flags |= DIRTY if written else 0
     flags |= USED if used else 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from eptreplay.compiled import kernel, part
+from eptreplay.model._numba.types import Int, Record
 from eptreplay.model.cpu.vmm import vm_enter, vm_exit
 from eptreplay.model.cpu.walk import walk
 from eptreplay.model.page.vm_page import vm_page_alloc, vm_page_dirty
@@ -22,7 +23,7 @@ from eptreplay.model.pmap.emulate import HANDLED, pmap_emulate_accessed_dirty
 from eptreplay.model.pmap.pmap import leaf_of, pmap_enter
 from eptreplay.model.state.host_state import GONE
 from eptreplay.model.state.pte import PT_EPT, VM_PROT_ALL, VM_PROT_EXECUTE, VM_PROT_WRITE
-from eptreplay.model.state.state import Int, Record, State, account
+from eptreplay.model.state.state import State, account
 from eptreplay.model.vm.event_log import LOG_ALLOCATE, LOG_SOFT_FAULT, LOG_SWAP_IN, LOG_ZERO_FILL, log_event
 from eptreplay.model.vm.vm_object import (
     NOT_RESIDENT,

@@ -20,6 +20,7 @@ from __future__ import annotations
 import numpy as np
 
 from eptreplay.compiled import entry_point, kernel
+from eptreplay.model._numba.types import Int
 from eptreplay.model.page.vm_page import vm_page_dirty, vm_page_free
 from eptreplay.model.page.vm_pagequeue import (
     ACT_INIT,
@@ -32,7 +33,7 @@ from eptreplay.model.pmap.invalidate import CAUSE_ADVISE, CAUSE_PROTECT, CAUSE_U
 from eptreplay.model.pmap.pmap_page import pmap_is_modified, pmap_remove_all
 from eptreplay.model.pmap.pmap_range import pmap_advise, pmap_protect, pmap_remove
 from eptreplay.model.state.pte import PAGE_SHIFT, PAGE_SIZE, VM_PROT_ALL, VM_PROT_READ, VM_PROT_WRITE
-from eptreplay.model.state.state import NO_MEMORY, PGA_REFERENCED, Int, State, instance, instances_in
+from eptreplay.model.state.state import NO_MEMORY, PGA_REFERENCED, State, instance, instances_in
 from eptreplay.model.vm.answers import IN_USE, IS_THERE, NOT_ALLOWED, NOT_MEMORY, OK, begin_event
 from eptreplay.model.vm.vm_object import NOT_RESIDENT, swap_pager_unswapped, vm_page_lookup, vm_page_remove
 from eptreplay.model.vm.vm_reserv import vm_phys_free

@@ -13,8 +13,9 @@ swap_pager_unswapped, FreeBSD 10.0.
 from __future__ import annotations
 
 from eptreplay.compiled import kernel
+from eptreplay.model._numba.types import Int
 from eptreplay.model.state.host_state import GONE
-from eptreplay.model.state.state import Int, State, account
+from eptreplay.model.state.state import State, account
 
 NOT_RESIDENT = -1
 SWAP_UNUSED = 1  # VM.swap_used before any slot was taken: there is no slot 0

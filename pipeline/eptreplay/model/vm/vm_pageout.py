@@ -14,6 +14,7 @@ vm_page.c vm_page_cache, vm_page_try_to_cache, vm_page_test_dirty, FreeBSD 10.0.
 from __future__ import annotations
 
 from eptreplay.compiled import kernel, part
+from eptreplay.model._numba.types import Int
 from eptreplay.model.page.vm_page import vm_page_dirty, vm_page_free
 from eptreplay.model.page.vm_pagequeue import (
     ACT_ADVANCE,
@@ -39,7 +40,7 @@ from eptreplay.model.pmap.pmap_page import (
     pmap_remove_write,
     pmap_ts_referenced,
 )
-from eptreplay.model.state.state import PGA_REFERENCED, Int, State, account
+from eptreplay.model.state.state import PGA_REFERENCED, State, account
 from eptreplay.model.vm.event_log import LOG_FREE, LOG_LAUNDER, log_event, log_scan
 from eptreplay.model.vm.vm_object import NOT_RESIDENT, guest_of, swap_out, vm_page_lookup, vm_page_remove
 from eptreplay.model.vm.vm_reserv import vm_phys_free

@@ -15,9 +15,10 @@ FreeBSD 10.0.
 from __future__ import annotations
 
 from eptreplay.compiled import kernel
+from eptreplay.model._numba.types import Int
 from eptreplay.model.page.vm_pagequeue import PQ_FREE, insert_after, queue_head, remove
 from eptreplay.model.state.pte import NPTEPG
-from eptreplay.model.state.state import EXTRA_RESERVATIONS, Int, State, account
+from eptreplay.model.state.state import EXTRA_RESERVATIONS, State, account
 
 # Lists of blocks of frames.
 WHOLE = 0  # all 512 frames are free

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from eptreplay.ingest.native.reader import Batch
     from eptreplay.ingest.native.rows import BadRows
     from eptreplay.ingest.sources.dataset import GuestTrace
-    from eptreplay.model.state.state import Int
+    from eptreplay.model._numba.types import Int
     from eptreplay.replay.driver.replay import Replay
     from eptreplay.request.options import Options
 

@@ -159,11 +159,11 @@ class Scheduler:
             replayed: rows of the trace that were replayed before it.
             time_min: earliest time in the batch's row group, for a batch without its time column.
         """
-        by_rows = [_cuts_by_rows(schedule, replayed, batch.rows) for schedule in self._by_rows]
-        by_time = [self._cuts_by_time(number, batch, time_min) for number in range(len(self._by_time))]
+        by_rows = [_stops_by_rows(schedule, replayed, batch.rows) for schedule in self._by_rows]
+        by_time = [self._stops_by_time(number, batch, time_min) for number in range(len(self._by_time))]
         return merge(*by_rows, *by_time, key=lambda cut: (cut.rows, cut.action))
 
-    def _cuts_by_time(self, number: int, batch: Rows, time_min: int | None) -> Iterator[Stop]:
+    def _stops_by_time(self, number: int, batch: Rows, time_min: int | None) -> Iterator[Stop]:
         """Yield the cuts of one schedule by time that fall into a batch."""
         action, times = self._by_time[number]
         last = _last_time(batch, time_min)
@@ -176,7 +176,7 @@ class Scheduler:
             yield Stop(rows, action, due)
 
 
-def _cuts_by_rows(schedule: Schedule, replayed: int, rows: int) -> Iterator[Stop]:
+def _stops_by_rows(schedule: Schedule, replayed: int, rows: int) -> Iterator[Stop]:
     """Yield the cuts of a schedule by rows that fall into the next so many rows."""
     for after in _multiples(schedule.rows or 1, replayed, replayed + rows):
         yield Stop(after - replayed, schedule.action, None)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from eptreplay.report.pages.index import Line
 
-    PageWatcher = Callable[[int, int], None]
+    OnPage = Callable[[int, int], None]
     """Hears how many pages are made, and of how many; first of none."""
 
 ASSETS_FOLDER = "assets"
@@ -30,7 +30,7 @@ ASSETS = ("report.css", "report.js")
 
 
 def render(
-    folder: Path, assumed: Assumptions | None = None, *, workers: int = 1, watch: PageWatcher | None = None
+    folder: Path, assumed: Assumptions | None = None, *, workers: int = 1, on_page: OnPage | None = None
 ) -> list[Unrendered]:
     """Write `index.html`, a page a guest and the table of costs into the folder of a run.
 
@@ -40,7 +40,7 @@ def render(
         folder: of the run.
         assumed: parameters of the estimates; None: the defaults.
         workers: the most processes that render side by side; few guests are rendered in this one.
-        watch: hears of pages made.
+        on_page: hears of pages made.
 
     Returns:
         Guests without a page, in the order of the run.
@@ -59,7 +59,7 @@ def render(
         asset = resources("eptreplay.report").joinpath("static", name).read_bytes()
         (folder / ASSETS_FOLDER / name).write_bytes(asset)
     pages = Pages(folder, assumed)
-    lines, unrendered = _write_guests(pages, workers, watch)
+    lines, unrendered = _write_guests(pages, workers, on_page)
     if unrendered and not lines:
         raise RenderError(unrendered[0].why)
     text = pages.index(index_page(run, lines), [failure.told() for failure in unrendered])
@@ -67,24 +67,22 @@ def render(
     return unrendered
 
 
-def _write_guests(
-    pages: Pages, workers: int, watch: PageWatcher | None
-) -> tuple[list[Line], list[Unrendered]]:
+def _write_guests(pages: Pages, workers: int, on_page: OnPage | None) -> tuple[list[Line], list[Unrendered]]:
     """Write every guest's page and the table of costs; return the index's lines, and guests without a page, in order."""
     lines: list[Line] = []
     unrendered: list[Unrendered] = []
     writer = TableWriter(pages.folder / TABLES_FOLDER, COSTS)
     try:
-        if watch is not None:
-            watch(0, pages.guests)
+        if on_page is not None:
+            on_page(0, pages.guests)
         for number, done in enumerate(in_order(rendered(pages, workers)), 1):
             if isinstance(done, Unrendered):
                 unrendered.append(done)
             else:
                 lines.append(done.line)
                 writer.write({name: [row[name] for row in done.costs] for name in COSTS.names()})
-            if watch is not None:
-                watch(number, pages.guests)
+            if on_page is not None:
+                on_page(number, pages.guests)
     finally:
         writer.close()
     return lines, unrendered
