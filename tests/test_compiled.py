@@ -18,7 +18,7 @@ from eptreplay import compiled as jit
 from eptreplay.model import instances as instances
 from eptreplay.model._numba.pointer import table_of_places
 from eptreplay.model.state import state
-from eptreplay.model.state.state import TOUCHED
+from eptreplay.model.state.fast_path import TOUCHED
 from eptreplay.model.statistics.close_interval import close_interval
 from eptreplay.model.statistics.intervals import new_interval_statistics
 from eptreplay.model.vm.vm_limits import HostMemory

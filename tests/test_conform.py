@@ -16,9 +16,9 @@ from tests.command_line import eptreplay
 
 from eptreplay.conform.arguments import check_arguments
 from eptreplay.errors import TraceError
+from eptreplay.model._numba.arrays import records
 from eptreplay.model._numba.types import Records
 from eptreplay.model.recorded.operations import ARGUMENTS, NO_PAGE, Operation
-from eptreplay.model.state.state import records
 
 GOLDEN = Path(__file__).parent / "golden"
 TRACES = Path(__file__).parents[1] / "traces"

@@ -7,7 +7,8 @@ from tests.small_host import FETCH, READ, WRITE, SmallHost
 
 from eptreplay.ingest.sources import devices
 from eptreplay.model.instances import flat_page
-from eptreplay.model.state import host_state, pte
+from eptreplay.model.state import guests as guest_state
+from eptreplay.model.state import pte
 from eptreplay.model.vm import answers as event
 from eptreplay.model.vm import hypervisor, vm_map
 
@@ -183,7 +184,7 @@ def test_no_page_has_the_number_of_another() -> None:
 
 
 def test_guest_toml_allows_as_many_bars_as_a_guest_can_have() -> None:
-    assert devices.BARS_MOST == host_state.BARS_MOST
+    assert devices.BARS_MOST == guest_state.BARS_MOST
 
 
 # Wiring, as the kernel does it (vm_map_lookup, vm_fault_quick_hold_pages, vm_page_unwire).

@@ -11,7 +11,7 @@ import pytest
 from eptreplay.analysis.miss_ratio import Curve, from_distances
 from eptreplay.ingest.native.reader import read_batches
 from eptreplay.ingest.sources.dataset import find_traces
-from eptreplay.model.state.state import NO_MEMORY
+from eptreplay.model.state.fast_path import NO_MEMORY
 from eptreplay.model.statistics.reuse import bucket_starts, new_reuse, note_reuses, reuse_of
 from eptreplay.profiles import resolve
 from eptreplay.replay.driver.replay import guest_ram_pages, replay_trace

@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from eptreplay.model._numba.arrays import records
 from eptreplay.model._numba.types import Records
 from eptreplay.model.recorded.operations import (
     ARGUMENTS,
@@ -16,16 +17,8 @@ from eptreplay.model.recorded.operations import (
     run_operations,
 )
 from eptreplay.model.state import pte
-from eptreplay.model.state.state import (
-    PG_FICTITIOUS,
-    PGA_REFERENCED,
-    PGA_WRITEABLE,
-    VPO_UNMANAGED,
-    State,
-    new_states,
-    records,
-    single,
-)
+from eptreplay.model.state.pages import PG_FICTITIOUS, PGA_REFERENCED, PGA_WRITEABLE, VPO_UNMANAGED
+from eptreplay.model.state.state import State, new_states, single
 
 # Rights and kinds of access.
 R: Final = 1

@@ -8,7 +8,7 @@ import numpy as np
 from tests.model.harness import FRAME, NPTEPG, PAGE, PBASE, PTP_BASE, SUPER_FRAME
 
 from eptreplay.model.state import pte
-from eptreplay.model.state.state import PGA_WRITEABLE
+from eptreplay.model.state.pages import PGA_WRITEABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

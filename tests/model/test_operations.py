@@ -17,8 +17,8 @@ from tests.model.harness import (
     W,
 )
 
+from eptreplay.model._numba.arrays import records
 from eptreplay.model.recorded.operations import ARGUMENTS, NO_PAGE, Operation
-from eptreplay.model.state.state import records
 
 
 def counts(ret: int) -> tuple[int, int, int, int]:

@@ -15,7 +15,7 @@ from eptreplay.ingest.native.reader import Batch
 from eptreplay.model._numba.pointer import arrays_of
 from eptreplay.model.access_loop.deferred_accessed import DEFERRED
 from eptreplay.model.instances import GuestMemory
-from eptreplay.model.state.state import NO_OP
+from eptreplay.model.state.fast_path import NO_OP
 from eptreplay.profiles import resolve
 from eptreplay.replay.driver.replay import Replay
 from eptreplay.request.options import Policy, TlbOptions

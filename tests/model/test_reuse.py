@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eptreplay.model.state.state import NO_MEMORY, UNSAMPLED
+from eptreplay.model.state.fast_path import NO_MEMORY, UNSAMPLED
 from eptreplay.model.statistics.reuse import (
     BUCKETS,
     FINE,

@@ -29,7 +29,8 @@ from eptreplay.model.cpu.tlb import (
     walk_references,
 )
 from eptreplay.model.instances import GuestMemory
-from eptreplay.model.state.state import UNSAMPLED, State, instance
+from eptreplay.model.state.fast_path import UNSAMPLED
+from eptreplay.model.state.state import State, instance
 from eptreplay.profiles import TlbGeometry, names, resolve
 from eptreplay.replay.driver.replay import Replay
 from eptreplay.replay.state.tlb_shapes import sets_and_ways, tlb_shapes

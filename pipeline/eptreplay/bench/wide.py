@@ -26,9 +26,10 @@ from eptreplay.bench.measure import (
 )
 from eptreplay.ingest.sources.dataset import open_trace
 from eptreplay.ingest.synth.synthetic import write_synthetic
+from eptreplay.model._numba.arrays import arrays_in
 from eptreplay.model._numba.pointer import arrays_of
 from eptreplay.model.instances import GuestMemory
-from eptreplay.model.state.state import DTYPES
+from eptreplay.model.state.state import State
 from eptreplay.profiles import resolve
 from eptreplay.replay.driver.replay import Replay, drive, guest_ram_pages, replay_trace, warm_up
 from eptreplay.request.options import Options, Span, TlbOptions, interval_schedules
@@ -165,7 +166,7 @@ def state_figures(folder: Path) -> list[Figure]:
     write_synthetic(path, rows=8 * STATE_PAGES, memory_bytes=STATE_PAGES * PAGE_BYTES, distribution="uniform")
     trace = open_trace(path)
     used = len(replay_trace(trace, [resolve("ept-ad")], Options(intervals=1)).page)
-    by_field = sum(DTYPES[name].itemsize for name in ("page", "pv", "pt", "object"))
+    by_field = sum(arrays_in(State)[name].dtype.itemsize for name in ("page", "pv", "pt", "object"))
     one, three = (peak_memory(path, ("ept-ad",) * profiles) for profiles in (1, 3))
     path.unlink()
     return [

@@ -15,20 +15,13 @@ from eptreplay.conform.arguments import SEQUENCE_COLUMNS, check_arguments, check
 from eptreplay.conform.pool_sizes import Reach, pool_sizes_of
 from eptreplay.conform.report import Mismatch, Report
 from eptreplay.errors import TraceError, UsageError
+from eptreplay.model._numba.arrays import records
 from eptreplay.model._numba.types import Record, Records
 from eptreplay.model.recorded import operations
 from eptreplay.model.recorded.checksum import dump_entries
 from eptreplay.model.state import pte
-from eptreplay.model.state.state import (
-    PG_FICTITIOUS,
-    PGA_REFERENCED,
-    PGA_WRITEABLE,
-    VPO_UNMANAGED,
-    State,
-    new_states,
-    records,
-    single,
-)
+from eptreplay.model.state.pages import PG_FICTITIOUS, PGA_REFERENCED, PGA_WRITEABLE, VPO_UNMANAGED
+from eptreplay.model.state.state import State, new_states, single
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

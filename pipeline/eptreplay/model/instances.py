@@ -16,8 +16,9 @@ from eptreplay.compiled import entry_point
 from eptreplay.model._numba.types import Int
 from eptreplay.model.page.vm_pagequeue import vm_pagequeues_init
 from eptreplay.model.pmap.pmap import pmap_pinit_type
+from eptreplay.model.state.fast_path import NO_MEMORY, UNSAMPLED
 from eptreplay.model.state.pte import NPTEPG
-from eptreplay.model.state.state import NO_MEMORY, UNSAMPLED, State, instance, instances_in, new_states
+from eptreplay.model.state.state import State, instance, instances_in, new_states
 from eptreplay.model.vm.vm_limits import HostMemory
 from eptreplay.model.vm.vm_reserv import vm_phys_init
 

@@ -11,10 +11,10 @@ from eptreplay.errors import ConservationError, SharedHostError, UsageError
 from eptreplay.ingest.native.reader import read_batches
 from eptreplay.ingest.native.rows import BadRows
 from eptreplay.ingest.native.schema import Event
+from eptreplay.model._numba.arrays import records
 from eptreplay.model.access_loop.sweep import scan
 from eptreplay.model.instances import GuestMemory, guest_bases, out_of_memory
-from eptreplay.model.state.host_state import VM
-from eptreplay.model.state.state import records
+from eptreplay.model.state.host import VM
 from eptreplay.model.vm.conservation import HOLDS, LAWS, check_instances
 from eptreplay.model.vm.swap_candidates import CANDIDATE, list_candidates, note_positions
 from eptreplay.replay.driver import replay as guest_replay

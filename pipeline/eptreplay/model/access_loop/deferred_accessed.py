@@ -27,8 +27,9 @@ from eptreplay.model.cpu.walk import walk_allows
 from eptreplay.model.pmap.entry import set_bits
 from eptreplay.model.pmap.pmap import leaf_of
 from eptreplay.model.pmap.ptp import NULL, pmap_pde, table_of
+from eptreplay.model.state.fast_path import NO_OP, NO_OP_SHIFT
 from eptreplay.model.state.pte import NO_BITS, NPTEPG, PAGE_SHIFT, PG_PS
-from eptreplay.model.state.state import NO_OP, NO_OP_SHIFT, State, instance, instances_in
+from eptreplay.model.state.state import State, instance, instances_in
 from eptreplay.model.statistics.intervals import IntervalStatistics
 from eptreplay.model.vm.vm_object import guest_of
 

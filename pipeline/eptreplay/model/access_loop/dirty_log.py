@@ -13,14 +13,11 @@ Sources: pmap.c pmap_is_modified and pmap_clear_modify, FreeBSD 10.0; SDM volume
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from eptreplay.compiled import entry_point, kernel, part
-from eptreplay.model._numba.pointer import Fields, passed_as_pointer, table_of_places
+from eptreplay.model._numba.arrays import allocated, array, assembled, structure_of_arrays
 from eptreplay.model._numba.types import Int
 from eptreplay.model.page.vm_page import vm_page_dirty
 from eptreplay.model.pmap.invalidate import CAUSE_FAULT, CAUSE_HARVEST
@@ -34,26 +31,25 @@ PML_ENTRIES = 512
 NO_PML = -1
 
 
-@dataclass(frozen=True, slots=True)
+# fmt: off
+@structure_of_arrays
 class DirtyLog:
     """What is known of dirty tracking, in every instance."""
 
-    pml: NDArray[
-        np.int32
-    ]  # [instances, flat vCPUs]: entries in each vCPU's log; NO_PML: the processor keeps none
-    clean: NDArray[
-        np.uint8
-    ]  # [instances, flat guest pages]: 1: a harvest made it clean, and it was not written since
-    split: NDArray[np.uint8]  # [instances, flat 2 MB blocks]: 1: a harvest demoted its superpage
-    places: NDArray[np.int64]  # [1, words]: where all these are, for compiled code (_pointer.py)
-
-
-FIELDS: Fields = {
-    "pml": (np.dtype(np.int32), 2),
-    "clean": (np.dtype(np.uint8), 2),
-    "split": (np.dtype(np.uint8), 2),
-}
-passed_as_pointer(DirtyLog, FIELDS)
+    pml: NDArray[np.int32] = array(
+        np.int32, "instances", "vcpus", unit="entries", owner="access_loop/dirty_log",
+        meaning="entries in each vCPU's log; NO_PML: the processor keeps none",
+    )
+    clean: NDArray[np.uint8] = array(
+        np.uint8, "instances", "guest_pages", unit="flag", owner="access_loop/dirty_log",
+        meaning="1: a harvest made it clean, and it was not written since",
+    )
+    split: NDArray[np.uint8] = array(
+        np.uint8, "instances", "guest_blocks", unit="flag", owner="access_loop/dirty_log",
+        meaning="1: a harvest demoted its superpage",
+    )
+    places: NDArray[np.int64]
+# fmt: on
 
 
 def new_dirty_log(pml: NDArray[np.bool_], pages: int, vcpus: int) -> DirtyLog:
@@ -66,12 +62,9 @@ def new_dirty_log(pml: NDArray[np.bool_], pages: int, vcpus: int) -> DirtyLog:
     """
     instances = len(pml)
     blocks = -(-pages // NPTEPG)
-    arrays: dict[str, Any] = {
-        "pml": np.repeat(np.where(pml, 0, NO_PML).astype(np.int32)[:, None], vcpus, axis=1),
-        "clean": np.zeros((instances, blocks * NPTEPG), np.uint8),
-        "split": np.zeros((instances, blocks), np.uint8),
-    }
-    return DirtyLog(**arrays, places=table_of_places(FIELDS, [list(arrays.values())]))
+    logs = np.repeat(np.where(pml, 0, NO_PML).astype(np.int32)[:, None], vcpus, axis=1)
+    lengths = {"instances": instances, "guest_pages": blocks * NPTEPG, "guest_blocks": blocks}
+    return assembled(DirtyLog, allocated(DirtyLog, lengths, {"pml": logs}))
 
 
 @part

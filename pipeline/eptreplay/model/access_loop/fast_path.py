@@ -33,8 +33,9 @@ from eptreplay.model.access_loop.dirty_log import DirtyLog
 from eptreplay.model.access_loop.slow_path import take_slow_path
 from eptreplay.model.cpu.tlb import Tlbs, flush_if_invalidated
 from eptreplay.model.cpu.translation import translate_rows
+from eptreplay.model.state.fast_path import NO_MEMORY, NO_OP_SHIFT
 from eptreplay.model.state.pte import PAGE_SHIFT
-from eptreplay.model.state.state import NO_MEMORY, NO_OP_SHIFT, State, instance
+from eptreplay.model.state.state import State, instance
 from eptreplay.model.statistics.intervals import (
     CHUNK_ROWS,
     OP_WRITE,

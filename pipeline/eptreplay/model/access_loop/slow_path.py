@@ -26,8 +26,9 @@ from eptreplay.model.cpu.tlb import NO_TRANSLATION, Tlbs, cached, flush_if_inval
 from eptreplay.model.cpu.translation import translate_rows
 from eptreplay.model.cpu.walk import walk_changes_nothing
 from eptreplay.model.pmap.ptp import NULL, pmap_pde, pmap_pde_to_pte
+from eptreplay.model.state.fast_path import NO_MEMORY, NO_OP, NO_OP_SHIFT
 from eptreplay.model.state.pte import EMPTY, NO_BITS, PAGE_SHIFT, PG_PS
-from eptreplay.model.state.state import NO_MEMORY, NO_OP, NO_OP_SHIFT, State, instance, instances_in
+from eptreplay.model.state.state import State, instance, instances_in
 from eptreplay.model.statistics.intervals import (
     JUST_WRITTEN,
     OP_WRITE,

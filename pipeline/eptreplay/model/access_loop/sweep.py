@@ -23,8 +23,10 @@ from eptreplay.model.access_loop.deferred_accessed import (
 from eptreplay.model.pmap.invalidate import CAUSE_AGING, pmap_invalidate_pages
 from eptreplay.model.pmap.pmap import leaf_of
 from eptreplay.model.pmap.pmap_page import pmap_is_modified, pmap_is_referenced, pmap_ts_referenced
+from eptreplay.model.state.fast_path import NO_OP
+from eptreplay.model.state.pages import PGA_REFERENCED
 from eptreplay.model.state.pte import NO_BITS, NPTEPG, PAGE_SHIFT
-from eptreplay.model.state.state import NO_OP, PGA_REFERENCED, State, account, instance, instances_in
+from eptreplay.model.state.state import State, account, instance, instances_in
 from eptreplay.model.statistics.intervals import IntervalStatistics
 from eptreplay.model.vm.vm_pageout import vm_pageout_idle
 

@@ -19,19 +19,18 @@ Sources: SDM volume 3, 28.3 (caching of translations), 4.10 and 28.3.1 (paging-s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eptreplay.compiled import entry_point, kernel
+from eptreplay.model._numba.arrays import Field, array, assembled, record_type, records, structure_of_arrays
 from eptreplay.model._numba.lanes import ALL_LANES, LANES, move_up
-from eptreplay.model._numba.pointer import passed_as_pointer, table_of_places
 from eptreplay.model._numba.types import Int, Record, Records
 from eptreplay.model.pmap.ptp import NULL, pmap_pde
 from eptreplay.model.state.pte import NO_BITS, PAGE_SHIFT, PG_PS
-from eptreplay.model.state.state import State, instance, records
+from eptreplay.model.state.state import State, instance
 from eptreplay.model.statistics.intervals import OP_READ
 
 NPTEPG_SHIFT = np.uint64(9)
@@ -61,86 +60,80 @@ STRUCTURES = 3  # PDE, PDPTE and PML4E caches, nearest the leaf first
 NO_STRUCTURE = 3  # nothing was cached: the second index of `walks`
 
 # One TLB of a CPU.
-UNIT = np.dtype(
-    [
-        ("first", np.uint64),  # where its entries begin in Tlbs.entry
-        ("set_mask", np.uint64),  # sets - 1; sets are a power of two
-        ("ways", np.uint64),  # entries of a set
-        (
-            "step",
-            np.uint64,
-        ),  # places of a set: groups of LANES, of which those beyond the ways stay NO_TRANSLATION
-        ("lanes", np.uint64),  # a bit for each place of the first group that is one of the ways
-    ],
-    align=True,
+# fmt: off
+UNIT_FIELDS = (
+    #     name        type       unit owner      meaning
+    Field("first",    np.uint64, "", "cpu/tlb", "where its entries begin in Tlbs.entry"),
+    Field("set_mask", np.uint64, "", "cpu/tlb", "sets - 1; sets are a power of two"),
+    Field("ways",     np.uint64, "", "cpu/tlb", "entries of a set"),
+    Field("step",     np.uint64, "", "cpu/tlb", "places of a set: groups of LANES, of which those beyond the ways stay NO_TRANSLATION"),
+    Field("lanes",    np.uint64, "", "cpu/tlb", "a bit for each place of the first group that is one of the ways"),
 )
+# fmt: on
+UNIT = record_type(UNIT_FIELDS)
 
 # The two TLBs that serve accesses of a kind to 4 KB translations, level by level: as UNIT, but what a loop over rows
 # needs of both stands together.  Where there is no second level, its one group is one that stays NO_TRANSLATION.
-PATH = np.dtype(
-    [
-        ("first", np.uint64, (LEVELS,)),
-        ("set_mask", np.uint64, (LEVELS,)),
-        ("ways", np.uint64, (LEVELS,)),
-        ("step", np.uint64, (LEVELS,)),
-        ("lanes", np.uint64, (LEVELS,)),
-    ],
-    align=True,
+# fmt: off
+PATH_FIELDS = (
+    #     name        type       unit owner      meaning
+    Field("first",    np.uint64, "", "cpu/tlb", "", (LEVELS,)),
+    Field("set_mask", np.uint64, "", "cpu/tlb", "", (LEVELS,)),
+    Field("ways",     np.uint64, "", "cpu/tlb", "", (LEVELS,)),
+    Field("step",     np.uint64, "", "cpu/tlb", "", (LEVELS,)),
+    Field("lanes",    np.uint64, "", "cpu/tlb", "", (LEVELS,)),
 )
+# fmt: on
+PATH = record_type(PATH_FIELDS)
 
-TLB_COUNTERS = np.dtype(
-    [
-        ("first_misses", np.int64, (KINDS,)),  # accesses whose translation was not in the first level
-        ("misses", np.int64, (KINDS,)),  # of these, not in the second level either: walks
-        ("walks", np.int64, (SIZES, STRUCTURES + 1)),  # walks by page size of the host and structure cached
-        ("dirty_walks", np.int64),  # walks for a cached translation whose dirty bit was still clear
-        (
-            "stale",
-            np.int64,
-        ),  # accesses whose accessed or dirty bit stayed clear since the translation was cached
-        ("flushes", np.int64),  # times all translations of a guest went, in all CPUs at once
-        ("invepts", np.int64),  # INVEPT instructions, one a CPU and invalidation
-        ("invalidations", np.int64),  # of the pmap, as far as the TLBs know
-    ],
-    align=True,
+# fmt: off
+TLB_COUNTERS_FIELDS = (
+    #     name             type      unit      owner                    meaning
+    Field("first_misses",  np.int64, "events", "cpu/translation",       "accesses whose translation was not in the first level", (KINDS,)),
+    Field("misses",        np.int64, "events", "cpu/translation",       "of these, not in the second level either: walks", (KINDS,)),
+    Field("walks",         np.int64, "events", "cpu/translation",       "walks by page size of the host and structure cached", (SIZES, STRUCTURES + 1)),
+    Field("dirty_walks",   np.int64, "events", "access_loop/slow_path", "walks for a cached translation whose dirty bit was still clear"),
+    Field("stale",         np.int64, "events", "access_loop/slow_path", "accesses whose accessed or dirty bit stayed clear since the translation was cached"),
+    Field("flushes",       np.int64, "events", "cpu/tlb",               "times all translations of a guest went, in all CPUs at once"),
+    Field("invepts",       np.int64, "events", "cpu/tlb",               "INVEPT instructions, one a CPU and invalidation"),
+    Field("invalidations", np.int64, "events", "cpu/tlb",               "of the pmap, as far as the TLBs know"),
 )
+# fmt: on
+TLB_COUNTERS = record_type(TLB_COUNTERS_FIELDS)
 
-SETTING = np.dtype(
-    [
-        ("guest_large", np.int64),  # 1: the guest's pages have 2 MB, 0: 4 KB
-        ("structures", np.int64),  # entries of each paging-structure cache; 0: there is none
-        ("done", np.int64),  # rows of the batch whose translations have been made
-    ],
-    align=True,
+# fmt: off
+SETTING_FIELDS = (
+    #     name           type      unit    owner                                    meaning
+    Field("guest_large", np.int64, "flag", "cpu/tlb",                               "1: the guest's pages have 2 MB, 0: 4 KB"),
+    Field("structures",  np.int64, "",     "cpu/tlb",                               "entries of each paging-structure cache; 0: there is none"),
+    Field("done",        np.int64, "",     "access_loop/fast_path cpu/translation", "rows of the batch whose translations have been made"),
 )
+# fmt: on
+SETTING = record_type(SETTING_FIELDS)
 
 
-@dataclass(frozen=True, slots=True)
+# fmt: off
+@structure_of_arrays
 class Tlbs:
     """The TLBs of all CPUs in all instances; no instances: TLBs are not modelled."""
 
-    unit: Records  # UNIT [instances, UNITS]
-    route: NDArray[np.int32]  # [instances, KINDS, SIZES, LEVELS]: the unit that serves, NO_UNIT: none
-    entry: NDArray[np.uint64]  # [instances, vCPUs, entries]: see USED and after; 0: empty
-    structure: NDArray[
-        np.uint64
-    ]  # [instances, vCPUs, STRUCTURES, entries]: 1 + number of the range; 0: empty
-    path: Records  # PATH [instances, KINDS]
-    counters: Records  # TLB_COUNTERS [instances, 1]
-    setting: Records  # SETTING [1]
-    places: NDArray[np.int64]  # [1, words]: where all these are, for compiled code (_pointer.py)
-
-
-FIELDS = {
-    "unit": (UNIT, 2),
-    "route": (np.dtype(np.int32), 4),
-    "entry": (np.dtype(np.uint64), 3),
-    "structure": (np.dtype(np.uint64), 4),
-    "path": (PATH, 2),
-    "counters": (TLB_COUNTERS, 2),
-    "setting": (SETTING, 1),
-}
-passed_as_pointer(Tlbs, FIELDS)
+    unit: Records = array(UNIT, "instances", "units", meaning="the TLBs of a CPU")
+    route: NDArray[np.int32] = array(
+        np.int32, "instances", "kinds", "sizes", "levels", unit="unit", owner="cpu/tlb",
+        meaning="the unit that serves, NO_UNIT: none",
+    )
+    entry: NDArray[np.uint64] = array(
+        np.uint64, "instances", "vcpus", "entries", unit="flags", owner="cpu/tlb", meaning="see USED and after; 0: empty"
+    )
+    structure: NDArray[np.uint64] = array(
+        np.uint64, "instances", "vcpus", "structures", "structure_entries", unit="number + 1", owner="cpu/tlb",
+        meaning="1 + number of the range; 0: empty",
+    )
+    path: Records = array(PATH, "instances", "kinds", meaning="the two TLBs that serve 4 KB translations")
+    counters: Records = array(TLB_COUNTERS, "instances", "one", meaning="what they cost")
+    setting: Records = array(SETTING, "one", meaning="how they are modelled")
+    places: NDArray[np.int64]
+# fmt: on
 
 
 def new_tlbs(
@@ -183,7 +176,7 @@ def new_tlbs(
         "counters": records((instances, 1), TLB_COUNTERS),
         "setting": setting,
     }
-    return Tlbs(**arrays, places=table_of_places(FIELDS, [list(arrays.values())]))
+    return assembled(Tlbs, arrays)
 
 
 def no_tlbs() -> Tlbs:

@@ -32,8 +32,9 @@ from eptreplay.model.cpu.tlb import (
     touch,
     touch_set,
 )
+from eptreplay.model.state.fast_path import NO_MEMORY
 from eptreplay.model.state.pte import PAGE_SHIFT
-from eptreplay.model.state.state import NO_MEMORY, State, instance
+from eptreplay.model.state.state import State, instance
 from eptreplay.model.statistics.intervals import crosses, known_page, vcpu_of
 
 LARGE_SHIFT = np.uint64(9)

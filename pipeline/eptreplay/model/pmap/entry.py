@@ -13,8 +13,9 @@ import numpy as np
 
 from eptreplay.compiled import kernel
 from eptreplay.model._numba.types import Int, Record
+from eptreplay.model.state.fast_path import NO_OP
 from eptreplay.model.state.pte import EMPTY, NPTEPG, PAGE_SHIFT
-from eptreplay.model.state.state import NO_OP, State
+from eptreplay.model.state.state import State
 
 
 @kernel

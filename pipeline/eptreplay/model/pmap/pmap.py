@@ -36,6 +36,7 @@ from eptreplay.model.pmap.superpage import (
     pmap_promote_pde,
     pmap_ps_enabled,
 )
+from eptreplay.model.state.pages import PGA_REFERENCED, PGA_WRITEABLE, UNCACHEABLE, VPO_UNMANAGED
 from eptreplay.model.state.pte import (
     EMPTY,
     EPT_PG_A,
@@ -78,14 +79,7 @@ from eptreplay.model.state.pte import (
     X86_PG_U,
     X86_PG_V,
 )
-from eptreplay.model.state.state import (
-    PGA_REFERENCED,
-    PGA_WRITEABLE,
-    UNCACHEABLE,
-    VPO_UNMANAGED,
-    State,
-    account,
-)
+from eptreplay.model.state.state import State, account
 
 # What pmap_mincore answers (sys/mman.h MINCORE_*).
 MINCORE_INCORE = 0x01  # mapped

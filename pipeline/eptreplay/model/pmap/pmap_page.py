@@ -22,8 +22,9 @@ from eptreplay.model.pmap.pmap_range import pmap_remove_pte
 from eptreplay.model.pmap.ptp import pmap_pde, pmap_pde_to_pte, pmap_unwire_pt
 from eptreplay.model.pmap.pv import free_pv_entry, page_is_mapped, pv_first, pv_next, pv_remove
 from eptreplay.model.pmap.superpage import pmap_demote_pde
+from eptreplay.model.state.pages import PG_FICTITIOUS, PGA_REFERENCED, PGA_WRITEABLE, VPO_UNMANAGED
 from eptreplay.model.state.pte import INDEX_MASK, NO_BITS, NPTEPG, PAGE_SHIFT, PDRSHIFT, PG_W
-from eptreplay.model.state.state import PG_FICTITIOUS, PGA_REFERENCED, PGA_WRITEABLE, VPO_UNMANAGED, State
+from eptreplay.model.state.state import State
 
 PMAP_TS_REFERENCED_MAX = 5  # references after which pmap_ts_referenced stops counting
 EXISTS_QUICK_MAX = 16  # mappings that pmap_page_exists_quick looks at

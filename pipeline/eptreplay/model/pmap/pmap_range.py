@@ -16,6 +16,7 @@ from eptreplay.model.pmap.invalidate import pmap_invalidate_all, pmap_invalidate
 from eptreplay.model.pmap.ptp import NULL, pmap_next_pde, pmap_pde, pmap_pde_to_pte, pmap_unwire_pt, table_of
 from eptreplay.model.pmap.pv import clear_writeable_if_unmapped, pv_free_page
 from eptreplay.model.pmap.superpage import pmap_demote_pde, pmap_protect_pde, pmap_remove_pde
+from eptreplay.model.state.pages import PGA_REFERENCED
 from eptreplay.model.state.pte import (
     EMPTY,
     NBPDR,
@@ -33,7 +34,7 @@ from eptreplay.model.state.pte import (
     VM_PROT_READ,
     VM_PROT_WRITE,
 )
-from eptreplay.model.state.state import PGA_REFERENCED, State
+from eptreplay.model.state.state import State
 
 MADV_DONTNEED = 4
 MADV_FREE = 5

@@ -14,8 +14,9 @@ import numpy as np
 
 from eptreplay.compiled import kernel
 from eptreplay.model._numba.types import Int, Record
+from eptreplay.model.state.pages import PGA_WRITEABLE
 from eptreplay.model.state.pte import NPTEPG, PAGE_SIZE
-from eptreplay.model.state.state import PGA_WRITEABLE, State
+from eptreplay.model.state.state import State
 
 
 @kernel

@@ -36,6 +36,7 @@ from eptreplay.model.pmap.pv import (
     pv_free_pde,
     pv_insert_pde,
 )
+from eptreplay.model.state.pages import PG_FICTITIOUS, PGA_REFERENCED, VPO_UNMANAGED
 from eptreplay.model.state.pte import (
     EMPTY,
     INDEX_MASK,
@@ -55,7 +56,7 @@ from eptreplay.model.state.pte import (
     VM_PROT_EXECUTE,
     VM_PROT_WRITE,
 )
-from eptreplay.model.state.state import PG_FICTITIOUS, PGA_REFERENCED, VPO_UNMANAGED, State, account
+from eptreplay.model.state.state import State, account
 
 PDR_FRAME_MASK = PG_FRAME & PDRMASK  # the part of a 4 KB frame that must be 0 in the first of 512
 

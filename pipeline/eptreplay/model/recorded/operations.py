@@ -47,8 +47,9 @@ from eptreplay.model.pmap.pmap_range import (
     pmap_remove_pages,
 )
 from eptreplay.model.recorded.checksum import pmap_state_sum
+from eptreplay.model.state.pages import PGA_REFERENCED, PGA_WRITEABLE
 from eptreplay.model.state.pte import NBPDR, NO_BITS, PAGE_SHIFT, PAGE_SIZE, PG_W, VM_PROT_ALL
-from eptreplay.model.state.state import PGA_REFERENCED, PGA_WRITEABLE, State, account
+from eptreplay.model.state.state import State, account
 from eptreplay.model.vm.vm_fault import EMULATED, FAULTED, HIT, REFUSED, access_page
 
 

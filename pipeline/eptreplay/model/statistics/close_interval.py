@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from eptreplay.compiled import entry_point, kernel
 from eptreplay.model._numba.bits import BYTES, bytes_having, list_bits, lowest
 from eptreplay.model._numba.types import ONE, Int
-from eptreplay.model.state.state import TOUCHED, State, instance
+from eptreplay.model.state.fast_path import TOUCHED
+from eptreplay.model.state.state import State, instance
 from eptreplay.model.statistics.intervals import (
     HISTORIES,
     OP_FETCH,

@@ -14,17 +14,24 @@ kept for pages written and for 2 MB regions written.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eptreplay.compiled import entry_point, kernel
-from eptreplay.model._numba.pointer import passed_as_pointer, table_of_places
+from eptreplay.model._numba.arrays import (
+    Field,
+    allocated,
+    array,
+    assembled,
+    record_type,
+    records,
+    structure_of_arrays,
+)
 from eptreplay.model._numba.types import ONE, Int, Record, Records
+from eptreplay.model.state.fast_path import NO_MEMORY, NO_OP
 from eptreplay.model.state.pte import NPTEPG, PAGE_MASK, PAGE_SHIFT, PAGE_SIZE
-from eptreplay.model.state.state import NO_MEMORY, NO_OP, records
 
 # Codes of the column `op`.
 OP_READ = 0
@@ -38,50 +45,50 @@ OPEN_SHIFT = np.uint64(6)  # log2 of the pages of a block
 OPEN_PAGES = 1 << 6  # those pages
 
 # When the trace touched a guest page; entered when an interval closes.
-TOUCH = np.dtype(
-    [
-        ("last_touch", np.int32),  # 1 + interval of the last access, 0: never touched
-        ("first_write", np.int32),  # 1 + interval of the first write, 0: never written
-        ("last_write", np.int32),  # 1 + interval of the last write, 0: never written
-    ],
-    align=True,
+# fmt: off
+TOUCH_FIELDS = (
+    #     name           type      unit          owner                        meaning
+    Field("last_touch",  np.int32, "number + 1", "statistics/close_interval", "1 + interval of the last access, 0: never touched"),
+    Field("first_write", np.int32, "number + 1", "statistics/close_interval", "1 + interval of the first write, 0: never written"),
+    Field("last_write",  np.int32, "number + 1", "statistics/close_interval", "1 + interval of the last write, 0: never written"),
 )
+# fmt: on
+TOUCH = record_type(TOUCH_FIELDS)
 
 # What it did to a 2 MB region.
-REGION = np.dtype(
-    [
-        ("first_write", np.int32),  # 1 + interval of the first write, 0: never written
-        ("last_write", np.int32),  # 1 + interval of the last write, 0: never written
-        ("pages", np.int32),  # pages of the region that are memory
-    ],
-    align=True,
+# fmt: off
+REGION_FIELDS = (
+    #     name           type      unit          owner                        meaning
+    Field("first_write", np.int32, "number + 1", "statistics/close_interval", "1 + interval of the first write, 0: never written"),
+    Field("last_write",  np.int32, "number + 1", "statistics/close_interval", "1 + interval of the last write, 0: never written"),
+    Field("pages",       np.int32, "pages",      "statistics/intervals",      "pages of the region that are memory"),
 )
+# fmt: on
+REGION = record_type(REGION_FIELDS)
 
 # What it did in all, and in the interval that closed last.
-TALLY = np.dtype(
-    [
-        ("reads", np.int64),  # accesses to memory, by kind
-        ("writes", np.int64),
-        ("fetches", np.int64),
-        ("unbacked", np.int64),  # accesses to what is neither memory nor a BAR
-        ("unbacked_rows", np.int64),  # rows that made them
-        ("unbacked_low", np.int64),  # the lowest address of those, bytes; 0 while there are none
-        ("unbacked_high", np.int64),  # the highest
-        ("harvest_written", np.int64),  # distinct pages written between harvests, at every harvest, summed
-        ("interval", np.int32),  # number of the open interval
-        ("touched", np.int32),  # distinct pages touched in the one before
-        ("written", np.int32),  # distinct pages written in it
-        ("regions", np.int32),  # distinct 2 MB regions written in it
-        ("region_pages", np.int32),  # pages of those regions
-        ("no_ops", np.uint8),  # NO_OP bits that may be set; 0: every access is made by the models
-        (
-            "deferrable",
-            np.uint8,
-        ),  # NO_OP bits of accesses that may be made by marks (deferred_accessed.py); 0: none
-        ("deferring", np.uint8),  # 1: there may be marks
-    ],
-    align=True,
+# fmt: off
+TALLY_FIELDS = (
+    #     name               type      unit        owner                                              meaning
+    Field("reads",           np.int64, "",         "statistics/intervals",                            "accesses to memory, by kind"),
+    Field("writes",          np.int64, "",         "statistics/intervals",                            ""),
+    Field("fetches",         np.int64, "",         "statistics/intervals",                            ""),
+    Field("unbacked",        np.int64, "accesses", "statistics/intervals",                            "accesses to what is neither memory nor a BAR"),
+    Field("unbacked_rows",   np.int64, "rows",     "statistics/intervals",                            "rows that made them"),
+    Field("unbacked_low",    np.int64, "bytes",    "statistics/intervals",                            "the lowest address of those; 0 while there are none"),
+    Field("unbacked_high",   np.int64, "bytes",    "statistics/intervals",                            "the highest"),
+    Field("harvest_written", np.int64, "pages",    "statistics/intervals",                            "distinct pages written between harvests, at every harvest, summed"),
+    Field("interval",        np.int32, "",         "statistics/close_interval",                       "number of the open interval"),
+    Field("touched",         np.int32, "pages",    "statistics/close_interval",                       "distinct pages touched in the one before"),
+    Field("written",         np.int32, "pages",    "statistics/close_interval",                       "distinct pages written in it"),
+    Field("regions",         np.int32, "",         "statistics/close_interval",                       "distinct 2 MB regions written in it"),
+    Field("region_pages",    np.int32, "pages",    "statistics/close_interval",                       "pages of those regions"),
+    Field("no_ops",          np.uint8, "",         "statistics/intervals",                            "NO_OP bits that may be set; 0: every access is made by the models"),
+    Field("deferrable",      np.uint8, "",         "statistics/intervals",                            "NO_OP bits of accesses that may be made by marks (deferred_accessed.py); 0: none"),
+    Field("deferring",       np.uint8, "flag",     "access_loop/deferred_accessed access_loop/sweep", "1: there may be marks"),
 )
+# fmt: on
+TALLY = record_type(TALLY_FIELDS)
 
 # IntervalStatistics.unharvested, a bit each; a write sets both.
 UNHARVESTED = np.uint8(1)  # written since the last harvest
@@ -95,64 +102,73 @@ REGIONS_WRITTEN = 2
 HISTORIES = 3
 
 
-@dataclass(frozen=True, slots=True)
+# fmt: off
+@structure_of_arrays
 class IntervalStatistics:
-    """The interval statistics of a trace, of all of it and of the interval that closed last.
+    """What a trace did, in all and in the interval that closed last.
 
-    The interval statistics of all guests of a host are held together (new_interval_statistics): pages, regions and vCPUs in flat numbers
-    (instances.py), what is worked out by interval with the guest as the first index.
+    The statistics of all guests of a host are held together (new_interval_statistics): pages, regions and vCPUs in flat
+    numbers (instances.py), what is worked out by interval with the guest as the first index.
     """
 
-    first_row: NDArray[np.int64]  # [guest pages]: 1 + row of the first access, 0: never touched
-    touch: Records  # TOUCH [guest pages]
-    region: Records  # REGION [2 MB regions]
-    tally: Records  # TALLY [guests]
-    open: NDArray[
-        np.uint8
-    ]  # [guest pages / 64 + 1]: 1: the open interval may have touched a page of the block
-    unharvested: NDArray[np.uint8]  # [guest pages]: since when it was written: UNHARVESTED, WRITTEN_AGAIN
-    deferred: NDArray[
-        np.uint8
-    ]  # [guest pages]: what is known of a page since the last aging sweep (deferred_accessed.py)
-    unfinished: NDArray[np.uint8]  # [CHUNK_ROWS]: not 0: there is something to do for that row of a chunk
-    rows: NDArray[np.int32]  # [CHUNK_ROWS]: rows of a chunk that there is something to do for
-    listed: NDArray[np.int32]  # [guest pages]: pages that the end of an interval, or a sweep, is about
-    heat: NDArray[
-        np.int32
-    ]  # [guests, stretches, 4]: distinct pages of each stretch of addresses that the interval
-    # read, wrote, fetched from, and touched in whatever way
-    heat_shift: NDArray[np.int64]  # [guests]: log2 of the pages of a stretch
-    first_writes: NDArray[np.int64]  # [vCPUs]: pages of which each made the interval's first write
-    first_writing: NDArray[np.int64]  # [vCPUs]: the same for the open interval
-    returns: NDArray[
-        np.int32
-    ]  # [guests, HISTORIES, intervals + 2]: pages of the interval by 1 + the interval of
-    # the touch (or write) before, 0: none before; a region counts as its pages
-    returned: NDArray[np.int32]  # [as returns]: which of those are not 0, in order of appearance
-    returned_count: NDArray[np.int32]  # [guests, HISTORIES]: how many
-    places: NDArray[np.int64]  # [1, words]: where all these are, for compiled code (_pointer.py)
-
-
-FIELDS = {
-    "first_row": (np.dtype(np.int64), 1),
-    "touch": (TOUCH, 1),
-    "region": (REGION, 1),
-    "tally": (TALLY, 1),
-    "open": (np.dtype(np.uint8), 1),
-    "unharvested": (np.dtype(np.uint8), 1),
-    "deferred": (np.dtype(np.uint8), 1),
-    "unfinished": (np.dtype(np.uint8), 1),
-    "rows": (np.dtype(np.int32), 1),
-    "listed": (np.dtype(np.int32), 1),
-    "heat": (np.dtype(np.int32), 3),
-    "heat_shift": (np.dtype(np.int64), 1),
-    "first_writes": (np.dtype(np.int64), 1),
-    "first_writing": (np.dtype(np.int64), 1),
-    "returns": (np.dtype(np.int32), 3),
-    "returned": (np.dtype(np.int32), 3),
-    "returned_count": (np.dtype(np.int32), 2),
-}
-passed_as_pointer(IntervalStatistics, FIELDS)
+    first_row: NDArray[np.int64] = array(
+        np.int64, "guest_pages", unit="number + 1", owner="access_loop/slow_path statistics/other_accesses",
+        meaning="1 + row of the first access, 0: never touched",
+    )
+    touch: Records = array(TOUCH, "guest_pages", meaning="when each page was touched")
+    region: Records = array(REGION, "regions", meaning="2 MB regions")
+    tally: Records = array(TALLY, "guests", meaning="what is one number a guest")
+    open: NDArray[np.uint8] = array(
+        np.uint8, "page_blocks", unit="flag", owner="access_loop/fast_path statistics/close_interval statistics/other_accesses",
+        meaning="1: the open interval may have touched one of these 64 pages",
+    )
+    unharvested: NDArray[np.uint8] = array(
+        np.uint8, "guest_pages", unit="flags", owner="access_loop/slow_path statistics/intervals",
+        meaning="since when it was written: UNHARVESTED, WRITTEN_AGAIN",
+    )
+    deferred: NDArray[np.uint8] = array(
+        np.uint8, "guest_pages", unit="flags", owner="access_loop/*",
+        meaning="what is known of a page's accessed bits since the last aging sweep (deferred_accessed.py)",
+    )
+    unfinished: NDArray[np.uint8] = array(
+        np.uint8, "chunk", unit="flags", owner="access_loop/fast_path",
+        meaning="not 0: there is something to do for that row of a chunk",
+    )
+    rows: NDArray[np.int32] = array(
+        np.int32, "chunk", unit="row", owner="access_loop/fast_path", meaning="rows of a chunk that there is something to do for"
+    )
+    listed: NDArray[np.int32] = array(
+        np.int32, "guest_pages", unit="page", owner="_numba/bits statistics/close_interval",
+        meaning="pages that the end of an interval, or a sweep, is about",
+    )
+    heat: NDArray[np.int32] = array(
+        np.int32, "guests", "stretches", "kinds", unit="pages", owner="statistics/close_interval",
+        meaning="distinct pages of each stretch of addresses that the interval read, wrote, fetched from, touched in any way",
+    )
+    heat_shift: NDArray[np.int64] = array(
+        np.int64, "guests", unit="log2 pages", owner="statistics/intervals", meaning="how long a stretch is"
+    )
+    first_writes: NDArray[np.int64] = array(
+        np.int64, "vcpus", unit="pages", owner="statistics/close_interval",
+        meaning="pages of which each vCPU made the interval's first write",
+    )
+    first_writing: NDArray[np.int64] = array(
+        np.int64, "vcpus", unit="pages", owner="access_loop/fast_path statistics/close_interval",
+        meaning="the same for the open interval",
+    )
+    returns: NDArray[np.int32] = array(
+        np.int32, "guests", "histories", "interval_places", unit="pages", owner="statistics/close_interval",
+        meaning="pages of the interval by 1 + the interval of the touch (or write) before, 0: none; a region counts as its pages",
+    )
+    returned: NDArray[np.int32] = array(
+        np.int32, "guests", "histories", "interval_places", unit="interval", owner="statistics/close_interval",
+        meaning="which of those are not 0, in order of appearance",
+    )
+    returned_count: NDArray[np.int32] = array(
+        np.int32, "guests", "histories", owner="statistics/close_interval", meaning="how many of those there are"
+    )
+    places: NDArray[np.int64]
+# fmt: on
 
 
 def new_interval_statistics(
@@ -187,26 +203,20 @@ def new_interval_statistics(
     tally.no_ops = 0 if slow_path else NO_OP
     tally.deferrable = NO_OP if deferring and not slow_path else 0
     rows = max((size >> shift) + 1 for size, shift in zip(sizes, shifts, strict=True))
-    arrays: dict[str, Any] = {
-        "first_row": np.zeros(pages, np.int64),
-        "touch": records(pages, TOUCH),
-        "region": region,
-        "tally": tally,
-        "open": np.zeros((pages >> int(OPEN_SHIFT)) + 1, np.uint8),
-        "unharvested": np.zeros(pages, np.uint8),
-        "deferred": np.zeros(pages, np.uint8),
-        "unfinished": np.zeros(CHUNK_ROWS, np.uint8),
-        "rows": np.zeros(CHUNK_ROWS, np.int32),
-        "listed": np.zeros(pages, np.int32),
-        "heat": np.zeros((count, rows, KINDS + 1), np.int32),
-        "heat_shift": np.array(shifts, np.int64),
-        "first_writes": np.zeros(vcpus, np.int64),
-        "first_writing": np.zeros(vcpus, np.int64),
-        "returns": np.zeros((count, HISTORIES, intervals + 2), np.int32),
-        "returned": np.zeros((count, HISTORIES, intervals + 2), np.int32),
-        "returned_count": np.zeros((count, HISTORIES), np.int32),
+    lengths = {
+        "guests": count,
+        "guest_pages": pages,
+        "regions": len(region),
+        "page_blocks": (pages >> int(OPEN_SHIFT)) + 1,
+        "chunk": CHUNK_ROWS,
+        "stretches": rows,
+        "kinds": KINDS + 1,
+        "vcpus": vcpus,
+        "histories": HISTORIES,
+        "interval_places": intervals + 2,
     }
-    return IntervalStatistics(**arrays, places=table_of_places(FIELDS, [list(arrays.values())]))
+    given = {"region": region, "tally": tally, "heat_shift": np.array(shifts, np.int64)}
+    return assembled(IntervalStatistics, allocated(IntervalStatistics, lengths, given))
 
 
 class GuestStatistics(NamedTuple):

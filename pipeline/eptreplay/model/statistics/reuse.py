@@ -22,16 +22,23 @@ The guests of a host are kept apart: each has its own list, marks and sample, an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eptreplay.compiled import entry_point, kernel, part
-from eptreplay.model._numba.pointer import passed_as_pointer, table_of_places
+from eptreplay.model._numba.arrays import (
+    Field,
+    allocated,
+    array,
+    assembled,
+    record_type,
+    records,
+    structure_of_arrays,
+)
 from eptreplay.model._numba.types import Int, Record, Records
-from eptreplay.model.state.state import NO_MEMORY, UNSAMPLED, records
+from eptreplay.model.state.fast_path import NO_MEMORY, UNSAMPLED
 from eptreplay.model.statistics.intervals import CHUNK_ROWS
 from eptreplay.model.statistics.sample import (
     EVERY_PAGE,
@@ -63,57 +70,66 @@ OCTAVES_END = 48
 BUCKETS = FINE + PARTS * (OCTAVES_END - FINE_SHIFT)
 
 # All of a guest that is one number.
-REUSE = np.dtype(
-    [
-        ("begin", np.int64),  # flat number of the guest's page 0
-        ("end", np.int64),  # flat number after its last page
-        ("threshold", np.int64),  # pages whose hash is below it are in the sample
-        ("weight", np.int64),  # accesses, and pages, that one of the sample stands for
-        ("most_pages", np.int64),  # the most pages the sample may have
-        ("recent", np.int64),  # pages in the list of those used last
-        ("marked", np.int64),  # pages of the sample that are not in the list, each with a mark
-        ("next_slot", np.int64),  # the first slot that was not used yet
-    ],
-    align=True,
+# fmt: off
+REUSE_FIELDS = (
+    #     name          type      unit     owner               meaning
+    Field("begin",      np.int64, "",      "statistics/reuse", "flat number of the guest's page 0"),
+    Field("end",        np.int64, "",      "statistics/reuse", "flat number after its last page"),
+    Field("threshold",  np.int64, "pages", "statistics/reuse", "pages whose hash is below it are in the sample"),
+    Field("weight",     np.int64, "",      "statistics/reuse", "accesses, and pages, that one of the sample stands for"),
+    Field("most_pages", np.int64, "pages", "statistics/reuse", "the most pages the sample may have"),
+    Field("recent",     np.int64, "pages", "statistics/reuse", "pages in the list of those used last"),
+    Field("marked",     np.int64, "pages", "statistics/reuse", "pages of the sample that are not in the list, each with a mark"),
+    Field("next_slot",  np.int64, "",      "statistics/reuse", "the first slot that was not used yet"),
 )
+# fmt: on
+REUSE = record_type(REUSE_FIELDS)
 
 
-@dataclass(frozen=True, slots=True)
+# fmt: off
+@structure_of_arrays
 class Reuse:
     """Reuse distances of the guests of a host; no guests: none are kept."""
 
-    state: Records  # REUSE [guests]
-    watched: NDArray[
-        np.uint8
-    ]  # [flat pages + 1]: UNSAMPLED is a bit of it; the last one stands for all beyond, and has it
-    rows: NDArray[np.int32]  # [CHUNK_ROWS]: rows of a chunk that access the sample
-    used: NDArray[np.int64]  # [2 * CHUNK_ROWS]: pages that they access, but for repetitions
-    recent: NDArray[np.int64]  # [guests, RECENT]: flat pages used last, the latest first; NO_PAGE behind them
-    slot: NDArray[np.int32]  # [flat pages]: 1 + the slot of the page's mark; 0: it has none
-    page: NDArray[np.int32]  # [guests, slots]: the page that a slot was given to
-    marks: NDArray[np.uint64]  # [guests, slots / 64]: bit s % 64 of word s / 64: slot s is a page's mark
-    tree: NDArray[np.int32]  # [guests, slots / 64 + 1]: Fenwick tree over the marks in words that are full
-    counts: NDArray[
-        np.int64
-    ]  # [guests, GROUPS, BUCKETS]: accesses to the sample by distance among it, at this rate
-    distances: NDArray[np.int64]  # [guests, GROUPS, BUCKETS]: accesses by distance, at higher rates before
-    places: NDArray[np.int64]  # [1, words]: where all these are, for compiled code (_pointer.py)
-
-
-FIELDS = {
-    "state": (REUSE, 1),
-    "watched": (np.dtype(np.uint8), 1),
-    "rows": (np.dtype(np.int32), 1),
-    "used": (np.dtype(np.int64), 1),
-    "recent": (np.dtype(np.int64), 2),
-    "slot": (np.dtype(np.int32), 1),
-    "page": (np.dtype(np.int32), 2),
-    "marks": (np.dtype(np.uint64), 2),
-    "tree": (np.dtype(np.int32), 2),
-    "counts": (np.dtype(np.int64), 3),
-    "distances": (np.dtype(np.int64), 3),
-}
-passed_as_pointer(Reuse, FIELDS)
+    state: Records = array(REUSE, "guests", meaning="what is one number a guest")
+    watched: NDArray[np.uint8] = array(
+        np.uint8, "watched_bytes", unit="flags", owner="statistics/sample",
+        meaning="UNSAMPLED is a bit of it, one byte a flat page; the last one stands for all beyond, and has it",
+    )
+    rows: NDArray[np.int32] = array(
+        np.int32, "chunk", unit="row", owner="statistics/sample", meaning="rows of a chunk that access the sample"
+    )
+    used: NDArray[np.int64] = array(
+        np.int64, "two_chunks", unit="page", owner="statistics/sample", meaning="pages that they access, but for repetitions"
+    )
+    recent: NDArray[np.int64] = array(
+        np.int64, "guests", "recent", unit="page", owner="statistics/reuse",
+        meaning="flat pages used last, the latest first; NO_PAGE behind them",
+    )
+    slot: NDArray[np.int32] = array(
+        np.int32, "guest_pages", unit="number + 1", owner="statistics/reuse", meaning="1 + the slot of the page's mark; 0: it has none"
+    )
+    page: NDArray[np.int32] = array(
+        np.int32, "guests", "slots", unit="page", owner="statistics/reuse", meaning="the page that a slot was given to"
+    )
+    marks: NDArray[np.uint64] = array(
+        np.uint64, "guests", "words", unit="flags", owner="statistics/reuse",
+        meaning="bit s % 64 of word s / 64: slot s is a page's mark",
+    )
+    tree: NDArray[np.int32] = array(
+        np.int32, "guests", "tree_nodes", unit="marks", owner="statistics/reuse",
+        meaning="Fenwick tree over the marks in words that are full",
+    )
+    counts: NDArray[np.int64] = array(
+        np.int64, "guests", "groups", "buckets", unit="accesses", owner="statistics/reuse",
+        meaning="accesses to the sample by distance among it, at this rate",
+    )
+    distances: NDArray[np.int64] = array(
+        np.int64, "guests", "groups", "buckets", unit="accesses", owner="statistics/reuse",
+        meaning="accesses by distance, at higher rates before",
+    )
+    places: NDArray[np.int64]
+# fmt: on
 
 
 def new_reuse(
@@ -136,20 +152,23 @@ def new_reuse(
     state.threshold = EVERY_PAGE // weight
     state.weight = weight
     state.most_pages = most_pages
-    arrays: dict[str, Any] = {
+    lengths = {
+        "guests": guests,
+        "guest_pages": pages,
+        "chunk": CHUNK_ROWS,
+        "two_chunks": 2 * CHUNK_ROWS,
+        "slots": words << WORD_SHIFT,
+        "words": words,
+        "tree_nodes": words + 1,
+        "groups": GROUPS,
+        "buckets": BUCKETS,
+    }
+    given = {
         "state": state,
         "watched": np.full(pages + 1, UNSAMPLED) if watched is None else watched,
-        "rows": np.zeros(CHUNK_ROWS, np.int32),
-        "used": np.zeros(2 * CHUNK_ROWS, np.int64),
         "recent": np.full((guests, RECENT), NO_PAGE, np.int64),
-        "slot": np.zeros(pages, np.int32),
-        "page": np.zeros((guests, words << WORD_SHIFT), np.int32),
-        "marks": np.zeros((guests, words), np.uint64),
-        "tree": np.zeros((guests, words + 1), np.int32),
-        "counts": np.zeros((guests, GROUPS, BUCKETS), np.int64),
-        "distances": np.zeros((guests, GROUPS, BUCKETS), np.int64),
     }
-    reuse = Reuse(**arrays, places=table_of_places(FIELDS, [list(arrays.values())]))
+    reuse = assembled(Reuse, allocated(Reuse, lengths, given))
     draw_sample(reuse)
     return reuse
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from eptreplay.compiled import kernel
 from eptreplay.model._numba.types import Int
+from eptreplay.model.state.fast_path import UNSAMPLED
 from eptreplay.model.state.pte import PAGE_SHIFT
-from eptreplay.model.state.state import UNSAMPLED
 from eptreplay.model.statistics.intervals import crosses, known_page
 
 HASH_BITS = 24

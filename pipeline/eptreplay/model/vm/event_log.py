@@ -9,7 +9,8 @@ from __future__ import annotations
 from eptreplay.compiled import entry_point, kernel
 from eptreplay.model._numba.types import Int
 from eptreplay.model.page.vm_pagequeue import PQ_ACTIVE, PQ_INACTIVE, queue_head
-from eptreplay.model.state.state import PGA_REFERENCED, PGA_WRITEABLE, State, instance, instances_in
+from eptreplay.model.state.pages import PGA_REFERENCED, PGA_WRITEABLE
+from eptreplay.model.state.state import State, instance, instances_in
 
 LOG_ALLOCATE = 1  # flat guest page, free frames after it
 LOG_SCAN = 2  # pass, free frames; then for both queues, active first: length, and LOG_PAGE_WORDS a page

@@ -6,26 +6,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eptreplay.compiled import entry_point, kernel
+from eptreplay.model._numba.arrays import Field, record_type
 from eptreplay.model._numba.types import Int, Records
 from eptreplay.model.page.vm_pagequeue import PQ_ACTIVE, PQ_INACTIVE, PQ_NONE, queue_head
 from eptreplay.model.pmap.pmap import leaf_of
 from eptreplay.model.pmap.pmap_page import pmap_is_modified, pmap_is_referenced
+from eptreplay.model.state.pages import PGA_REFERENCED, PGA_WRITEABLE
 from eptreplay.model.state.pte import NO_BITS, PAGE_SHIFT
-from eptreplay.model.state.state import PGA_REFERENCED, PGA_WRITEABLE, State, instance
+from eptreplay.model.state.state import State, instance
 
 SUPERPAGE_LEVEL = 2
 
 # A guest page; all zero: it is not in memory.
-CANDIDATE = np.dtype(
-    [
-        ("position", np.int32),  # 1 + how many pages stand before it in its queue
-        ("last_reference", np.int32),  # the idle scan that last found it used, or after which it came
-        ("queue", np.uint8),  # PQ_NONE, PQ_INACTIVE or PQ_ACTIVE
-        ("act_count", np.uint8),
-        ("flags", np.uint16),  # what is so, a bit each
-    ],
-    align=True,
+# fmt: off
+CANDIDATE_FIELDS = (
+    #     name              type       unit          owner                 meaning
+    Field("position",       np.int32,  "number + 1", "vm/swap_candidates", "1 + how many pages stand before it in its queue"),
+    Field("last_reference", np.int32,  "",           "vm/swap_candidates", "the idle scan that last found it used, or after which it came"),
+    Field("queue",          np.uint8,  "",           "vm/swap_candidates", "PQ_NONE, PQ_INACTIVE or PQ_ACTIVE"),
+    Field("act_count",      np.uint8,  "",           "vm/swap_candidates", ""),
+    Field("flags",          np.uint16, "",           "vm/swap_candidates", "what is so, a bit each"),
 )
+# fmt: on
+CANDIDATE = record_type(CANDIDATE_FIELDS)
 RESIDENT = 1  # it is in memory
 DIRTY = 2  # it differs from its copy in swap, or has none and was written
 USED = 4  # it was used since it was last asked

@@ -21,7 +21,7 @@ from eptreplay.model.page.vm_pagequeue import (
 )
 from eptreplay.model.pmap.emulate import HANDLED, pmap_emulate_accessed_dirty
 from eptreplay.model.pmap.pmap import leaf_of, pmap_enter
-from eptreplay.model.state.host_state import GONE
+from eptreplay.model.state.objects import GONE
 from eptreplay.model.state.pte import PT_EPT, VM_PROT_ALL, VM_PROT_EXECUTE, VM_PROT_WRITE
 from eptreplay.model.state.state import State, account
 from eptreplay.model.vm.event_log import LOG_ALLOCATE, LOG_SOFT_FAULT, LOG_SWAP_IN, LOG_ZERO_FILL, log_event

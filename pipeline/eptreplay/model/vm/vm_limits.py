@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from eptreplay.model.state import pte
-from eptreplay.model.state.host_state import CLUSTER_MOST
+from eptreplay.model.state.host import CLUSTER_MOST
 
 SMALL_HOST = 2000  # frames below which less is written to swap at once
 SMALL_CLUSTER = 8  # and how much, pages

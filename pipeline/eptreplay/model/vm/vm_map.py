@@ -32,8 +32,10 @@ from eptreplay.model.page.vm_pagequeue import (
 from eptreplay.model.pmap.invalidate import CAUSE_ADVISE, CAUSE_PROTECT, CAUSE_UNMAP
 from eptreplay.model.pmap.pmap_page import pmap_is_modified, pmap_remove_all
 from eptreplay.model.pmap.pmap_range import pmap_advise, pmap_protect, pmap_remove
+from eptreplay.model.state.fast_path import NO_MEMORY
+from eptreplay.model.state.pages import PGA_REFERENCED
 from eptreplay.model.state.pte import PAGE_SHIFT, PAGE_SIZE, VM_PROT_ALL, VM_PROT_READ, VM_PROT_WRITE
-from eptreplay.model.state.state import NO_MEMORY, PGA_REFERENCED, State, instance, instances_in
+from eptreplay.model.state.state import State, instance, instances_in
 from eptreplay.model.vm.answers import IN_USE, IS_THERE, NOT_ALLOWED, NOT_MEMORY, OK, begin_event
 from eptreplay.model.vm.vm_object import NOT_RESIDENT, swap_pager_unswapped, vm_page_lookup, vm_page_remove
 from eptreplay.model.vm.vm_reserv import vm_phys_free

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from eptreplay.compiled import kernel
 from eptreplay.model._numba.types import Int
-from eptreplay.model.state.host_state import GONE
+from eptreplay.model.state.objects import GONE
 from eptreplay.model.state.state import State, account
 
 NOT_RESIDENT = -1

@@ -40,7 +40,8 @@ from eptreplay.model.pmap.pmap_page import (
     pmap_remove_write,
     pmap_ts_referenced,
 )
-from eptreplay.model.state.state import PGA_REFERENCED, State, account
+from eptreplay.model.state.pages import PGA_REFERENCED
+from eptreplay.model.state.state import State, account
 from eptreplay.model.vm.event_log import LOG_FREE, LOG_LAUNDER, log_event, log_scan
 from eptreplay.model.vm.vm_object import NOT_RESIDENT, guest_of, swap_out, vm_page_lookup, vm_page_remove
 from eptreplay.model.vm.vm_reserv import vm_phys_free

@@ -19,7 +19,8 @@ from eptreplay.model.access_loop.dirty_log import harvest, new_dirty_log
 from eptreplay.model.cpu.tlb import TLB_COUNTERS, Tlbs, flush_all_if_invalidated, new_tlbs, no_tlbs
 from eptreplay.model.instances import GuestMemory, flat_ram_pages, guest_bases, new_instances
 from eptreplay.model.recorded.checksum import state_sums
-from eptreplay.model.state.state import COUNTERS, PMAP
+from eptreplay.model.state.address_space import PMAP
+from eptreplay.model.state.counters import COUNTERS
 from eptreplay.model.statistics.close_interval import close_interval
 from eptreplay.model.statistics.intervals import (
     TALLY,

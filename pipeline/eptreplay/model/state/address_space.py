@@ -1,0 +1,69 @@
+"""Address spaces: struct pmap, the pv entries that lead from a page to its mappings, and page-table pages."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from eptreplay.model._numba.arrays import Field, record_type
+
+# struct pmap: one address space.  The masks are what the kernel computes at every use from pm_type and
+# pm_flags (pmap_valid_bit and its kin); they never change after pmap_pinit_type.
+# fmt: off
+PMAP_FIELDS = (
+    #     name                  type       unit     owner                              meaning
+    Field("pm_id",              np.int32,  "",      "pmap/pmap",                       "this pmap's number in State.pmap"),
+    Field("pm_type",            np.int32,  "",      "pmap/pmap",                       "PT_X86 or PT_EPT"),
+    Field("pm_flags",           np.int32,  "flags", "pmap/pmap",                       "PMAP_* flags"),
+    Field("pm_pml4",            np.int32,  "",      "pmap/pmap",                       "page-table page that is the root"),
+    Field("pm_process",         np.int32,  "flag",  "vm/hypervisor",                   "1: the hypervisor process's own address space, not a guest's"),
+    Field("PG_V",               np.uint64, "mask",  "pmap/pmap",                       "valid"),
+    Field("PG_RW",              np.uint64, "mask",  "pmap/pmap",                       "writable"),
+    Field("PG_A",               np.uint64, "mask",  "pmap/pmap",                       "accessed"),
+    Field("PG_M",               np.uint64, "mask",  "pmap/pmap",                       "modified"),
+    Field("PG_G",               np.uint64, "mask",  "pmap/pmap",                       "global (none in EPT)"),
+    Field("PG_CACHE_WB",        np.uint64, "mask",  "pmap/pmap",                       "bits of a write-back leaf of either size"),
+    Field("PG_CACHE_UC",        np.uint64, "mask",  "pmap/pmap",                       "bits of an uncacheable PTE"),
+    Field("PG_PTE_PROMOTE",     np.uint64, "mask",  "pmap/pmap",                       "what 512 PTEs must have in common to become one PDE"),
+    Field("PG_READ",            np.uint64, "mask",  "pmap/pmap",                       "hardware: bits that every level needs for a read"),
+    Field("PG_WRITE",           np.uint64, "mask",  "pmap/pmap",                       "hardware: bits that every level needs for a write"),
+    Field("PG_FETCH",           np.uint64, "mask",  "pmap/pmap",                       "hardware: bits that every level needs for a fetch"),
+    Field("PG_NOFETCH",         np.uint64, "mask",  "pmap/pmap",                       "hardware: bits of which none may be set, at any level, for a fetch"),
+    Field("PG_HW_A",            np.uint64, "mask",  "pmap/pmap",                       "hardware: bit it sets in a leaf on every access (0: it sets none)"),
+    Field("PG_HW_M",            np.uint64, "mask",  "pmap/pmap",                       "hardware: bit it sets in a leaf on a write (0: it sets none)"),
+    Field("pm_address",         np.uint64, "bytes", "pmap/pmap",                       "the pmap's own kernel address, of which pmap_ts_referenced hashes 9 bits"),
+    Field("pm_active",          np.int64,  "",      "cpu/vmm instances vm/hypervisor", "host CPUs that are executing in this address space"),
+    Field("pm_vcpus",           np.int64,  "",      "instances",                       "CPUs that may: vCPUs of the guest"),
+    Field("pm_cause",           np.int64,  "",      "pmap/invalidate",                 "on whose behalf the last invalidation happened"),
+    Field("pm_eptgen",          np.int64,  "",      "pmap/invalidate",                 "invalidations so far (PT_EPT only)"),
+    Field("resident_count",     np.int64,  "pages", "pmap/*",                          "pages mapped, with page-table pages but without the root"),
+    Field("wired_count",        np.int64,  "pages", "pmap/*",                          "pages mapped wired"),
+    Field("pm_fast_path",       np.int64,  "",      "instances",                       "where this address space begins in State.fast_path"),
+    Field("pm_fast_path_pages", np.int64,  "",      "instances",                       "how many pages of it State.fast_path covers, from address 0; 0: none"),
+)
+# fmt: on
+
+PMAP = record_type(PMAP_FIELDS)
+
+# struct pv_entry: one mapping of one managed page.  Entries of a list form a ring; the list's owner holds
+# the last one, so that appending and rotating need no walk.
+# fmt: off
+PV_ENTRY_FIELDS = (
+    #     name       type       unit     owner      meaning
+    Field("pv_va",   np.uint64, "bytes", "pmap/pv", "byte address where the mapping begins"),
+    Field("pv_pmap", np.int32,  "",      "pmap/pv", "number of the pmap that maps it"),
+    Field("pv_next", np.int32,  "",      "pmap/pv", "next in the ring; in the free list the next free one"),
+)
+# fmt: on
+
+PV_ENTRY = record_type(PV_ENTRY_FIELDS)
+
+# The vm_page of a page-table page, reduced to what is used of it.
+# fmt: off
+PTP_FIELDS = (
+    #     name          type      unit owner       meaning
+    Field("wire_count", np.int32, "", "pmap/*",   "valid entries in it (1 while it is new and empty)"),
+    Field("next_free",  np.int32, "", "pmap/ptp", "next in the free list"),
+)
+# fmt: on
+
+PTP = record_type(PTP_FIELDS)
