@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eptreplay.model._numba.arrays import records
-from eptreplay.model.access_loop.slow_path import GUEST_SHIFT, NOWHERE
 from eptreplay.model.access_loop.sweep import scan
 from eptreplay.model.cpu.vmm import vcpu_run, vcpu_stop
 from eptreplay.model.instances import GuestMemory, guest_bases, out_of_memory
+from eptreplay.model.state.rows import GUEST_SHIFT, NOWHERE
 from eptreplay.model.vm import swap_candidates as candidates
 from eptreplay.model.vm.conservation import HOLDS, LAWS, check_instances
 from eptreplay.model.vm.swap_candidates import CANDIDATE, list_candidates, note_positions

@@ -23,8 +23,9 @@ from eptreplay.model.page.vm_page import vm_page_dirty
 from eptreplay.model.pmap.invalidate import CAUSE_FAULT, CAUSE_HARVEST
 from eptreplay.model.pmap.pmap_page import pmap_clear_modify, pmap_is_modified
 from eptreplay.model.state.pte import NPTEPG
+from eptreplay.model.state.rows import OP_WRITE
 from eptreplay.model.state.state import State, account, instance, instances_in
-from eptreplay.model.statistics.intervals import OP_WRITE, IntervalStatistics, note_harvest
+from eptreplay.model.statistics.intervals import IntervalStatistics, note_harvest
 from eptreplay.model.vm.vm_fault import guest_access
 
 PML_ENTRIES = 512

@@ -35,16 +35,9 @@ from eptreplay.model.cpu.tlb import Tlbs, flush_if_invalidated
 from eptreplay.model.cpu.translation import translate_rows
 from eptreplay.model.state.fast_path import NO_MEMORY, NO_OP_SHIFT
 from eptreplay.model.state.pte import PAGE_SHIFT
+from eptreplay.model.state.rows import OP_WRITE, Rows, crosses, known_page
 from eptreplay.model.state.state import State, instance
-from eptreplay.model.statistics.intervals import (
-    CHUNK_ROWS,
-    OP_WRITE,
-    OPEN_SHIFT,
-    IntervalStatistics,
-    count_accesses,
-    crosses,
-    known_page,
-)
+from eptreplay.model.statistics.intervals import CHUNK_ROWS, OPEN_SHIFT, IntervalStatistics, count_accesses
 from eptreplay.model.statistics.reuse import Reuse, note_rows, rows_before, sampled_rows
 
 ONE_BIT = np.uint8(1)
@@ -64,155 +57,120 @@ def replay_rows(
     log: DirtyLog,
     tlbs: Tlbs,
     reuse: Reuse,
-    gpa: NDArray[np.uint64],
-    op: NDArray[np.uint8],
-    vcpu: NDArray[np.uint16],
-    size: NDArray[np.uint16],
-    count: NDArray[np.uint32],
-    guest: NDArray[np.uint8],
-    row: NDArray[np.int64],
+    rows: Rows,
+    begin: Int,
+    end: Int,
     first_row: Int,
 ) -> None:
-    """Replay consecutive rows; one that crosses a page touches the next page once, too.
-
-    Pages, addresses and vCPUs have flat numbers (instances.py).  An address beyond its guest's range has NOWHERE
-    set, and the number of the guest from bit 48 on.
+    """Replay the rows [begin, end).
 
     Args:
         states: the instances.
         statistics: what the trace did, updated.
         log: what dirty tracking saw, updated.
         tlbs: the TLBs of all instances, updated; of no instances where they are not modelled, or with several guests.
-        reuse: distances of reuse, updated; it watches State.fast_path, or keeps none.
-        gpa: shape [rows]: flat byte addresses.
-        op: shape [rows]: OP_READ, OP_WRITE or OP_FETCH; the caller has checked that.
-        vcpu: shape [rows]: vCPUs, checked likewise; shape [1]: one for all rows.
-        size: shape [rows]: bytes; shape [0] when no row crosses a page.
-        count: shape [rows]: accesses a row stands for; shape [0]: one each.
-        guest: shape [rows]: the guest that made each; shape [0]: the only one.
-        row: shape [rows]: number of each row in its guest's trace; shape [0]: they are consecutive.
-        first_row: number of the first of these rows in the trace.
+        reuse: reuse distances, updated; it watches State.fast_path, or keeps none.
+        rows: the rows, checked by the caller.
+        begin: the first one to replay.
+        end: the one after the last.
+        first_row: number of the first of `rows` in the trace, where they are consecutive.
     """
-    tlbs.setting[0].done = 0
+    tlbs.setting[0].done = begin
     for number in range(len(tlbs.counters)):
         flush_if_invalidated(instance(states, number), tlbs, number)  # a sweep may have come between
-    begin: Int = 0
-    while begin < len(gpa):
-        end = min(begin + CHUNK_ROWS, len(gpa))
-        if len(size) != 0:
-            rows = _scan_across(states.fast_path, statistics.rows, gpa, op, size, begin, end)
+    while begin < end:
+        last = min(begin + CHUNK_ROWS, end)
+        if len(rows.size) != 0:
+            found = _scan_across(states.fast_path, statistics.rows, rows, begin, last)
         elif len(states.fast_path) < FAR_PAGES:
-            rows = _scan(states.fast_path, statistics.rows, gpa, op, begin, end)
+            found = _scan(states.fast_path, statistics.rows, rows, begin, last)
         else:
-            rows = _scan_far(states.fast_path, statistics, gpa, op, begin, end)
-        sampled = sampled_rows(reuse, gpa, size, statistics.rows, rows)
-        rows = _note_touched(states.fast_path, statistics, gpa, op, vcpu, size, rows)
-        done = take_slow_path(
-            states, statistics, log, tlbs, gpa, op, vcpu, size, count, row, first_row, rows, end
-        )
+            found = _scan_far(states.fast_path, statistics, rows, begin, last)
+        sampled = sampled_rows(reuse, rows, statistics.rows, found)
+        slow = _note_touched(states.fast_path, statistics, rows, found)
+        done = take_slow_path(states, statistics, log, tlbs, rows, first_row, slow, last)
         if len(tlbs.counters) != 0:
-            translate_rows(states, tlbs, gpa, op, vcpu, size, done)
-        note_rows(reuse, states.fast_path, gpa, size, rows_before(reuse, sampled, done))
-        count_accesses(statistics, gpa, op, size, count, guest, begin, done)
+            translate_rows(states, tlbs, rows, done)
+        note_rows(reuse, states.fast_path, rows, rows_before(reuse, sampled, done))
+        count_accesses(statistics, rows, begin, done)
         begin = done
 
 
 @kernel
-def _scan(
-    fast_path: NDArray[np.uint8],
-    rows: NDArray[np.int32],
-    gpa: NDArray[np.uint64],
-    op: NDArray[np.uint8],
-    begin: Int,
-    end: Int,
-) -> Int:
-    """Note in `rows` which of the rows [begin, end) there is anything to do for; return how many."""
+def _scan(fast_path: NDArray[np.uint8], found: NDArray[np.int32], rows: Rows, begin: Int, end: Int) -> Int:
+    """Note in `found` which of the rows [begin, end) there is anything to do for; return how many."""
+    gpa, op = rows.gpa, rows.op
     beyond = np.uint64(len(fast_path) - 1)
-    found = np.uint64(0)
+    count = np.uint64(0)
     for i in range(np.uint64(begin), np.uint64(end)):
         done = DONE[op[i]]
-        rows[found] = i
-        found += np.uint64(fast_path[known_page(gpa[i] >> PAGE_SHIFT, beyond)] & done != done)
-    return np.int64(found)
+        found[count] = i
+        count += np.uint64(fast_path[known_page(gpa[i] >> PAGE_SHIFT, beyond)] & done != done)
+    return np.int64(count)
 
 
 @kernel
 def _scan_across(
-    fast_path: NDArray[np.uint8],
-    rows: NDArray[np.int32],
-    gpa: NDArray[np.uint64],
-    op: NDArray[np.uint8],
-    size: NDArray[np.uint16],
-    begin: Int,
-    end: Int,
+    fast_path: NDArray[np.uint8], found: NDArray[np.int32], rows: Rows, begin: Int, end: Int
 ) -> Int:
     """Do the same as _scan where rows may cross a page; there is something to do for all that do."""
     beyond = np.uint64(len(fast_path) - 1)
-    found = np.uint64(0)
+    count = np.uint64(0)
     for i in range(np.uint64(begin), np.uint64(end)):
-        done = DONE[op[i]]
-        rows[found] = i
-        unfinished = fast_path[known_page(gpa[i] >> PAGE_SHIFT, beyond)] & done != done
-        found += np.uint64(unfinished | crosses(gpa[i], size, i))
-    return np.int64(found)
+        done = DONE[rows.op[i]]
+        found[count] = i
+        unfinished = fast_path[known_page(rows.gpa[i] >> PAGE_SHIFT, beyond)] & done != done
+        count += np.uint64(unfinished | crosses(rows, i))
+    return np.int64(count)
 
 
 @kernel
 def _scan_far(
-    fast_path: NDArray[np.uint8],
-    statistics: IntervalStatistics,
-    gpa: NDArray[np.uint64],
-    op: NDArray[np.uint8],
-    begin: Int,
-    end: Int,
+    fast_path: NDArray[np.uint8], statistics: IntervalStatistics, rows: Rows, begin: Int, end: Int
 ) -> Int:
     """Do the same as _scan for a guest whose bytes do not fit into the cache.
 
     The list is written in a second step: a processor that may not guess where its next place is (speculative store bypass)
     would let no byte come from memory before the last one has.
     """
+    gpa, op, unfinished = rows.gpa, rows.op, statistics.unfinished
     beyond = np.uint64(len(fast_path) - 1)
     first = np.uint64(begin)
     for i in range(first, np.uint64(end)):
-        statistics.unfinished[i - first] = ~fast_path[known_page(gpa[i] >> PAGE_SHIFT, beyond)] & DONE[op[i]]
-    rows: Int = 0
+        unfinished[i - first] = ~fast_path[known_page(gpa[i] >> PAGE_SHIFT, beyond)] & DONE[op[i]]
+    found: Int = 0
     for at in range(0, end - begin, BYTES):
-        word = bytes_having(statistics.unfinished, at, end - begin, ANY)
-        rows = list_bits(word, begin + at, statistics.rows, rows)
-    return rows
+        word = bytes_having(unfinished, at, end - begin, ANY)
+        found = list_bits(word, begin + at, statistics.rows, found)
+    return found
 
 
 @kernel
 def _note_touched(
-    fast_path: NDArray[np.uint8],
-    statistics: IntervalStatistics,
-    gpa: NDArray[np.uint64],
-    op: NDArray[np.uint8],
-    vcpu: NDArray[np.uint16],
-    size: NDArray[np.uint16],
-    rows: Int,
+    fast_path: NDArray[np.uint8], statistics: IntervalStatistics, rows: Rows, found: Int
 ) -> Int:
-    """Mark the accesses of the first of `statistics.rows`; of these keep those that are late, and return how many."""
-    late: Int = 0
+    """Note what the first `found` of `statistics.rows` touch; keep those that take the slow path, and return how many."""
+    gpa, op, vcpu = rows.gpa, rows.op, rows.vcpu
+    slow: Int = 0
     first_writes: Int = 0
-    for k in range(rows):
+    for k in range(found):
         i = np.int64(statistics.rows[k])
         page = gpa[i] >> PAGE_SHIFT
         state = _touch(fast_path, statistics.open, page, op[i])
-        slow = (state >> op[i]) & ONE_NO_OP == 0
+        is_slow = (state >> op[i]) & ONE_NO_OP == 0
         writes = _is_first_write(state, op[i])
-        if crosses(gpa[i], size, i):
+        if crosses(rows, i):
             state = _touch(fast_path, statistics.open, page + ONE, op[i])
-            slow |= (state >> op[i]) & ONE_NO_OP == 0
+            is_slow |= (state >> op[i]) & ONE_NO_OP == 0
             writes += _is_first_write(state, op[i])
         first_writes += writes
         if len(vcpu) > 1:
             statistics.first_writing[vcpu[i]] += writes
-        statistics.rows[late] = i
-        late += np.int64(slow)
+        statistics.rows[slow] = i
+        slow += np.int64(is_slow)
     if len(vcpu) == 1:  # added up in a register: adding in memory takes longer than all else here
         statistics.first_writing[vcpu[0]] += first_writes
-    return late
+    return slow
 
 
 @kernel

@@ -15,8 +15,8 @@ from eptreplay.compiled import entry_point, kernel
 from eptreplay.model._numba.types import ONE, Int
 from eptreplay.model.pmap.ptp import NULL, pmap_pdpe
 from eptreplay.model.state.pte import NO_BITS, NPTEPG, PAGE_SHIFT, PDPSHIFT, PDRSHIFT
+from eptreplay.model.state.rows import Rows, crosses
 from eptreplay.model.state.state import State, instance
-from eptreplay.model.statistics.intervals import crosses
 
 GOLDEN = 0x9E3779B1  # 2^32 times the golden ratio, odd: its multiples are spread evenly over 2^32
 BLOCKS = 256  # blocks of regions that a share of a large guest has
@@ -39,98 +39,79 @@ def region_owners(pages: int, shares: int) -> NDArray[np.uint8]:
 
 @entry_point
 def take_rows(
-    owner: NDArray[np.uint8],
-    share: Int,
-    gpa: NDArray[np.uint64],
-    op: NDArray[np.uint8],
-    vcpu: NDArray[np.uint16],
-    size: NDArray[np.uint16],
-    count: NDArray[np.uint32],
-    first_row: Int,
-    own_gpa: NDArray[np.uint64],
-    own_op: NDArray[np.uint8],
-    own_vcpu: NDArray[np.uint16],
-    own_size: NDArray[np.uint16],
-    own_count: NDArray[np.uint32],
-    own_row: NDArray[np.int64],
+    owner: NDArray[np.uint8], share: Int, rows: Rows, begin: Int, end: Int, first_row: Int, own: Rows
 ) -> Int:
-    """Copy the rows that concern a share, in order; return how many there are.
+    """Copy those of the rows [begin, end) that concern a share, in order; return how many there are.
 
     A row that crosses into a region of another share is two: each share gets the page that is its own.
 
     Args:
         owner: shape [regions + 1], see region_owners.
         share: which one.
-        gpa: shape [rows]: this and the next four as replay_rows takes them.
-        op: kinds of access.
-        vcpu: vCPUs.
-        size: bytes.
-        count: accesses.
-        first_row: number of the first row in the trace.
-        own_gpa: shape [at least rows]: the share's, written; likewise the others.
-        own_op: kinds of access.
-        own_vcpu: vCPUs, where they are not one for all rows.
-        own_size: bytes, where rows have any.
-        own_count: accesses, where rows have any.
-        own_row: numbers of the rows in the trace; ~number where a share has the second part of a row alone.
+        rows: of the guest.
+        begin: the first one.
+        end: the one after the last.
+        first_row: number of the first of `rows` in the trace.
+        own: the share's, with room for all of them, written; it has the columns that `rows` has, and `row`: the number in the
+            trace, ~number where the share has the second part of a row alone.
     """
-    if len(size) != 0:
-        found = _take_crossing(owner, share, gpa, size, count, own_gpa, own_size, own_count, own_row)
+    if len(rows.size) != 0:
+        found = _take_crossing(owner, share, rows, begin, end, own)
     else:
-        found = _take(owner, share, gpa, own_row)
+        found = _take(owner, share, rows.gpa, begin, end, own.row)
         for k in range(found):
-            own_gpa[k] = gpa[own_row[k]]
-        for k in range(found if len(count) != 0 else 0):
-            own_count[k] = count[own_row[k]]
+            own.gpa[k] = rows.gpa[own.row[k]]
+        for k in range(found if len(rows.count) != 0 else 0):
+            own.count[k] = rows.count[own.row[k]]
     for k in range(found):
-        own_op[k] = op[own_row[k]]
-    for k in range(found if len(vcpu) > 1 else 0):
-        own_vcpu[k] = vcpu[own_row[k]]
+        own.op[k] = rows.op[own.row[k]]
+    for k in range(found if len(rows.vcpu) > 1 else 0):
+        own.vcpu[k] = rows.vcpu[own.row[k]]
+    if len(rows.vcpu) == 1:
+        own.vcpu[0] = rows.vcpu[0]
     for k in range(found):
-        number = first_row + own_row[k]
-        own_row[k] = number if own_gpa[k] == gpa[own_row[k]] else ~number
+        number = first_row + own.row[k]
+        own.row[k] = number if own.gpa[k] == rows.gpa[own.row[k]] else ~number
     return found
 
 
 @kernel
-def _take(owner: NDArray[np.uint8], share: Int, gpa: NDArray[np.uint64], own_row: NDArray[np.int64]) -> Int:
+def _take(
+    owner: NDArray[np.uint8],
+    share: Int,
+    gpa: NDArray[np.uint64],
+    begin: Int,
+    end: Int,
+    row: NDArray[np.int64],
+) -> Int:
     """Note which rows concern a share, and return how many."""
     beyond = np.uint64(len(owner) - 1)
     mine = np.uint8(share)
     found = np.uint64(0)
-    for i in range(len(gpa)):
-        own_row[found] = i
+    for i in range(begin, end):
+        row[found] = i
         found += np.uint64(owner[min(gpa[i] >> PDRSHIFT, beyond)] == mine)
     return np.int64(found)
 
 
 @kernel
-def _take_crossing(
-    owner: NDArray[np.uint8],
-    share: Int,
-    gpa: NDArray[np.uint64],
-    size: NDArray[np.uint16],
-    count: NDArray[np.uint32],
-    own_gpa: NDArray[np.uint64],
-    own_size: NDArray[np.uint16],
-    own_count: NDArray[np.uint32],
-    own_row: NDArray[np.int64],
-) -> Int:
+def _take_crossing(owner: NDArray[np.uint8], share: Int, rows: Rows, begin: Int, end: Int, own: Rows) -> Int:
     """Do the same where rows may cross a page, and write addresses, sizes and counts, too."""
     beyond = np.uint64(len(owner) - 1)
     found: Int = 0
-    for i in range(len(gpa)):
-        first = owner[min(gpa[i] >> PDRSHIFT, beyond)] == share
-        crossing = crosses(gpa[i], size, i)
-        after = ((gpa[i] >> PAGE_SHIFT) + ONE) << PAGE_SHIFT
+    for i in range(begin, end):
+        gpa = rows.gpa[i]
+        first = owner[min(gpa >> PDRSHIFT, beyond)] == share
+        crossing = crosses(rows, i)
+        after = ((gpa >> PAGE_SHIFT) + ONE) << PAGE_SHIFT
         second = crossing and owner[min(after >> PDRSHIFT, beyond)] == share
         if first or second:
             whole = first and (second or not crossing)
-            own_row[found] = i
-            own_gpa[found] = gpa[i] if first else after
-            own_size[found] = size[i] if whole else ONE_BYTE
-            if len(count) != 0:
-                own_count[found] = count[i] if first else ONE_ACCESS
+            own.row[found] = i
+            own.gpa[found] = gpa if first else after
+            own.size[found] = rows.size[i] if whole else ONE_BYTE
+            if len(rows.count) != 0:
+                own.count[found] = rows.count[i] if first else ONE_ACCESS
             found += 1
     return found
 

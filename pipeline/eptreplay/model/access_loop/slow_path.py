@@ -28,26 +28,31 @@ from eptreplay.model.cpu.walk import walk_changes_nothing
 from eptreplay.model.pmap.ptp import NULL, pmap_pde, pmap_pde_to_pte
 from eptreplay.model.state.fast_path import NO_MEMORY, NO_OP, NO_OP_SHIFT
 from eptreplay.model.state.pte import EMPTY, NO_BITS, PAGE_SHIFT, PG_PS
+from eptreplay.model.state.rows import (
+    ADDRESS_MASK,
+    GUEST_MASK,
+    GUEST_SHIFT,
+    NOWHERE,
+    OP_WRITE,
+    Rows,
+    accesses_of,
+    crosses,
+    known_page,
+    row_number,
+    vcpu_of,
+)
 from eptreplay.model.state.state import State, instance, instances_in
 from eptreplay.model.statistics.intervals import (
     JUST_WRITTEN,
-    OP_WRITE,
     IntervalStatistics,
     add_accesses,
-    crosses,
-    known_page,
     note_unbacked,
-    vcpu_of,
 )
 from eptreplay.model.vm.sg_pager import device_access
 from eptreplay.model.vm.vm_map import NO_BAR, bar_at
 from eptreplay.model.vm.vm_object import guest_of
 from eptreplay.model.vm.vm_reserv import vm_phys_foreseen
 
-GUEST_SHIFT = np.uint64(48)  # where the number of the guest stands in an address that is in no guest's range
-GUEST_MASK = np.uint64(0xFF)
-NOWHERE = np.uint64(1 << 62)  # the bit that puts such an address beyond every range, and that no other has
-ADDRESS_MASK = np.uint64((1 << 48) - 1)
 AHEAD = 8  # slow-path accesses whose memory is on its way; what tells which memory is, for twice as many
 ONE_NO_OP = np.uint8(1 << NO_OP_SHIFT)
 # The kinds of access that change nothing after one of a kind: a page that was written may be read, in either format.
@@ -62,86 +67,67 @@ def take_slow_path(
     statistics: IntervalStatistics,
     log: DirtyLog,
     tlbs: Tlbs,
-    gpa: NDArray[np.uint64],
-    op: NDArray[np.uint8],
-    vcpu: NDArray[np.uint16],
-    size: NDArray[np.uint16],
-    count: NDArray[np.uint32],
-    row: NDArray[np.int64],
+    rows: Rows,
     first_row: Int,
-    late: Int,
+    slow: Int,
     end: Int,
 ) -> Int:
-    """Make the slow-path accesses, in order; return the row from which on the chunk has to be looked at again, or `end`.
+    """Make the accesses of the slow path, in order; return the row from which on the chunk has to be scanned again, or `end`.
 
     Args:
-        states: this and the next arguments, up to `first_row`, as replay_rows takes them.
+        states: the instances.
         statistics: updated.
         log: updated.
         tlbs: updated.
-        gpa: addresses.
-        op: kinds of access.
-        vcpu: vCPUs.
-        size: bytes.
-        count: accesses.
-        row: numbers in the trace; ~number for the second part of a row whose first part another share has.
-        first_row: number of the first one.
-        late: how many of `statistics.rows` are late.
+        rows: the rows; a number ~n is that of the second part of row n, whose first part another share has.
+        first_row: number of the first of them in the trace.
+        slow: how many of `statistics.rows` take the slow path.
         end: of the chunk.
     """
     alone = defers_alone(states, statistics, log.pml)
-    marked: Int = 0
-    for k in range(late):
-        _ask_ahead(states, statistics, gpa, op, k, late)
+    deferred: Int = 0
+    for k in range(slow):
+        _ask_ahead(states, statistics, rows, k, slow)
         i = np.int64(statistics.rows[k])
-        page = gpa[i] >> PAGE_SHIFT
-        crossing = crosses(gpa[i], size, i)
-        if not crossing and _is_no_op(states.fast_path, page, op[i]):
-            continue  # by a slow-path access shortly before
-        if alone and not crossing and defer_alone(statistics.deferred, states.fast_path, page, op[i]):
-            marked += 1
+        page = rows.gpa[i] >> PAGE_SHIFT
+        op = rows.op[i]
+        crossing = crosses(rows, i)
+        if not crossing and _is_no_op(states.fast_path, page, op):
+            continue  # by an access of the slow path shortly before
+        if alone and not crossing and defer_alone(statistics.deferred, states.fast_path, page, op):
+            deferred += 1
             continue
-        accesses = np.int64(count[i]) if len(count) != 0 else 1
-        kind = np.int64(op[i])
-        who = vcpu_of(vcpu, np.int64(i))
-        number = row[i] if len(row) != 0 else first_row + i
-        second_part = number < 0
-        number = ~number if second_part else number
         if len(tlbs.counters) != 0:
-            translate_rows(states, tlbs, gpa, op, vcpu, size, i)
-        disturbed = False
+            translate_rows(states, tlbs, rows, i)
+        who = vcpu_of(rows, i)
+        number = row_number(rows, i, first_row)
+        weakened = False
         for part_of_access in range(1 + crossing):
             here = page + np.uint64(part_of_access)
-            stands_for = accesses if part_of_access == 0 else 1
             if states.fast_path[known_page(here, np.uint64(len(states.fast_path) - 1))] & NO_MEMORY != 0:
-                address = gpa[i] if part_of_access == 0 else here << PAGE_SHIFT
-                begins_row = part_of_access == 0 and not second_part
-                _access_outside_memory(states, statistics, address, kind, who, stands_for, begins_row)
+                address = rows.gpa[i] if part_of_access == 0 else here << PAGE_SHIFT
+                begins_row = part_of_access == 0 and number >= 0
+                stands_for = accesses_of(rows, i) if part_of_access == 0 else 1
+                _access_outside_memory(states, statistics, address, np.int64(op), who, stands_for, begins_row)
             else:
-                disturbed |= _make_access(states, statistics, log, tlbs, here, kind, who, number)
-        if disturbed:
+                row = number if number >= 0 else ~number
+                weakened |= _make_access(states, statistics, log, tlbs, here, np.int64(op), who, row)
+        if weakened:
             end = i + 1
             break
-    count_deferred(states, marked)
+    count_deferred(states, deferred)
     return end
 
 
 @part
-def _ask_ahead(
-    states: State,
-    statistics: IntervalStatistics,
-    gpa: NDArray[np.uint64],
-    op: NDArray[np.uint8],
-    k: Int,
-    late: Int,
-) -> None:
-    """Ask for the memory that slow-path accesses after number `k` need."""
-    if k + 2 * AHEAD < late:
-        _prefetch_deferred(states, statistics, gpa[statistics.rows[k + 2 * AHEAD]])
-    if k + AHEAD < late:
+def _ask_ahead(states: State, statistics: IntervalStatistics, rows: Rows, k: Int, slow: Int) -> None:
+    """Ask for the memory that accesses of the slow path after number `k` need."""
+    if k + 2 * AHEAD < slow:
+        _prefetch_deferred(states, statistics, rows.gpa[statistics.rows[k + 2 * AHEAD]])
+    if k + AHEAD < slow:
         i = np.int64(statistics.rows[k + AHEAD])
-        if _needs_tables(states.fast_path, statistics.deferred, gpa[i] >> PAGE_SHIFT, op[i]):
-            _prefetch_access(states, statistics.first_row, gpa[i])
+        if _needs_tables(states.fast_path, statistics.deferred, rows.gpa[i] >> PAGE_SHIFT, rows.op[i]):
+            _prefetch_access(states, statistics.first_row, rows.gpa[i])
 
 
 @kernel

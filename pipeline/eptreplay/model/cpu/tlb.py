@@ -30,8 +30,8 @@ from eptreplay.model._numba.lanes import ALL_LANES, LANES, move_up
 from eptreplay.model._numba.types import Int, Record, Records
 from eptreplay.model.pmap.ptp import NULL, pmap_pde
 from eptreplay.model.state.pte import NO_BITS, PAGE_SHIFT, PG_PS
+from eptreplay.model.state.rows import OP_READ
 from eptreplay.model.state.state import State, instance
-from eptreplay.model.statistics.intervals import OP_READ
 
 NPTEPG_SHIFT = np.uint64(9)
 

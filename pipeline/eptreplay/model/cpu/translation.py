@@ -34,8 +34,8 @@ from eptreplay.model.cpu.tlb import (
 )
 from eptreplay.model.state.fast_path import NO_MEMORY
 from eptreplay.model.state.pte import PAGE_SHIFT
+from eptreplay.model.state.rows import Rows, crosses, known_page, vcpu_of
 from eptreplay.model.state.state import State, instance
-from eptreplay.model.statistics.intervals import crosses, known_page, vcpu_of
 
 LARGE_SHIFT = np.uint64(9)
 ONE = np.uint64(1)
@@ -48,16 +48,13 @@ GUEST = 0  # number of the guest on its host
 def translate_rows(
     states: State,
     tlbs: Tlbs,
-    gpa: NDArray[np.uint64],
-    op: NDArray[np.uint8],
-    vcpu: NDArray[np.uint16],
-    size: NDArray[np.uint16],
+    rows: Rows,
     end: Int,
 ) -> None:
     """Make the translations of all rows before `end` that have not been made yet, in every instance.
 
     All of them but the first have to be no_op (replay.py).  So all pages of theirs are memory, and the byte that says so,
-    one among all of a large guest, need not be read again.  See replay_rows for the arrays.
+    one among all of a large guest, need not be read again.
     """
     setting = tlbs.setting[0]
     begin = np.int64(setting.done)
@@ -65,11 +62,11 @@ def translate_rows(
         return
     for number in range(len(tlbs.counters)):
         st = instance(states, number)
-        _translate_slow(st, tlbs, number, gpa, op, vcpu, size, begin)
+        _translate_slow(st, tlbs, number, rows, begin)
         if setting.guest_large != 0:
-            _translate_large(st, tlbs, number, gpa, op, vcpu, size, begin + 1, end)
+            _translate_large(st, tlbs, number, rows, begin + 1, end)
         else:
-            _translate_small(st, tlbs, number, gpa, op, vcpu, size, begin + 1, end)
+            _translate_small(st, tlbs, number, rows, begin + 1, end)
     setting.done = end
 
 
@@ -78,19 +75,16 @@ def _translate_slow(
     st: State,
     tlbs: Tlbs,
     number: Int,
-    gpa: NDArray[np.uint64],
-    op: NDArray[np.uint8],
-    vcpu: NDArray[np.uint16],
-    size: NDArray[np.uint16],
+    rows: Rows,
     row: Int,
 ) -> None:
     """Make the translations of one row, as far as its pages are memory."""
-    page = gpa[row] >> PAGE_SHIFT
+    page = rows.gpa[row] >> PAGE_SHIFT
     beyond = np.uint64(len(st.fast_path) - 1)
-    last = page + ONE + np.uint64(crosses(gpa[row], size, row))
+    last = page + ONE + np.uint64(crosses(rows, row))
     while page < last:
         if st.fast_path[known_page(page, beyond)] & NO_MEMORY == 0:
-            _translate(st, tlbs, number, vcpu_of(vcpu, row), page, np.int64(op[row]))
+            _translate(st, tlbs, number, vcpu_of(rows, row), page, np.int64(rows.op[row]))
         page += ONE
 
 
@@ -99,19 +93,16 @@ def _translate_large(
     st: State,
     tlbs: Tlbs,
     number: Int,
-    gpa: NDArray[np.uint64],
-    op: NDArray[np.uint8],
-    vcpu: NDArray[np.uint16],
-    size: NDArray[np.uint16],
+    rows: Rows,
     begin: Int,
     end: Int,
 ) -> None:
     """Make the translations of no_op rows [begin, end) of a guest of 2 MB pages."""
     for i in range(begin, end):
-        page = gpa[i] >> PAGE_SHIFT
-        last = page + ONE + np.uint64(crosses(gpa[i], size, i))
+        page = rows.gpa[i] >> PAGE_SHIFT
+        last = page + ONE + np.uint64(crosses(rows, i))
         while page < last:
-            _translate(st, tlbs, number, vcpu_of(vcpu, i), page, np.int64(op[i]))
+            _translate(st, tlbs, number, vcpu_of(rows, i), page, np.int64(rows.op[i]))
             page += ONE
 
 
@@ -149,10 +140,7 @@ def _translate_small(
     st: State,
     tlbs: Tlbs,
     number: Int,
-    gpa: NDArray[np.uint64],
-    op: NDArray[np.uint8],
-    vcpu: NDArray[np.uint16],
-    size: NDArray[np.uint16],
+    rows: Rows,
     begin: Int,
     end: Int,
 ) -> None:
@@ -162,6 +150,7 @@ def _translate_small(
     levels and the host's entry are looked at without a branch, whatever of it turns out to be needed; sets of more than a
     group, and what is asked for structures, take one.
     """
+    gpa, op, vcpu = rows.gpa, rows.op, rows.vcpu
     entry = tlbs.entry[number]
     path = tlbs.path[number]
     counters = tlbs.counters[number, 0]
@@ -187,10 +176,10 @@ def _translate_small(
             is_large = np.int64(missed) & host_size(st, page)
             large += is_large
             if structures != 0 and missed != 0:
-                held = tlbs.structure[number, vcpu_of(vcpu, np.int64(i))]
+                held = tlbs.structure[number, vcpu_of(rows, np.int64(i))]
                 counters.walks[is_large, cached_structure(held, structures, page)] += 1
-        if crosses(gpa[i], size, i):
-            _translate(st, tlbs, number, vcpu_of(vcpu, np.int64(i)), page + ONE, np.int64(kind))
+        if crosses(rows, np.int64(i)):
+            _translate(st, tlbs, number, vcpu_of(rows, np.int64(i)), page + ONE, np.int64(kind))
     walks = _count_misses(counters, first_misses, misses)
     if structures == 0:
         counters.walks[LARGE, NO_STRUCTURE] += large

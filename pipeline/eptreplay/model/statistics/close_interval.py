@@ -13,12 +13,10 @@ from eptreplay.compiled import entry_point, kernel
 from eptreplay.model._numba.bits import BYTES, bytes_having, list_bits, lowest
 from eptreplay.model._numba.types import ONE, Int
 from eptreplay.model.state.fast_path import TOUCHED
+from eptreplay.model.state.rows import OP_FETCH, OP_READ, OP_WRITE
 from eptreplay.model.state.state import State, instance
 from eptreplay.model.statistics.intervals import (
     HISTORIES,
-    OP_FETCH,
-    OP_READ,
-    OP_WRITE,
     OPEN_PAGES,
     PAGES_TOUCHED,
     PAGES_WRITTEN,

@@ -31,13 +31,9 @@ from eptreplay.model._numba.arrays import (
 )
 from eptreplay.model._numba.types import ONE, Int, Record, Records
 from eptreplay.model.state.fast_path import NO_MEMORY, NO_OP
-from eptreplay.model.state.pte import NPTEPG, PAGE_MASK, PAGE_SHIFT, PAGE_SIZE
+from eptreplay.model.state.pte import NPTEPG, PAGE_SHIFT
+from eptreplay.model.state.rows import KINDS, OP_FETCH, OP_READ, OP_WRITE, Rows, accesses_of, crosses
 
-# Codes of the column `op`.
-OP_READ = 0
-OP_WRITE = 1
-OP_FETCH = 2
-KINDS = 3
 TOUCHED_AT_ALL = 3  # beside the three kinds in IntervalStatistics.heat: a page touched in whatever way
 
 CHUNK_ROWS = 2048  # rows that the access loop looks at before it makes those that may change something
@@ -256,24 +252,6 @@ def note_harvest(
 
 
 @kernel
-def known_page(page: np.uint64, beyond: np.uint64) -> np.uint64:
-    """Return a page, or the one beyond the last that stands for all after it."""
-    return min(page, beyond)
-
-
-@kernel
-def crosses(gpa: np.uint64, size: NDArray[np.uint8 | np.uint16], row: Int) -> bool:
-    """Return whether the access of a row goes on in the next page; no row does where there are no sizes."""
-    return len(size) != 0 and bool((gpa & PAGE_MASK) + np.uint64(size[row]) > PAGE_SIZE)
-
-
-@kernel
-def vcpu_of(vcpu: NDArray[np.uint16], row: Int) -> Int:
-    """Return the vCPU that made the access of a row."""
-    return np.int64(vcpu[row if len(vcpu) > 1 else 0])
-
-
-@kernel
 def note_unbacked(tally: Record, gpa: Int, accesses: Int, rows: Int) -> None:
     """Add accesses to an address that is neither memory nor a BAR, and the rows that they are, 0 or 1, to the tally."""
     tally.unbacked_low = gpa if tally.unbacked == 0 else min(np.int64(tally.unbacked_low), gpa)
@@ -294,27 +272,18 @@ def add_accesses(tally: Record, op: Int, accesses: Int) -> None:
 
 
 @kernel
-def count_accesses(
-    statistics: IntervalStatistics,
-    gpa: NDArray[np.uint64],
-    op: NDArray[np.uint8],
-    size: NDArray[np.uint16],
-    count: NDArray[np.uint32],
-    guest: NDArray[np.uint8],
-    begin: Int,
-    end: Int,
-) -> None:
-    """Add the accesses that the rows [begin, end) stand for to the tallies of their guests; see replay_rows for the arrays.
+def count_accesses(statistics: IntervalStatistics, rows: Rows, begin: Int, end: Int) -> None:
+    """Add the accesses that the rows [begin, end) stand for to the tallies of their guests.
 
     The part of an access on the next page is an access of its own.
     """
-    if len(count) == 0 and len(size) == 0 and len(guest) == 0:
-        _count_rows(statistics.tally[0], op[begin:end])
+    if len(rows.count) == 0 and len(rows.size) == 0 and len(rows.guest) == 0:
+        _count_rows(statistics.tally[0], rows.op[begin:end])
         return
     for i in range(begin, end):
-        accesses = np.int64(count[i]) if len(count) != 0 else 1
-        accesses += np.int64(crosses(gpa[i], size, i))
-        add_accesses(statistics.tally[guest[i] if len(guest) != 0 else 0], np.int64(op[i]), accesses)
+        accesses = accesses_of(rows, i) + np.int64(crosses(rows, i))
+        guest = rows.guest[i] if len(rows.guest) != 0 else 0
+        add_accesses(statistics.tally[guest], np.int64(rows.op[i]), accesses)
 
 
 @kernel
@@ -331,26 +300,19 @@ def _count_rows(tally: Record, op: NDArray[np.uint8]) -> None:
 
 
 @entry_point
-def count_page_accesses(
-    gpa: NDArray[np.uint64],
-    op: NDArray[np.uint8],
-    size: NDArray[np.uint16],
-    count: NDArray[np.uint32],
-    page_accesses: NDArray[np.int64],
-) -> None:
-    """Add the accesses of rows to the exact counts of their pages.
+def count_page_accesses(rows: Rows, begin: Int, end: Int, page_accesses: NDArray[np.int64]) -> None:
+    """Add the accesses of the rows [begin, end) to the exact counts of their pages.
 
     Args:
-        gpa: shape [rows]: guest-physical byte addresses.
-        op: shape [rows]: codes.
-        size: shape [rows]: bytes; shape [0] when no row crosses a page.
-        count: shape [rows]: accesses a row stands for; shape [0]: one each.
+        rows: the rows.
+        begin: the first one.
+        end: the one after the last.
         page_accesses: shape [guest pages, 4]: reads, writes, fetches of each page, updated; the fourth is unused.
     """
     pages = np.uint64(len(page_accesses))
-    for i in range(len(gpa)):
-        page = gpa[i] >> PAGE_SHIFT
+    for i in range(begin, end):
+        page = rows.gpa[i] >> PAGE_SHIFT
         if page < pages:
-            page_accesses[page, op[i]] += np.int64(count[i]) if len(count) != 0 else 1
-        if page + ONE < pages and crosses(gpa[i], size, i):
-            page_accesses[page + ONE, op[i]] += 1
+            page_accesses[page, rows.op[i]] += accesses_of(rows, i)
+        if page + ONE < pages and crosses(rows, i):
+            page_accesses[page + ONE, rows.op[i]] += 1

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from eptreplay.compiled import entry_point
 from eptreplay.model._numba.types import Int
-from eptreplay.model.statistics.intervals import OP_WRITE, OPEN_SHIFT, IntervalStatistics
+from eptreplay.model.state.rows import OP_WRITE
+from eptreplay.model.statistics.intervals import OPEN_SHIFT, IntervalStatistics
 
 ONE = np.uint8(1)
 WRITTEN = np.uint8(1 << OP_WRITE)

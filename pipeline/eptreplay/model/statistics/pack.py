@@ -8,8 +8,9 @@ import numpy as np
 
 from eptreplay.compiled import entry_point
 from eptreplay.model._numba.types import Int
+from eptreplay.model.state.rows import KINDS
 from eptreplay.model.state.state import State, instance
-from eptreplay.model.statistics.intervals import HISTORIES, KINDS, TOUCHED_AT_ALL, IntervalStatistics
+from eptreplay.model.statistics.intervals import HISTORIES, TOUCHED_AT_ALL, IntervalStatistics
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -39,6 +39,7 @@ from eptreplay.model._numba.arrays import (
 )
 from eptreplay.model._numba.types import Int, Record, Records
 from eptreplay.model.state.fast_path import NO_MEMORY, UNSAMPLED
+from eptreplay.model.state.rows import Rows
 from eptreplay.model.statistics.intervals import CHUNK_ROWS
 from eptreplay.model.statistics.sample import (
     EVERY_PAGE,
@@ -205,53 +206,48 @@ def reuse_of(reuse: Reuse, guest: int) -> GuestReuse:
 
 
 @entry_point
-def note_reuses(
-    reuse: Reuse, fast_path: NDArray[np.uint8], gpa: NDArray[np.uint64], size: NDArray[np.uint16]
-) -> None:
-    """Take in consecutive rows.
+def note_reuses(reuse: Reuse, fast_path: NDArray[np.uint8], rows: Rows, begin: Int, end: Int) -> None:
+    """Take in the rows [begin, end).
 
     Args:
         reuse: updated.
         fast_path: shape [flat pages + 1]: State.fast_path, which says what is no memory.
-        gpa: shape [rows]: flat byte addresses.
-        size: shape [rows]: bytes; shape [0] when no row crosses a page.
+        rows: the rows.
+        begin: the first one.
+        end: the one after the last.
     """
-    for begin in range(0, len(gpa), CHUNK_ROWS):
-        end = min(begin + CHUNK_ROWS, len(gpa))
-        if len(size) == 0:
-            rows = find_rows(reuse.watched, reuse.rows, gpa, begin, end)
+    for first in range(begin, end, CHUNK_ROWS):
+        last = min(first + CHUNK_ROWS, end)
+        if len(rows.size) == 0:
+            found = find_rows(reuse.watched, reuse.rows, rows, first, last)
         else:
-            rows = find_rows_across(reuse.watched, reuse.rows, gpa, size, begin, end)
-        note_rows(reuse, fast_path, gpa, size, rows)
+            found = find_rows_across(reuse.watched, reuse.rows, rows, first, last)
+        note_rows(reuse, fast_path, rows, found)
 
 
 @kernel
-def sampled_rows(
-    reuse: Reuse, gpa: NDArray[np.uint64], size: NDArray[np.uint16], of: NDArray[np.int32], count: Int
-) -> Int:
-    """Note in `reuse.rows` which of the first `count` rows in `of` matter here; return how many."""
+def sampled_rows(reuse: Reuse, rows: Rows, of: NDArray[np.int32], number: Int) -> Int:
+    """Note in `reuse.rows` which of the first `number` rows in `of` matter here; return how many."""
     if len(reuse.state) == 0:
         return 0
-    return keep_rows(reuse.watched, reuse.rows, gpa, size, of, count)
+    return keep_rows(reuse.watched, reuse.rows, rows, of, number)
 
 
 @kernel
-def rows_before(reuse: Reuse, rows: Int, end: Int) -> Int:
-    """Return how many of the first `rows` of `reuse.rows`, which ascend, are before row `end`."""
-    while rows > 0 and reuse.rows[rows - 1] >= end:
-        rows -= 1
-    return rows
+def rows_before(reuse: Reuse, found: Int, end: Int) -> Int:
+    """Return how many of the first `found` of `reuse.rows`, which ascend, are before row `end`."""
+    while found > 0 and reuse.rows[found - 1] >= end:
+        found -= 1
+    return found
 
 
 @kernel
-def note_rows(
-    reuse: Reuse, fast_path: NDArray[np.uint8], gpa: NDArray[np.uint64], size: NDArray[np.uint16], rows: Int
-) -> None:
-    """Take in the first `rows` of `reuse.rows`; see note_reuses for the arrays."""
-    if len(size) == 0:
-        pages = list_pages(reuse.rows, reuse.used, gpa, rows)
+def note_rows(reuse: Reuse, fast_path: NDArray[np.uint8], rows: Rows, found: Int) -> None:
+    """Take in the first `found` of `reuse.rows`."""
+    if len(rows.size) == 0:
+        pages = list_pages(reuse.rows, reuse.used, rows, found)
     else:
-        pages = list_pages_across(reuse.rows, reuse.used, gpa, size, rows)
+        pages = list_pages_across(reuse.rows, reuse.used, rows, found)
     for k in range(pages):
         _note_access(reuse, fast_path, np.int64(reuse.used[k]))
 

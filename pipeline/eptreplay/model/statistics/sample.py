@@ -13,7 +13,7 @@ from eptreplay.compiled import kernel
 from eptreplay.model._numba.types import Int
 from eptreplay.model.state.fast_path import UNSAMPLED
 from eptreplay.model.state.pte import PAGE_SHIFT
-from eptreplay.model.statistics.intervals import crosses, known_page
+from eptreplay.model.state.rows import Rows, crosses, known_page
 
 HASH_BITS = 24
 EVERY_PAGE = 1 << HASH_BITS  # threshold at which all pages are in the sample
@@ -57,60 +57,49 @@ def is_sampled(watched: NDArray[np.uint8], page: np.uint64) -> np.uint8:
 
 
 @kernel
-def find_rows(
-    watched: NDArray[np.uint8], rows: NDArray[np.int32], gpa: NDArray[np.uint64], begin: Int, end: Int
-) -> Int:
-    """Note in `rows` which of the rows [begin, end) access the sample, without a branch; return how many."""
-    found = np.uint64(0)
+def find_rows(watched: NDArray[np.uint8], found: NDArray[np.int32], rows: Rows, begin: Int, end: Int) -> Int:
+    """Note in `found` which of the rows [begin, end) access the sample, without a branch; return how many."""
+    gpa = rows.gpa
+    count = np.uint64(0)
     for i in range(np.uint64(begin), np.uint64(end)):
-        rows[found] = i
-        found += np.uint64(is_sampled(watched, gpa[i] >> PAGE_SHIFT))
-    return np.int64(found)
+        found[count] = i
+        count += np.uint64(is_sampled(watched, gpa[i] >> PAGE_SHIFT))
+    return np.int64(count)
 
 
 @kernel
 def find_rows_across(
-    watched: NDArray[np.uint8],
-    rows: NDArray[np.int32],
-    gpa: NDArray[np.uint64],
-    size: NDArray[np.uint16],
-    begin: Int,
-    end: Int,
+    watched: NDArray[np.uint8], found: NDArray[np.int32], rows: Rows, begin: Int, end: Int
 ) -> Int:
     """Do the same as find_rows where rows may cross a page; all that do are noted."""
-    found = np.uint64(0)
+    count = np.uint64(0)
     for i in range(np.uint64(begin), np.uint64(end)):
-        rows[found] = i
-        found += np.uint64(is_sampled(watched, gpa[i] >> PAGE_SHIFT)) | np.uint64(crosses(gpa[i], size, i))
-    return np.int64(found)
+        found[count] = i
+        count += np.uint64(is_sampled(watched, rows.gpa[i] >> PAGE_SHIFT)) | np.uint64(crosses(rows, i))
+    return np.int64(count)
 
 
 @kernel
 def keep_rows(
-    watched: NDArray[np.uint8],
-    rows: NDArray[np.int32],
-    gpa: NDArray[np.uint64],
-    size: NDArray[np.uint16],
-    of: NDArray[np.int32],
-    count: Int,
+    watched: NDArray[np.uint8], found: NDArray[np.int32], rows: Rows, of: NDArray[np.int32], number: Int
 ) -> Int:
-    """Note in `rows` which of the first `count` rows in `of` access the sample or cross a page; return how many."""
-    found = np.uint64(0)
-    for k in range(count):
-        i = of[k]
-        rows[found] = i
-        page = gpa[i] >> PAGE_SHIFT
-        found += np.uint64(is_sampled(watched, page)) | np.uint64(crosses(gpa[i], size, np.int64(i)))
-    return np.int64(found)
+    """Note in `found` which of the first `number` rows in `of` access the sample or cross a page; return how many."""
+    count = np.uint64(0)
+    for k in range(number):
+        i = np.int64(of[k])
+        found[count] = i
+        count += np.uint64(is_sampled(watched, rows.gpa[i] >> PAGE_SHIFT)) | np.uint64(crosses(rows, i))
+    return np.int64(count)
 
 
 @kernel
-def list_pages(rows: NDArray[np.int32], used: NDArray[np.int64], gpa: NDArray[np.uint64], count: Int) -> Int:
-    """Write the pages of the first `count` of `rows` to `used`, but for those that repeat the one before; return how many."""
+def list_pages(found: NDArray[np.int32], used: NDArray[np.int64], rows: Rows, number: Int) -> Int:
+    """Write the pages of the first `number` rows in `found` to `used`, but for those that repeat the one before; return how many."""
+    gpa = rows.gpa
     last: Int = NO_PAGE
     listed = np.uint64(0)
-    for k in range(np.uint64(count)):
-        page = np.int64(gpa[rows[k]] >> PAGE_SHIFT)
+    for k in range(np.uint64(number)):
+        page = np.int64(gpa[found[k]] >> PAGE_SHIFT)
         used[listed] = page
         listed += np.uint64(page != last)
         last = page
@@ -118,18 +107,12 @@ def list_pages(rows: NDArray[np.int32], used: NDArray[np.int64], gpa: NDArray[np
 
 
 @kernel
-def list_pages_across(
-    rows: NDArray[np.int32],
-    used: NDArray[np.int64],
-    gpa: NDArray[np.uint64],
-    size: NDArray[np.uint16],
-    count: Int,
-) -> Int:
+def list_pages_across(found: NDArray[np.int32], used: NDArray[np.int64], rows: Rows, number: Int) -> Int:
     """Do the same as list_pages where rows may cross a page, repetitions included."""
     listed: Int = 0
-    for k in range(count):
-        i = rows[k]
-        used[listed] = np.int64(gpa[i] >> PAGE_SHIFT)
+    for k in range(number):
+        i = np.int64(found[k])
+        used[listed] = np.int64(rows.gpa[i] >> PAGE_SHIFT)
         used[listed + 1] = used[listed] + 1
-        listed += 1 + np.int64(crosses(gpa[i], size, np.int64(i)))
+        listed += 1 + np.int64(crosses(rows, i))
     return listed

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from eptreplay.ingest.native.schema import Event
-from eptreplay.model.statistics.intervals import JUST_WRITTEN, OP_READ, OP_WRITE
+from eptreplay.model.state.rows import OP_READ, OP_WRITE
+from eptreplay.model.statistics.intervals import JUST_WRITTEN
+from eptreplay.model.state.rows import OP_READ, OP_WRITE
 from eptreplay.model.statistics.other_accesses import enter_access
 from eptreplay.replay.found.snapshots import OtherWrites
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from eptreplay.model.access_loop.slow_path import GUEST_SHIFT, NOWHERE
+from eptreplay.model.state.rows import GUEST_SHIFT, NOWHERE
 from eptreplay.replay.events.carry_out import HostEvent, between, events_of
 
 if TYPE_CHECKING:

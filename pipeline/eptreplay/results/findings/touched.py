@@ -9,7 +9,8 @@ import numpy as np
 from eptreplay.analysis.distribution import percentiles, window_lengths
 from eptreplay.analysis.history import NEVER
 from eptreplay.analysis.miss_ratio import from_distances, from_intervals
-from eptreplay.model.statistics.intervals import OP_FETCH, OP_READ, OP_WRITE, TOUCHED_AT_ALL
+from eptreplay.model.state.rows import OP_FETCH, OP_READ, OP_WRITE
+from eptreplay.model.statistics.intervals import TOUCHED_AT_ALL
 from eptreplay.model.statistics.reuse import bucket_starts
 from eptreplay.replay.found.snapshots import stacked
 from eptreplay.results.findings.intervals import MOST_INTERVALS, PAGE_BYTES, columns_of, joined

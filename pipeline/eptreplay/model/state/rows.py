@@ -1,0 +1,90 @@
+"""Rows: consecutive accesses of one guest, or of the guests of a host, as every kernel takes them.
+
+Pages, addresses and vCPUs have flat numbers (instances.py).  An address beyond its guest's range has NOWHERE set, and the number
+of the guest from GUEST_SHIFT on.  A column that is the same for all rows is not there: it has length 0, but vCPUs have length 1.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eptreplay.compiled import kernel
+from eptreplay.model._numba.arrays import array, assembled, structure_of_arrays
+from eptreplay.model._numba.types import Int
+from eptreplay.model.state.pte import PAGE_MASK, PAGE_SIZE
+
+# Codes of Rows.op.
+OP_READ = 0
+OP_WRITE = 1
+OP_FETCH = 2
+KINDS = 3
+
+GUEST_SHIFT = np.uint64(48)
+GUEST_MASK = np.uint64(0xFF)
+NOWHERE = np.uint64(1 << 62)  # no other address has this bit
+ADDRESS_MASK = np.uint64((1 << 48) - 1)
+
+
+# fmt: off
+@structure_of_arrays
+class Rows:
+    """Rows, all of them accesses.  One that crosses a page touches the next page once, too."""
+
+    gpa: NDArray[np.uint64] = array(np.uint64, "rows", unit="bytes", meaning="flat address")
+    op: NDArray[np.uint8] = array(np.uint8, "rows", meaning="OP_READ, OP_WRITE or OP_FETCH")
+    vcpu: NDArray[np.uint16] = array(np.uint16, "rows", unit="vCPU", meaning="who made the access; length 1: one for all rows")
+    size: NDArray[np.uint16] = array(np.uint16, "rows", unit="bytes", meaning="length; none: no row crosses a page")
+    count: NDArray[np.uint32] = array(np.uint32, "rows", unit="accesses", meaning="how many a row stands for; none: one each")
+    guest: NDArray[np.uint8] = array(np.uint8, "rows", unit="guest", meaning="whose access it is; none: the only guest's")
+    row: NDArray[np.int64] = array(np.int64, "rows", unit="row", meaning="number in the guest's trace; none: they are consecutive")
+    places: NDArray[np.int64]
+# fmt: on
+
+
+_NONE = {
+    "size": np.zeros(0, np.uint16),
+    "count": np.zeros(0, np.uint32),
+    "guest": np.zeros(0, np.uint8),
+    "row": np.zeros(0, np.int64),
+}
+_VCPU_0 = np.zeros(1, np.uint16)
+
+
+def rows_of(
+    gpa: NDArray[np.uint64], op: NDArray[np.uint8], vcpu: NDArray[np.uint16] = _VCPU_0, **others: NDArray[Any]
+) -> Rows:
+    """Return rows of these columns; one that is not given is the same for all of them."""
+    return assembled(Rows, {"gpa": gpa, "op": op, "vcpu": vcpu} | _NONE | others)
+
+
+@kernel
+def crosses(rows: Rows, i: Int) -> bool:
+    """Return whether the access of a row goes on in the next page; no row does where there are no sizes."""
+    return len(rows.size) != 0 and bool((rows.gpa[i] & PAGE_MASK) + np.uint64(rows.size[i]) > PAGE_SIZE)
+
+
+@kernel
+def vcpu_of(rows: Rows, i: Int) -> Int:
+    """Return the vCPU that made the access of a row."""
+    return np.int64(rows.vcpu[i if len(rows.vcpu) > 1 else 0])
+
+
+@kernel
+def accesses_of(rows: Rows, i: Int) -> Int:
+    """Return how many accesses a row stands for."""
+    return np.int64(rows.count[i]) if len(rows.count) != 0 else 1
+
+
+@kernel
+def row_number(rows: Rows, i: Int, first_row: Int) -> Int:
+    """Return the number of a row in its guest's trace; `first_row` is that of the first one, where rows are consecutive."""
+    return rows.row[i] if len(rows.row) != 0 else first_row + i
+
+
+@kernel
+def known_page(page: np.uint64, beyond: np.uint64) -> np.uint64:
+    """Return a page, or the one beyond the last that stands for all after it."""
+    return min(page, beyond)
