@@ -10,14 +10,14 @@ from eptreplay.model._numba.arrays import records
 from eptreplay.model.access_loop.sweep import scan
 from eptreplay.model.cpu.vmm import vcpu_run, vcpu_stop
 from eptreplay.model.instances import GuestMemory, guest_bases, out_of_memory
-from eptreplay.model.state.rows import GUEST_SHIFT, NOWHERE
+from eptreplay.model.state.rows import GUEST_SHIFT, NOWHERE, rows_of
 from eptreplay.model.vm import swap_candidates as candidates
 from eptreplay.model.vm.conservation import HOLDS, LAWS, check_instances
 from eptreplay.model.vm.swap_candidates import CANDIDATE, list_candidates, note_positions
 from eptreplay.model.vm.vm_limits import HostMemory
 from eptreplay.profiles import resolve
-from eptreplay.replay.driver.replay import NO_COUNTS, NO_SIZES, Replay
-from eptreplay.replay.rows.interleave import NO_VCPUS, Merged, replay_merged
+from eptreplay.replay.driver.replay import Replay
+from eptreplay.replay.rows.batch import RowBatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -71,19 +71,15 @@ class SmallHost:
     def _access(self, op: int, flat: NDArray[np.uint64], guest: int, vcpu: int) -> None:
         rows = len(flat)
         first_vcpu = sum(known.vcpus for known in self.guests[:guest])
-        columns: list[Any] = [
+        made = rows_of(
             flat * np.uint64(PAGE_BYTES),
             np.full(rows, op, np.uint8),
-            np.full(rows, first_vcpu + vcpu, np.uint16) if rows > 1 else NO_VCPUS,
-            np.full(rows, guest, np.uint8),
-            np.arange(self.replay.rows, self.replay.rows + rows, dtype=np.int64),
-        ]
-        for column in columns:
-            column.flags.writeable = False
-        gpa, kinds, who, guests, row = columns
+            np.full(rows, first_vcpu + vcpu if rows > 1 else 0, np.uint16),
+            guest=np.full(rows, guest, np.uint8),
+            row=np.arange(self.replay.rows, self.replay.rows + rows, dtype=np.int64),
+        )
         if rows:
-            merged = Merged(rows, gpa, kinds, who, NO_SIZES, NO_COUNTS, guests, row, gpa)
-            replay_merged(self.replay, merged, 0, rows)
+            self.replay.replay(RowBatch(rows, made), 0, rows)
 
     def scan(self) -> None:
         """Let the page daemon make an idle scan."""

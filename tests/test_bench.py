@@ -22,7 +22,8 @@ from eptreplay.ingest.synth.synthetic import write_synthetic
 from eptreplay.model._numba.pointer import arrays_of
 from eptreplay.model.instances import GuestMemory
 from eptreplay.profiles import resolve
-from eptreplay.replay.driver.replay import Replay, replay_trace
+from eptreplay.replay.driver.replay import Replay
+from eptreplay.replay.one_guest import replay_trace
 from eptreplay.request.options import Options
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from eptreplay.model.instances import GuestMemory
 from eptreplay.model.statistics.intervals import PAGES_TOUCHED, PAGES_WRITTEN, REGIONS_WRITTEN
 from eptreplay.profiles import resolve
 from eptreplay.replay.driver.replay import Replay
-from eptreplay.request.options import Policy
+from eptreplay.replay.rows.batch import row_batch
+from eptreplay.request.choices import Policy
 
 READ, WRITE, FETCH = 0, 1, 2
 VCPUS = 3
@@ -83,7 +84,7 @@ def test_books_are_those_of_the_sets_themselves(intervals: list[list[Row]], poli
         half = len(rows) // 2
         for part in (rows[:half], rows[half:]):
             if part:
-                replay.replay(batch(part), 0, len(part))
+                replay.replay(row_batch(batch(part), 0, None), 0, len(part))
             replay.sweep(policy)
         replay.close_interval()
         snapshots.append(replay.snapshot(None).statistics)
@@ -127,7 +128,7 @@ def test_harvests_are_told_what_was_written_since_the_one_before(intervals: list
     expected = 0
     for rows in intervals:
         if rows:
-            replay.replay(batch(rows), 0, len(rows))
+            replay.replay(row_batch(batch(rows), 0, None), 0, len(rows))
         replay.sweep(Policy.HARVEST)
         expected += len({page for page, op, _ in accesses(rows) if op == WRITE})
         assert replay.statistics.tally[0].harvest_written == expected

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.command_line import small_trace
 
-from eptreplay.ingest.native.reader import Batch
 from eptreplay.ingest.sources.dataset import open_trace
+from eptreplay.model.state.rows import rows_of
+from eptreplay.replay.rows.batch import RowBatch
 from eptreplay.replay.rows.schedule import (
     Action,
     EqualParts,
@@ -29,52 +30,45 @@ if TYPE_CHECKING:
 SWEEP, CLOSE = Action.SWEEP, Action.CLOSE_INTERVAL
 
 
-def batch(times: list[int] | None, rows: int | None = None) -> Batch:
+def batch(times: list[int] | None, rows: int | None = None, time_min: int | None = None) -> RowBatch:
     """Return a batch of which only the times matter."""
     count = len(times or []) if rows is None else rows
     column = None if times is None else np.array(times, np.uint64)
-    return Batch(
-        row_group=0,
-        first_row=0,
-        rows=count,
-        gpa=np.zeros(count, np.uint64),
-        op=np.zeros(count, np.uint8),
-        vcpu=None,
-        size=None,
-        count=None,
-        time=column,
-    )
+    return RowBatch(count, rows_of(np.zeros(count, np.uint64), np.zeros(count, np.uint8)), column, time_min)
 
 
 def test_a_cut_by_rows_comes_after_every_nth_row() -> None:
     scheduler = Scheduler([Schedule(SWEEP, rows=3)])
-    assert list(scheduler.stops(batch(None, 7), 0, None)) == [Stop(3, SWEEP, None), Stop(6, SWEEP, None)]
-    assert list(scheduler.stops(batch(None, 2), 7, None)) == [Stop(2, SWEEP, None)]
-    assert list(scheduler.stops(batch(None, 1), 9, None)) == []
+    assert list(scheduler.stops(batch(None, 7), 0)) == [Stop(3, SWEEP, None), Stop(6, SWEEP, None)]
+    assert list(scheduler.stops(batch(None, 2), 7)) == [Stop(2, SWEEP, None)]
+    assert list(scheduler.stops(batch(None, 1), 9)) == []
 
 
 def test_a_cut_by_time_comes_before_the_first_row_of_that_time() -> None:
     scheduler = Scheduler([Schedule(CLOSE, times=EveryStep(3, 2, 7))])
-    assert list(scheduler.stops(batch([1, 5, 5, 6, 9]), 0, 1)) == [Stop(1, CLOSE, 5), Stop(4, CLOSE, 7)]
+    assert list(scheduler.stops(batch([1, 5, 5, 6, 9], time_min=1), 0)) == [
+        Stop(1, CLOSE, 5),
+        Stop(4, CLOSE, 7),
+    ]
 
 
 def test_cuts_in_a_stretch_without_rows_are_all_made() -> None:
     scheduler = Scheduler([Schedule(SWEEP, times=EveryStep(1, 1, 4))])
-    assert list(scheduler.stops(batch([1, 9]), 0, 1)) == [Stop(1, SWEEP, time) for time in (2, 3, 4)]
+    assert list(scheduler.stops(batch([1, 9], time_min=1), 0)) == [Stop(1, SWEEP, time) for time in (2, 3, 4)]
 
 
 def test_what_falls_together_is_done_in_the_order_of_actions() -> None:
     scheduler = Scheduler(
         [Schedule(CLOSE, rows=2), Schedule(Action.CHECKPOINT, rows=2), Schedule(SWEEP, rows=2)]
     )
-    actions = [cut.action for cut in scheduler.stops(batch(None, 2), 0, None)]
+    actions = [cut.action for cut in scheduler.stops(batch(None, 2), 0)]
     assert actions == [SWEEP, Action.CHECKPOINT, CLOSE]
 
 
 def test_a_cut_at_the_first_time_of_a_row_group_needs_no_times() -> None:
     scheduler = Scheduler([Schedule(CLOSE, times=EveryStep(0, 10, 10))])
-    assert list(scheduler.stops(batch(None, 4), 0, 8)) == []
-    assert list(scheduler.stops(batch(None, 4), 4, 10)) == [Stop(0, CLOSE, 10)]
+    assert list(scheduler.stops(batch(None, 4, time_min=8), 0)) == []
+    assert list(scheduler.stops(batch(None, 4, time_min=10), 4)) == [Stop(0, CLOSE, 10)]
 
 
 distances = st.builds(EveryStep, begin=st.integers(0, 9), step=st.integers(1, 9), end=st.integers(9, 60))
@@ -96,7 +90,8 @@ def test_batches_do_not_matter(
     while done < len(times):
         piece = times[done : done + sizes[done % len(sizes)]]
         found += [
-            (done + cut.rows, cut.action, cut.time) for cut in scheduler.stops(batch(piece), done, piece[0])
+            (done + cut.rows, cut.action, cut.time)
+            for cut in scheduler.stops(batch(piece, time_min=piece[0]), done)
         ]
         done += len(piece)
     by_rows = [(row, SWEEP, None) for row in range(step, len(times) + 1, step)]
@@ -123,7 +118,7 @@ def test_more_cuts_than_memory_could_hold_are_made_one_by_one() -> None:
         [Schedule(SWEEP, times=EveryStep(0, 1, year)), Schedule(CLOSE, times=EveryStep(0, second, year))]
     )
     tracemalloc.start()
-    made = list(islice(scheduler.stops(batch([0, year // 2, year]), 0, 0), 100_000))
+    made = list(islice(scheduler.stops(batch([0, year // 2, year], time_min=0), 0), 100_000))
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert [cut.time for cut in made] == list(range(1, 100_001))

@@ -10,7 +10,8 @@ from eptreplay.model.access_loop.dirty_log import PML_ENTRIES
 from eptreplay.model.instances import GuestMemory
 from eptreplay.profiles import resolve
 from eptreplay.replay.driver.replay import Replay
-from eptreplay.request.options import Policy
+from eptreplay.replay.rows.batch import row_batch
+from eptreplay.request.choices import Policy
 
 READ, WRITE = 0, 1
 PAGES = 4096
@@ -31,7 +32,7 @@ def access(replay: Replay, op: int, pages: range | list[int], vcpu: int = 0) -> 
     batch = Batch(
         row_group=0, first_row=0, rows=len(gpa), gpa=gpa, op=ops, vcpu=None, size=None, count=None, time=None
     )
-    replay.replay(batch, 0, len(gpa), vcpu)
+    replay.replay(row_batch(batch, vcpu, None), 0, len(gpa))
 
 
 def counter(replay: Replay, name: str) -> list[int]:

@@ -14,9 +14,9 @@ from tests.command_line import eptreplay, small_trace
 from eptreplay.errors import Exit, NoGuestError, TraceError, UsageError
 from eptreplay.ingest.sources.dataset import find_traces
 from eptreplay.profiles import resolve
-from eptreplay.replay.driver.replay import replay_trace
+from eptreplay.replay.one_guest import replay_trace
 from eptreplay.replay.shares.replay import replay_guest
-from eptreplay.replay.state.host_memory import HostOptions
+from eptreplay.request.host import HostOptions
 from eptreplay.request.options import Options
 from eptreplay.results.tables import tables
 from eptreplay.run import batch

@@ -12,7 +12,8 @@ import pytest
 from eptreplay.analysis.distribution import window_lengths
 from eptreplay.ingest.sources.dataset import find_traces
 from eptreplay.profiles import resolve
-from eptreplay.request.options import Options, Policy
+from eptreplay.request.choices import Policy
+from eptreplay.request.options import Options
 from eptreplay.run.batch import run
 from eptreplay.units import Every
 

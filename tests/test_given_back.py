@@ -13,7 +13,7 @@ from eptreplay.analysis.history import Repeated
 from eptreplay.ingest.sources.dataset import open_trace
 from eptreplay.model.statistics.intervals import PAGES_WRITTEN, REGIONS_WRITTEN
 from eptreplay.profiles import resolve
-from eptreplay.replay.driver.replay import replay_trace
+from eptreplay.replay.one_guest import replay_trace
 from eptreplay.request.options import Options
 from eptreplay.results.findings.intervals import history
 

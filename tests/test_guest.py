@@ -15,9 +15,10 @@ from eptreplay.ingest.native.reader import read_batches
 from eptreplay.ingest.sources.dataset import open_trace
 from eptreplay.ingest.synth.synthetic import write_synthetic
 from eptreplay.profiles import resolve
-from eptreplay.replay.driver.replay import replay_trace
+from eptreplay.replay.one_guest import replay_trace
 from eptreplay.replay.rows import in_order as feed
-from eptreplay.request.options import Options, Policy, TlbOptions
+from eptreplay.request.choices import Policy
+from eptreplay.request.options import Options, TlbOptions
 from eptreplay.results.tables import tables
 from eptreplay.units import Every
 

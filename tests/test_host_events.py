@@ -12,7 +12,7 @@ from tests.small_host import READ, WRITE, SmallHost
 from eptreplay.model.vm import answers as event
 from eptreplay.model.vm import hypervisor, vm_map
 from eptreplay.model.vm.vm_limits import limits
-from eptreplay.request.options import Policy
+from eptreplay.request.choices import Policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,8 @@ from eptreplay.errors import UsageError
 from eptreplay.model.instances import GuestMemory
 from eptreplay.model.pmap import invalidate
 from eptreplay.model.vm.vm_limits import limits
-from eptreplay.replay.state.host_memory import HostOptions, Placement, host_memory
+from eptreplay.replay.state.host_memory import host_memory
+from eptreplay.request.host import HostOptions, Placement
 
 PROFILES = ("ept-ad", "ept-emul", "ept-emul-xo", "x86")
 BLOCK = 512

@@ -11,10 +11,11 @@ from tests.command_line import eptreplay, small_trace
 
 from eptreplay.errors import UsageError
 from eptreplay.ingest.sources.dataset import open_trace
-from eptreplay.replay.driver.replay import Replay, guest_memory
-from eptreplay.replay.state.host_memory import HostOptions
+from eptreplay.replay.driver.replay import Replay
+from eptreplay.replay.state.guest_memory import guest_memory
 from eptreplay.replay.state.pmap_choice import AnyPmap
-from eptreplay.request.options import MissRatio
+from eptreplay.request.choices import MissRatio
+from eptreplay.request.host import HostOptions
 from eptreplay.run import memory_fit
 from eptreplay.run.memory_fit import Room, refuse_what_does_not_fit, reserved, warnings
 

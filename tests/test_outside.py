@@ -11,7 +11,7 @@ from tests.command_line import MEMORY, eptreplay, small_trace
 
 from eptreplay.ingest.sources.dataset import find_traces
 from eptreplay.profiles import resolve
-from eptreplay.replay.driver.replay import replay_trace
+from eptreplay.replay.one_guest import replay_trace
 from eptreplay.replay.shares.replay import replay_in_shares
 from eptreplay.report.answers.outside import outside, outside_of_guests, share_outside, warning
 from eptreplay.request.options import Options

@@ -16,10 +16,11 @@ from eptreplay.ingest.sources.dataset import open_trace
 from eptreplay.ingest.synth.synthetic import write_synthetic
 from eptreplay.model.access_loop.shares import region_owners, take_rows
 from eptreplay.profiles import resolve
-from eptreplay.replay.driver.replay import replay_trace
+from eptreplay.replay.one_guest import replay_trace
 from eptreplay.replay.shares.replay import is_large, replay_in_shares, why_whole
-from eptreplay.replay.state.host_memory import HostOptions
-from eptreplay.request.options import MissRatio, Options, Policy, TlbOptions
+from eptreplay.request.choices import MissRatio, Policy
+from eptreplay.request.host import HostOptions
+from eptreplay.request.options import Options, TlbOptions
 from eptreplay.results.tables import tables
 from eptreplay.units import Every
 

@@ -12,10 +12,13 @@ from eptreplay.analysis.miss_ratio import Curve, from_distances
 from eptreplay.ingest.native.reader import read_batches
 from eptreplay.ingest.sources.dataset import find_traces
 from eptreplay.model.state.fast_path import NO_MEMORY
+from eptreplay.model.state.rows import rows_of
 from eptreplay.model.statistics.reuse import bucket_starts, new_reuse, note_reuses, reuse_of
 from eptreplay.profiles import resolve
-from eptreplay.replay.driver.replay import guest_ram_pages, replay_trace
-from eptreplay.request.options import SHARDS_PAGES, SHARDS_WEIGHT, MissRatio, Options
+from eptreplay.replay.one_guest import replay_trace
+from eptreplay.replay.state.guest_memory import guest_ram_pages
+from eptreplay.request.choices import MissRatio
+from eptreplay.request.options import SHARDS_PAGES, SHARDS_WEIGHT, Options
 from eptreplay.results.findings import findings
 
 if TYPE_CHECKING:
@@ -43,11 +46,9 @@ def curve_of(trace: GuestTrace, most_pages: int, weight: int = 1) -> tuple[Curve
         fast_path[begin:end] = 0
     reuse = new_reuse(np.array([0, len(fast_path) - 1]), most_pages, weight)
     touched = np.zeros(len(fast_path), bool)
-    sizes = np.zeros(0, np.uint16)
-    sizes.flags.writeable = False
     accesses = 0
     for batch in read_batches(trace, size=False):
-        note_reuses(reuse, fast_path, batch.gpa, sizes)
+        note_reuses(reuse, fast_path, rows_of(batch.gpa, batch.op), 0, batch.rows)
         accesses += batch.rows
         touched[np.minimum(batch.gpa >> np.uint64(12), np.uint64(len(fast_path) - 1))] = True
     found = reuse_of(reuse, 0)

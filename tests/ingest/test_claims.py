@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tests.ingest.conftest import MakeTrace
 
-    from eptreplay.ingest.native.rows import OnBadRows
+    from eptreplay.request.choices import OnBadRows
 
 PAGED: dict[str, Any] = {
     "data_page_size": 800,

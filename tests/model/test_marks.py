@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -10,10 +10,11 @@ import pytest
 from eptreplay.ingest.native.schema import Event
 from eptreplay.model.access_loop.deferred_accessed import DEFERRED
 from eptreplay.model.instances import GuestMemory
+from eptreplay.model.state.rows import rows_of
 from eptreplay.profiles import resolve
-from eptreplay.replay.driver.replay import NO_COUNTS, NO_GUESTS, NO_ROW_NUMBERS, NO_SIZES, Replay
-from eptreplay.replay.events.carry_out import HostEvent
-from eptreplay.request.options import Policy
+from eptreplay.replay.driver.replay import Replay
+from eptreplay.replay.rows.event import HostEvent
+from eptreplay.request.choices import Policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,16 +24,10 @@ BLOCK = 512
 READ, WRITE, FETCH = 0, 1, 2
 
 
-def read_only(values: Iterable[int], kind: type[np.generic]) -> Any:  # noqa: ANN401 - an array
-    array = np.array(list(values), kind)
-    array.flags.writeable = False
-    return array
-
-
 def touch(replay: Replay, op: int, pages: Iterable[int]) -> None:
-    gpa = read_only((4096 * page for page in pages), np.uint64)
-    ops = read_only([op] * len(gpa), np.uint8)
-    replay.replay_flat(gpa, ops, read_only([0], np.uint16), NO_SIZES, NO_COUNTS, NO_GUESTS, NO_ROW_NUMBERS)
+    gpa = np.array([4096 * page for page in pages], np.uint64)
+    rows = rows_of(gpa, np.full(len(gpa), op, np.uint8))
+    replay.replay_rows(rows, 0, len(gpa), replay.rows)
 
 
 def used_again(*profiles: str, slow_path: bool = False) -> Replay:

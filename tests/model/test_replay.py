@@ -18,7 +18,9 @@ from eptreplay.model.instances import GuestMemory
 from eptreplay.model.state.fast_path import NO_OP
 from eptreplay.profiles import resolve
 from eptreplay.replay.driver.replay import Replay
-from eptreplay.request.options import Policy, TlbOptions
+from eptreplay.replay.rows.batch import row_batch
+from eptreplay.request.choices import Policy
+from eptreplay.request.options import TlbOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,7 +67,7 @@ def run(
     batch = Batch(row_group=0, first_row=0, rows=rows, time=None, **columns)
     bounds = np.linspace(0, rows, pieces + 1).astype(int)
     for number, (begin, end) in enumerate(itertools.pairwise(bounds)):
-        replay.replay(batch, int(begin), int(end))
+        replay.replay(row_batch(batch, 0, None), int(begin), int(end))
         if number % 2:
             replay.sweep(policy)
         if cuts and number % (pieces // cuts) == 0:
@@ -126,7 +128,7 @@ def test_marks_stand_for_accessed_bits_that_the_models_would_set(
     for replay in replays:
         sums.append([])
         for number, begin in enumerate(range(0, 6000, every)):
-            replay.replay(batch, begin, min(begin + every, 6000))
+            replay.replay(row_batch(batch, 0, None), begin, min(begin + every, 6000))
             replay.sweep(Policy.AGE)
             policy = policies[number % len(policies)]
             if policy is None:
@@ -185,7 +187,7 @@ def test_profiles_in_one_pass_do_not_feel_each_other() -> None:
     for number, name in enumerate(PROFILES):
         alone = Replay([resolve(name)], [GuestMemory(RAM, 2)], intervals=CUTS)
         for begin in range(0, 8000, 1000):
-            alone.replay(batch, begin, begin + 1000)
+            alone.replay(row_batch(batch, 0, None), begin, begin + 1000)
             if begin // 1000 % 2:
                 alone.sweep(Policy.AGE)
         assert alone.states.cnt[0].tobytes() == together.states.cnt[number].tobytes(), name

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eptreplay.model.state.fast_path import NO_MEMORY, UNSAMPLED
+from eptreplay.model.state.rows import rows_of
 from eptreplay.model.statistics.reuse import (
     BUCKETS,
     FINE,
@@ -24,15 +25,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PAGES = 40
-QUIET = np.array([0] * PAGES + [NO_MEMORY], np.uint8)
+NOTHING_KNOWN = np.array([0] * PAGES + [NO_MEMORY], np.uint8)
 
 
 def note(reuse: Reuse, pages: list[int], *, size: int | None = None, offset: int = 0) -> None:
     """Take in accesses to pages, at an offset in the page and of a size."""
     gpa = np.array(pages, np.uint64) * np.uint64(4096) + np.uint64(offset)
     sizes = np.full(0 if size is None else len(pages), size or 0, np.uint16)
-    gpa.flags.writeable = sizes.flags.writeable = False
-    note_reuses(reuse, np.append(np.repeat(QUIET[:-1], len(reuse.state)), QUIET[-1:]), gpa, sizes)
+    rows = rows_of(gpa, np.zeros(len(gpa), np.uint8), size=sizes)
+    fast_path = np.append(np.repeat(NOTHING_KNOWN[:-1], len(reuse.state)), NOTHING_KNOWN[-1:])
+    note_reuses(reuse, fast_path, rows, 0, len(gpa))
 
 
 def noted(

@@ -33,8 +33,10 @@ from eptreplay.model.state.fast_path import UNSAMPLED
 from eptreplay.model.state.state import State, instance
 from eptreplay.profiles import TlbGeometry, names, resolve
 from eptreplay.replay.driver.replay import Replay
+from eptreplay.replay.rows.batch import row_batch
 from eptreplay.replay.state.tlb_shapes import sets_and_ways, tlb_shapes
-from eptreplay.request.options import Policy, TlbOptions
+from eptreplay.request.choices import Policy
+from eptreplay.request.options import TlbOptions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -146,9 +148,9 @@ def test_misses_are_those_of_lists_in_order_of_use(profile: str, data: st.DataOb
     )
     replay = replay_of(profile, vcpus=2)
     cut = count // 3
-    replay.replay(batch(accesses), 0, cut)
+    replay.replay(row_batch(batch(accesses), 0, None), 0, cut)
     replay.close_interval()
-    replay.replay(batch(accesses), cut, count)
+    replay.replay(row_batch(batch(accesses), 0, None), cut, count)
     found = replay.tlb_counters()[0]
     assert found["flushes"] == 0, "the lists know of no flushes"
     first, second = slow_misses(profile, accesses)
@@ -180,7 +182,7 @@ def test_rows_that_cross_pages_and_holes_miss_as_lists_do(profile: str, seed: in
     ]
     replay = replay_of(profile, vcpus=2, structures=structures)
     for _ in range(2):
-        replay.replay(crossing(batch(accesses), by_row), 0, count)
+        replay.replay(row_batch(crossing(batch(accesses), by_row), 0, None), 0, count)
     found = replay.tlb_counters()[0]
     first, second = slow_misses(profile, translations * 2)
     assert found["first_misses"].tolist() == first
@@ -273,7 +275,7 @@ def test_the_nearer_the_cached_structure_the_fewer_references(guest_large: bool,
 
 def test_structure_caches_serve_neighbours() -> None:
     replay = replay_of("haswell", structures=4)
-    replay.replay(batch([(1, READ, 0), (2, READ, 0), (512, READ, 0)]), 0, 3)
+    replay.replay(row_batch(batch([(1, READ, 0), (2, READ, 0), (512, READ, 0)]), 0, None), 0, 3)
     small = replay.tlb_counters()[0]["walks"][0]
     assert small.tolist() == [1, 1, 0, 1], "page 2 shares a table with page 1, page 512 only the level above"
 
@@ -281,10 +283,10 @@ def test_structure_caches_serve_neighbours() -> None:
 def test_an_invalidation_flushes_all_cpus_and_costs_each_an_invept() -> None:
     replay = replay_of("ept-ad", vcpus=2)
     pages = [(1, READ, 0), (1, READ, 1)]
-    replay.replay(batch(pages), 0, 2)
+    replay.replay(row_batch(batch(pages), 0, None), 0, 2)
     assert replay.tlb_counters()[0]["misses"].tolist() == [2, 0, 0]
     replay.sweep(Policy.AGE)
-    replay.replay(batch(pages), 0, 2)
+    replay.replay(row_batch(batch(pages), 0, None), 0, 2)
     found = replay.tlb_counters()[0]
     assert found["misses"].tolist() == [4, 0, 0]
     assert (found["flushes"], found["invepts"]) == (1, 2)
@@ -294,24 +296,24 @@ def test_an_invalidation_flushes_all_cpus_and_costs_each_an_invept() -> None:
 @pytest.mark.parametrize("op", [READ, WRITE])
 def test_a_bit_cleared_without_a_flush_stays_clear_until_one(profile: str, op: int) -> None:
     replay = replay_of(profile)
-    replay.replay(batch([(1, op, 0)]), 0, 1)
+    replay.replay(row_batch(batch([(1, op, 0)]), 0, None), 0, 1)
     pmap = replay.states.pmap[0, 0]
     leaf = int(np.flatnonzero((replay.states.pt[0] & pmap.PG_A) != 0)[-1])
     bits = pmap.PG_A | pmap.PG_M
     replay.states.pt[0, leaf] &= ~bits
     replay.states.fast_path[1] = UNSAMPLED
-    replay.replay(batch([(1, op, 0)]), 0, 1)
+    replay.replay(row_batch(batch([(1, op, 0)]), 0, None), 0, 1)
     assert replay.states.pt[0, leaf] & bits == 0
     assert replay.tlb_counters()[0]["stale"] == 1
     replay.states.cnt["inv_all"] += 1
-    replay.replay(batch([(1, op, 0)]), 0, 1)
+    replay.replay(row_batch(batch([(1, op, 0)]), 0, None), 0, 1)
     assert replay.states.pt[0, leaf] & pmap.PG_A != 0
     assert (replay.states.pt[0, leaf] & pmap.PG_M != 0) == (op == WRITE)
 
 
 def test_a_write_through_a_translation_that_a_read_made_sets_the_dirty_bit() -> None:
     replay = replay_of("ept-ad")
-    replay.replay(batch([(1, READ, 0), (1, WRITE, 0)]), 0, 2)
+    replay.replay(row_batch(batch([(1, READ, 0), (1, WRITE, 0)]), 0, None), 0, 2)
     assert replay.tlb_counters()[0]["dirty_walks"] == 1
     assert replay.states.cnt["dirty_bits_4k"][0, 0] == 1
 
@@ -319,11 +321,11 @@ def test_a_write_through_a_translation_that_a_read_made_sets_the_dirty_bit() -> 
 def test_a_guest_of_large_pages_has_large_translations_where_the_host_does() -> None:
     replay = replay_of("ept-ad", guest_large=True)
     rows = [(1024 + page, WRITE, 0) for page in range(512)]
-    replay.replay(batch(rows), 0, 512)
+    replay.replay(row_batch(batch(rows), 0, None), 0, 512)
     assert replay.states.cnt["promotions"][0, 0] == 1
     before = replay.tlb_counters()[0]
     replay.states.cnt["inv_all"] += 1
-    replay.replay(batch(rows), 0, 512)
+    replay.replay(row_batch(batch(rows), 0, None), 0, 512)
     found = replay.tlb_counters()[0]
     assert found["misses"].sum() == before["misses"].sum() + 1
     assert found["walks"][1].sum() == before["walks"][1].sum() + 1
@@ -333,11 +335,11 @@ def test_a_4_kb_translation_left_in_the_second_level_does_not_hide_a_2_mb_one_in
     """The pages of a block are written one by one, so their 4 KB translations are from before its promotion."""
     replay = replay_of("haswell", guest_large=True)
     pages = [(1024 + page, WRITE, 0) for page in range(1024)]
-    replay.replay(batch(pages), 0, len(pages))
+    replay.replay(row_batch(batch(pages), 0, None), 0, len(pages))
     assert replay.states.cnt["promotions"][0, 0] == 2
     before = replay.tlb_counters()[0]
     reads = [(page, READ, 0) for page, _, _ in pages] * 3
-    replay.replay(batch(reads), 0, len(reads))
+    replay.replay(row_batch(batch(reads), 0, None), 0, len(reads))
     found = replay.tlb_counters()[0]
     assert (found["misses"] == before["misses"]).all()
     assert found["first_misses"][READ] <= 2, "once a block at most"
@@ -410,7 +412,7 @@ def test_with_2_mb_guest_pages_misses_are_those_of_lists_whatever_is_promoted_me
         op = int(rng.integers(0, 3))
         if rng.random() < 0.001:
             replay.sweep(Policy.AGE)
-        replay.replay(batch([(page, op, 0)]), 0, 1)
+        replay.replay(row_batch(batch([(page, op, 0)]), 0, None), 0, 1)
         found = replay.tlb_counters()[0]
         if found["flushes"] != flushes:
             flushes = found["flushes"]

@@ -29,19 +29,13 @@ import pyarrow.parquet as pq
 from eptreplay import __version__
 from eptreplay.ingest.native.layout import FAST_LAYOUT, trace_writer
 from eptreplay.profiles import resolve
-from eptreplay.replay.driver.replay import replay_trace
+from eptreplay.replay.one_guest import replay_trace
 from eptreplay.replay.one_host import replay_host
 from eptreplay.replay.rows.schedule import timed_row_groups
-from eptreplay.replay.state.host_memory import HostOptions
-from eptreplay.request.options import (
-    MissRatio,
-    Options,
-    Policy,
-    Span,
-    TlbOptions,
-    interval_schedules,
-    sweep_schedules,
-)
+from eptreplay.replay.rows.span import Span, interval_schedules, sweep_schedules
+from eptreplay.request.choices import MissRatio, Policy
+from eptreplay.request.host import HostOptions
+from eptreplay.request.options import Options, TlbOptions
 from eptreplay.units import Every
 
 if TYPE_CHECKING:

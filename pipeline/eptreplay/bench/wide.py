@@ -31,8 +31,14 @@ from eptreplay.model._numba.pointer import arrays_of
 from eptreplay.model.instances import GuestMemory
 from eptreplay.model.state.state import State
 from eptreplay.profiles import resolve
-from eptreplay.replay.driver.replay import Replay, drive, guest_ram_pages, replay_trace, warm_up
-from eptreplay.request.options import Options, Span, TlbOptions, interval_schedules
+from eptreplay.replay.driver.drive import drive
+from eptreplay.replay.driver.replay import Replay
+from eptreplay.replay.driver.warm_up import warm_up
+from eptreplay.replay.one_guest import replay_trace
+from eptreplay.replay.rows.in_order import guest_rows
+from eptreplay.replay.rows.span import Span, interval_schedules
+from eptreplay.replay.state.guest_memory import guest_ram_pages
+from eptreplay.request.options import Options, TlbOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -128,7 +134,7 @@ def large_figures(folder: Path, runs: int) -> list[Figure]:
     replay = Replay([resolve("haswell")], [GuestMemory(guest_ram_pages(trace), trace.vcpus)], tlb=options.tlb)
 
     def once_over() -> None:
-        for _ in drive(trace, replay, (), options, vcpu=True):
+        for _ in drive(replay, guest_rows(trace, (), options), ()):
             pass
 
     with one_core():

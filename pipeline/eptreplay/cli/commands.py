@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 
     from eptreplay.conform import Mismatch
     from eptreplay.ingest.native.outside import Outside
-    from eptreplay.ingest.native.rows import BadRows, OnBadRows
+    from eptreplay.ingest.native.rows import BadRows
     from eptreplay.ingest.sources.dataset import BadGuest, GuestTrace
     from eptreplay.profiles import Profile
     from eptreplay.report.pages.html import OnPage
     from eptreplay.report.pages.text import Unrendered
-    from eptreplay.request.options import Options, Policy
+    from eptreplay.request.choices import OnBadRows, Policy
+    from eptreplay.request.options import Options
     from eptreplay.request.replay import ReplayRequest
     from eptreplay.run.batch import RunResult
     from eptreplay.run.failures import Failure
@@ -142,7 +143,7 @@ def _tell_left_over(
 
 def _long_sweeps(traces: Sequence[GuestTrace], options: Options) -> list[str]:
     """Return what there is to say of guests with far more sweeps than rows, which take longer than anything else."""
-    from eptreplay.request.options import Span, sweep_schedules  # noqa: PLC0415
+    from eptreplay.replay.rows.span import Span, sweep_schedules  # noqa: PLC0415
 
     found = []
     for trace in traces:
@@ -182,9 +183,9 @@ def _open(specs: Sequence[str]) -> tuple[tuple[GuestTrace, ...], list[Failure]]:
 
 def _compile_once(policy: Policy) -> None:
     """Compile what of the model has not been on this machine, which says so itself, before progress is measured."""
-    from eptreplay.replay.driver import replay as guest  # noqa: PLC0415
+    from eptreplay.replay.driver.warm_up import warm_up  # noqa: PLC0415 - numba takes its time
 
-    guest.warm_up([policy])
+    warm_up([policy])
 
 
 def _tell_result(result: RunResult) -> None:

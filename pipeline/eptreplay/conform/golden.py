@@ -16,10 +16,13 @@ from eptreplay.conform.report import Report
 from eptreplay.errors import TraceError, UsageError
 from eptreplay.ingest.sources.dataset import open_trace
 from eptreplay.model.instances import GuestMemory
-from eptreplay.replay.driver.replay import Replay, drive
+from eptreplay.replay.driver.drive import drive
+from eptreplay.replay.driver.replay import Replay
 from eptreplay.replay.found.snapshots import counters
+from eptreplay.replay.rows.in_order import guest_rows
 from eptreplay.replay.rows.schedule import Action, Schedule
-from eptreplay.request.options import Options, Policy, TlbOptions
+from eptreplay.request.choices import Policy
+from eptreplay.request.options import Options, TlbOptions
 from eptreplay.units import Every
 
 if TYPE_CHECKING:
@@ -131,9 +134,8 @@ def _check_group(
     schedules = [Schedule(Action.SWEEP, rows=head["every"]), Schedule(Action.CHECKPOINT, rows=head["every"])]
     checkpoints: list[list[dict[str, int]]] = []
     name = f"{head['trace']} {options.policy}"
-    for action, _ in drive(
-        trace, replay, schedules, options, on_rows=lambda rows: on_rows(name, rows) if on_rows else None
-    ):
+    batches = guest_rows(trace, schedules, options, vcpu=False)
+    for action, _ in drive(replay, batches, schedules, lambda rows: on_rows(name, rows) if on_rows else None):
         if action is Action.SWEEP:
             replay.sweep(options.policy)
         else:

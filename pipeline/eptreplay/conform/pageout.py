@@ -21,10 +21,12 @@ from eptreplay.model.access_loop.sweep import scan
 from eptreplay.model.instances import GuestMemory, guest_bases
 from eptreplay.model.recorded.queue_hash import queue_hashes
 from eptreplay.model.vm.vm_limits import HostMemory, limits
+from eptreplay.replay.driver.drive import drive
 from eptreplay.replay.driver.replay import Replay
 from eptreplay.replay.found.snapshots import counters
-from eptreplay.replay.rows.interleave import Source, merged, replay_merged
-from eptreplay.replay.rows.schedule import Action, Schedule, Scheduler
+from eptreplay.replay.rows.batch import RowBatch
+from eptreplay.replay.rows.interleave import Source, interleaved
+from eptreplay.replay.rows.schedule import Action, Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 
     from eptreplay.ingest.native.reader import Batch
     from eptreplay.profiles import Fact, TlbGeometry
-    from eptreplay.replay.rows.interleave import Merged
+    from eptreplay.replay.driver.drive import drive
 
 _HEAD = {"traces", "H", "every", "nvcpus", "ram_pages", "type", "flags"}
 
@@ -166,22 +168,14 @@ def _check_group(
     replay = replay_of(group, head["ram_pages"])
     name = "+".join(head["traces"])
     every = int(head["every"])
-    scheduler = Scheduler([Schedule(Action.SCAN, rows=every), Schedule(Action.CHECKPOINT, rows=every)])
+    schedules = [Schedule(Action.SCAN, rows=every), Schedule(Action.CHECKPOINT, rows=every)]
     checkpoints = []
-    for batch in _rows_of(head["traces"], traces, replay):
-        begin = 0
-        for cut in scheduler.stops(batch, replay.rows, None):
-            if cut.rows > begin:
-                replay_merged(replay, batch, begin, cut.rows)
-                begin = cut.rows
-            if cut.action is Action.SCAN:
-                scan(replay.states)
-            else:
-                checkpoints.append(checkpoint(replay))
-        if batch.rows > begin:
-            replay_merged(replay, batch, begin, batch.rows)
-        if on_rows is not None:
-            on_rows(name, batch.rows)
+    rows = _rows_of(head["traces"], traces, replay)
+    for action, _ in drive(replay, rows, schedules, lambda count: on_rows(name, count) if on_rows else None):
+        if action is Action.SCAN:
+            scan(replay.states)
+        else:
+            checkpoints.append(checkpoint(replay))
     checkpoints.append(checkpoint(replay))
     report = Report(sequences=len(group), operations=replay.rows * len(group))
     for number, recording in enumerate(group):
@@ -190,7 +184,7 @@ def _check_group(
     return report
 
 
-def _rows_of(names: Sequence[str], traces: Path, replay: Replay) -> Iterator[Merged]:
+def _rows_of(names: Sequence[str], traces: Path, replay: Replay) -> Iterator[RowBatch]:
     """Yield the rows of one trace, or of several in turns, as many of each as the shortest has."""
     opened = []
     for name in names:
@@ -219,7 +213,7 @@ def _rows_of(names: Sequence[str], traces: Path, replay: Replay) -> Iterator[Mer
         )
         for number, (trace, guest) in enumerate(zip(opened, replay.guests, strict=True))
     ]
-    return merged(sources)
+    return interleaved(sources)
 
 
 def _first_rows(batches: Iterator[Batch], rows: int) -> Iterator[Batch]:

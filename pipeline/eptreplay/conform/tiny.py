@@ -17,15 +17,16 @@ from eptreplay.errors import TraceError
 from eptreplay.model.access_loop.sweep import scan
 from eptreplay.model.instances import guest_bases
 from eptreplay.model.page.vm_pagequeue import PQ_ACTIVE, PQ_INACTIVE
+from eptreplay.model.state.rows import rows_of
 from eptreplay.model.vm import event_log as log
-from eptreplay.replay.driver.replay import NO_COUNTS, NO_SIZES
-from eptreplay.replay.rows.interleave import NO_VCPUS, Merged, replay_merged
+from eptreplay.replay.rows.batch import RowBatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from eptreplay.replay.driver.replay import Replay
+
 
 _HEAD = {"steps", "H", "guests", "pages_per_guest", "nvcpus", "type", "flags"}
 _LOG_WORDS = 1 << 24
@@ -115,16 +116,13 @@ def _make(replay: Replay, op: Sequence[Any] | str) -> int:
     kind = _KINDS[op[3] if len(op) > 3 else op[2]]
     flat = np.array(pages, np.uint64) + np.uint64(guest_bases(replay.guests)[guest])
     rows = len(flat)
-    columns: list[Any] = [
+    rows_made = rows_of(
         flat << np.uint64(_PAGE_SHIFT),
         np.full(rows, kind, np.uint8),
-        np.full(rows, guest, np.uint8),
-        np.arange(replay.rows, replay.rows + rows, dtype=np.int64),
-    ]
-    for column in columns:
-        column.flags.writeable = False
-    gpa, kinds, guests, row = columns
-    replay_merged(replay, Merged(rows, gpa, kinds, NO_VCPUS, NO_SIZES, NO_COUNTS, guests, row, gpa), 0, rows)
+        guest=np.full(rows, guest, np.uint8),
+        row=np.arange(replay.rows, replay.rows + rows, dtype=np.int64),
+    )
+    replay.replay(RowBatch(rows, rows_made), 0, rows)
     return rows
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,19 +14,29 @@ from eptreplay.model._numba.arrays import records
 from eptreplay.model.access_loop.sweep import scan
 from eptreplay.model.instances import GuestMemory, guest_bases, out_of_memory
 from eptreplay.model.state.host import VM
+from eptreplay.model.state.rows import rows_of
 from eptreplay.model.vm.conservation import HOLDS, LAWS, check_instances
 from eptreplay.model.vm.swap_candidates import CANDIDATE, list_candidates, note_positions
-from eptreplay.replay.driver import replay as guest_replay
-from eptreplay.replay.driver.replay import Replay, drive, guest_memory
-from eptreplay.replay.events.carry_out import HostEvent, attach_devices, bad_event_callback, carry_out
-from eptreplay.replay.found.guest import guest_result
+from eptreplay.replay.driver import warm_up as one_guest
+from eptreplay.replay.driver.collect import guest_result
+from eptreplay.replay.driver.drive import drive
+from eptreplay.replay.driver.replay import Replay
+from eptreplay.replay.events.carry_out import attach_devices, bad_event_callback, carry_out
+from eptreplay.replay.found.host import HostFindings, Look
 from eptreplay.replay.rows.activity import transitions, with_transitions
-from eptreplay.replay.rows.interleave import Clock, Merged, Source, merged, replay_merged
-from eptreplay.replay.rows.schedule import Action, EveryStep, GivenTimes, Schedule, Scheduler
-from eptreplay.replay.shared_host import naming, naming_batches, naming_one_of, untimed
-from eptreplay.replay.state.host_memory import Align, HostOptions, VcpuModel, host_memory, least_need
+from eptreplay.replay.rows.batch import RowBatch
+from eptreplay.replay.rows.clock import Clock
+from eptreplay.replay.rows.event import HostEvent
+from eptreplay.replay.rows.in_order import guest_rows
+from eptreplay.replay.rows.interleave import Source, interleaved
+from eptreplay.replay.rows.schedule import Action, EveryStep, GivenTimes, Schedule
+from eptreplay.replay.rows.span import Span, interval_schedules, sweep_schedules
+from eptreplay.replay.rows.steps import Due
+from eptreplay.replay.shared_host import naming_batches, naming_one_of, untimed
+from eptreplay.replay.state.guest_memory import guest_memory
+from eptreplay.replay.state.host_memory import host_memory, least_need
 from eptreplay.replay.state.pmap_choice import AnyPmap
-from eptreplay.request.options import Span, interval_schedules, sweep_schedules
+from eptreplay.request.host import Align, HostOptions, VcpuModel
 from eptreplay.units import NANOSECONDS, binary_size
 
 if TYPE_CHECKING:
@@ -41,66 +50,12 @@ if TYPE_CHECKING:
     from eptreplay.replay.found.guest import GuestResult
     from eptreplay.replay.found.snapshots import Snapshot
     from eptreplay.replay.state.pmap_choice import Pmap
-    from eptreplay.request.options import Options, Policy
+    from eptreplay.request.choices import Policy
+    from eptreplay.request.options import Options
 
 PAGE_BYTES = 4096
 MOST_SCANS = 1 << 20
 """Idle scans of a run: as many as there may be intervals, and likewise rows of tables."""
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What the page daemon would do next to a guest, when its trace ends: of what comes after, nothing is known.
-
-    Args:
-        begin, end: of the guest's trace, on the host's clock; None if unknown.
-        idle_scans: shape [profiles]: idle scans so far.
-        active: shape [profiles]: host CPUs that run the guest.
-        candidates: for every profile: CANDIDATE [guest pages].
-    """
-
-    begin: int | None
-    end: int | None
-    idle_scans: list[int]
-    active: list[int]
-    candidates: list[NDArray[Any]]
-
-
-@dataclass(slots=True)
-class HostFindings:
-    """What a host did beside what its guests did; times count on the host's clock.
-
-    Args:
-        options: of the host.
-        clocks: by guest, how its times are placed on the host's clock.
-        begin, end: when the first guest begins and the last one ends; None if unknown.
-        scans: when idle scans were due, of which there can be too many for a list; None if only their rows are known.
-        vm: VM [profiles] at the end of every interval.
-        cluster_pages: shape [profiles]: the most pages written to swap at once.
-        looks: by guest, what would be done to it at the end of its trace.
-    """
-
-    options: HostOptions
-    clocks: Mapping[str, Clock]
-    begin: int | None
-    end: int | None
-    scans: EveryStep | None = None
-    vm: list[NDArray[np.void]] = field(default_factory=list)
-    cluster_pages: list[int] = field(default_factory=list)
-    looks: dict[str, Look] = field(default_factory=dict)
-
-    def age_times(self, trace: GuestTrace, scan: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return how long before the guest's end each idle scan was, at most as long as its trace, in the trace's unit.
-
-        Scan 0 is the begin of the host; -1: unknown.
-        """
-        look = self.looks[trace.name]
-        if self.begin is None or look.begin is None or look.end is None:
-            return np.full(len(scan), -1, np.int64)
-        step = 0 if self.scans is None else self.scans.step
-        ages = look.end - (self.begin + step * scan.astype(np.int64))
-        ages = np.minimum(ages, look.end - look.begin) // self.clocks[trace.name].tick
-        return ages if self.scans is not None else np.where(scan == 0, ages, -1)
 
 
 def _refuse_alone_only(options: Options) -> None:
@@ -193,31 +148,41 @@ def _drive(
     clocks: Mapping[str, Clock],
     on_rows: OnRows | None,
     bad_rows: Mapping[str, BadRows],
-) -> Iterator[tuple[Action, int | None]]:
-    """Feed traces to a replay, and yield wherever a cut asks for an action, with the cut's time."""
+) -> Iterator[Due]:
+    """Feed traces to a replay, and yield what is due wherever it has to stop."""
     schedules = [
         *sweep_schedules(span, options),
         *_scan_schedules(span, options.host or HostOptions()),
         *_ends(traces, span, clocks),
         *interval_schedules(span, options),
     ]
-    if len(traces) > 1:
-        return _drive_together(traces, replay, schedules, options, clocks, on_rows, bad_rows)
-    (trace,) = traces
-    return drive(
-        trace,
-        replay,
-        schedules,
-        options,
-        vcpu=True,
-        found=_activity(trace, options),
-        on_rows=on_rows,
-        bad_rows=bad_rows[trace.name],
+    return drive(replay, _rows(traces, replay, schedules, options, clocks, bad_rows), schedules, on_rows)
+
+
+def _rows(
+    traces: Sequence[GuestTrace],
+    replay: Replay,
+    schedules: Sequence[Schedule],
+    options: Options,
+    clocks: Mapping[str, Clock],
+    bad_rows: Mapping[str, BadRows],
+) -> Iterator[RowBatch]:
+    """Return the rows of the only trace, or of several in the order of their times."""
+    if len(traces) == 1:
+        (trace,) = traces
+        found = _activity(trace, options)
+        return guest_rows(trace, schedules, options, transitions=found, bad_rows=bad_rows[trace.name])
+    bases = guest_bases(replay.guests)
+    return interleaved(
+        [
+            _source(trace, number, bases[number], replay, options, clocks, bad_rows)
+            for number, trace in enumerate(traces)
+        ]
     )
 
 
 def _follow(
-    stream: Iterator[tuple[Action, int | None]],
+    stream: Iterator[Due],
     traces: Sequence[GuestTrace],
     replay: Replay,
     host: HostFindings,
@@ -333,35 +298,6 @@ def _scan_times(span: Span, options: HostOptions) -> EveryStep | None:
     return schedule.times if isinstance(schedule.times, EveryStep) else None
 
 
-def _drive_together(
-    traces: Sequence[GuestTrace],
-    replay: Replay,
-    schedules: Sequence[Schedule],
-    options: Options,
-    clocks: Mapping[str, Clock],
-    on_rows: OnRows | None,
-    bad_rows: Mapping[str, BadRows],
-) -> Iterator[tuple[Action, int | None]]:
-    """Feed several traces to a replay in the order of their times, and yield wherever a cut asks for an action."""
-    bases = guest_bases(replay.guests)
-    sources = []
-    for number, trace in enumerate(traces):
-        with naming(trace):
-            sources.append(_source(trace, number, bases[number], replay, options, clocks, bad_rows))
-    scheduler = Scheduler(schedules)
-    for batch in merged(sources):
-        begin = 0
-        for cut in scheduler.stops(batch, replay.rows, None):
-            if cut.rows > begin:
-                replay_merged(replay, batch, begin, cut.rows)
-                begin = cut.rows
-            yield cut.action, cut.time
-        if batch.rows > begin:
-            replay_merged(replay, batch, begin, batch.rows)
-        if on_rows is not None:
-            on_rows(batch.rows)
-
-
 def _source(
     trace: GuestTrace,
     number: int,
@@ -444,7 +380,7 @@ def _look(
 
 def warm_up() -> None:
     """Compile every kernel that a replay, of one guest or of several on one host, can need."""
-    guest_replay.warm_up()
+    one_guest.warm_up()
     guests = [GuestMemory(np.array([[0, 1]], np.int64), 1)] * 2
     replay = Replay([AnyPmap()], guests)
     scan(replay.states)
@@ -453,7 +389,8 @@ def warm_up() -> None:
     positions = np.zeros(replay.states.page.shape[1], np.int32)
     note_positions(replay.states, 0, positions)
     list_candidates(replay.states, 0, 0, positions, records(1, CANDIDATE))
-    batch = Merged.of_one_row()
-    replay_merged(replay, batch, 0, batch.rows)
+    one = np.zeros(1, np.int64)
+    rows = rows_of(one.astype(np.uint64), one.astype(np.uint8), guest=one.astype(np.uint8), row=one)
+    replay.replay(RowBatch(1, rows), 0, 1)
     for kind in Event:
         carry_out(replay, HostEvent(0, False, 0, kind, 0, 0, 1))

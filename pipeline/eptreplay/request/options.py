@@ -3,34 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from eptreplay.analysis.migration import Link
-from eptreplay.errors import TraceError
-from eptreplay.replay.rows.schedule import Action, EqualParts, EveryStep, Schedule
+from eptreplay.request.choices import MissRatio, Policy
 
 if TYPE_CHECKING:
-    from eptreplay.ingest.native.rows import OnBadRows
-    from eptreplay.ingest.sources.dataset import GuestTrace
-    from eptreplay.replay.state.host_memory import HostOptions
+    from eptreplay.request.choices import OnBadRows
+    from eptreplay.request.host import HostOptions
     from eptreplay.units import Every
-
-
-class Policy(StrEnum):
-    """What the host does to the guest's memory at every sweep."""
-
-    PLAIN = "plain"
-    AGE = "age"
-    HARVEST = "harvest"
-
-
-class MissRatio(StrEnum):
-    """How the miss-ratio curve is found."""
-
-    INTERVALS = "intervals"
-    SHARDS = "shards"
-    EXACT = "exact"
 
 
 SHARDS_PAGES = 1024
@@ -82,71 +63,3 @@ class Options:
     slow_path: bool = False
     decode_ahead: bool = True
     host: HostOptions | None = None
-
-
-class Span(NamedTuple):
-    """What part of a clock a replay covers.
-
-    Args:
-        file: a trace, for messages.
-        rows: rows in all.
-        begin, end: first and last time; None if unknown.
-        unit: unit of time.
-    """
-
-    file: str
-    rows: int
-    begin: int | None
-    end: int | None
-    unit: str
-
-    @classmethod
-    def of(cls, trace: GuestTrace) -> Span:
-        """Return what a trace covers of its own clock."""
-        file = str(trace.files[0]) if trace.files else trace.name
-        return cls(file, trace.rows, trace.first_time, trace.last_time, trace.time_unit)
-
-    def schedule(self, action: Action, every: Every) -> Schedule:
-        """Return the cuts for an action at a distance.
-
-        Raises:
-            TraceError: a distance in time, where times are unknown.
-            UsageError: a distance in time that does not fit the unit.
-        """
-        if not every.timed:
-            return Schedule(action, rows=every.amount)
-        if self.begin is None or self.end is None:
-            raise TraceError(
-                self.file,
-                "row groups without statistics of the time column",
-                column="time",
-                advice="give the distance between sweeps or scans in rows, or write the file with statistics",
-            )
-        return Schedule(action, times=EveryStep(self.begin, every.in_units_of(self.unit), self.end))
-
-    def fits(self, every: Every) -> bool:
-        """Return whether `schedule` finds cuts at such a distance."""
-        times_known = self.begin is not None and self.end is not None
-        return not every.timed or (times_known and every.fits(self.unit))
-
-    def stops(self, schedule: Schedule) -> int:
-        """Return how many cuts a schedule of `schedule` makes."""
-        if schedule.rows is not None:
-            return self.rows // schedule.rows
-        return schedule.times.count() if isinstance(schedule.times, EveryStep) else 0
-
-
-def sweep_schedules(span: Span, options: Options) -> list[Schedule]:
-    """Return the cuts that sweeps ask for."""
-    if span.rows == 0 or options.policy is Policy.PLAIN or options.every is None:
-        return []
-    return [span.schedule(Action.SWEEP, options.every)]
-
-
-def interval_schedules(span: Span, options: Options) -> list[Schedule]:
-    """Return the cuts at which intervals end."""
-    if span.rows == 0 or options.intervals <= 1:
-        return []
-    if span.begin is None or span.end is None or span.end - span.begin < options.intervals:
-        return [Schedule(Action.CLOSE_INTERVAL, rows=max(1, -(-span.rows // options.intervals)))]
-    return [Schedule(Action.CLOSE_INTERVAL, times=EqualParts(span.begin, span.end, options.intervals))]

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from eptreplay.analysis.migration import Link
-    from eptreplay.replay.state.host_memory import HostOptions
+    from eptreplay.request.host import HostOptions
     from eptreplay.request.options import Options
 
 
@@ -57,7 +57,8 @@ class ReplayRequest:
         Raises:
             UsageError: a size, time or distance is none.
         """
-        from eptreplay.request.options import MissRatio, Options, Policy, TlbOptions  # noqa: PLC0415 - help must not wait for numba
+        from eptreplay.request.choices import MissRatio, Policy  # noqa: PLC0415 - help must not wait for numba
+        from eptreplay.request.options import Options, TlbOptions  # noqa: PLC0415 - help must not wait for numba
         from eptreplay.units import parse_every  # noqa: PLC0415
 
         return Options(
@@ -75,7 +76,7 @@ class ReplayRequest:
 
     def _host(self) -> HostOptions | None:
         """Return the host that guests share; None if nothing about it was asked for."""
-        from eptreplay.replay.state.host_memory import Align, HostOptions, Placement, VcpuModel  # noqa: PLC0415
+        from eptreplay.request.host import Align, HostOptions, Placement, VcpuModel  # noqa: PLC0415
         from eptreplay.units import parse_duration, parse_every, parse_size  # noqa: PLC0415
 
         asked = (

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eptreplay.replay.found.guest import GuestResult
-    from eptreplay.replay.one_host import HostFindings
+    from eptreplay.replay.found.host import HostFindings
 
 Columns = dict[str, Any]
 PAGE_BYTES = 4096

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from eptreplay.ingest.sources.dataset import GuestTrace
-    from eptreplay.replay.state.host_memory import HostOptions
+    from eptreplay.request.host import HostOptions
 
 PAGE_BYTES = 4096
 

@@ -20,7 +20,6 @@ from eptreplay.ingest.native.rows import (
     BadRows,
     DisorderError,
     Limits,
-    OnBadRows,
     Place,
     check_rows,
     good_rows,
@@ -28,6 +27,7 @@ from eptreplay.ingest.native.rows import (
 from eptreplay.ingest.native.schema import EVENT_MIN
 from eptreplay.ingest.parquet.file import BUFFER_BYTES, WHOLE, open_parquet
 from eptreplay.ingest.parquet.untrusted_statistics import untrusted_statistics
+from eptreplay.request.choices import OnBadRows
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Iterable, Iterator, Sequence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     Values = NDArray[np.unsignedinteger]
     Mask = NDArray[np.bool_]
 
-OnBadRows = Literal["fail", "skip"]
 
 OUT_OF_ORDER = "time"
 """The reason of rows that are left out because of their times."""

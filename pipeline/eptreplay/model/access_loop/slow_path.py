@@ -106,7 +106,7 @@ def take_slow_path(
             here = page + np.uint64(part_of_access)
             if states.fast_path[known_page(here, np.uint64(len(states.fast_path) - 1))] & NO_MEMORY != 0:
                 address = rows.gpa[i] if part_of_access == 0 else here << PAGE_SHIFT
-                begins_row = part_of_access == 0 and number >= 0
+                begins_row = part_of_access == 0 and bool(number >= 0)
                 stands_for = accesses_of(rows, i) if part_of_access == 0 else 1
                 _access_outside_memory(states, statistics, address, np.int64(op), who, stands_for, begins_row)
             else:

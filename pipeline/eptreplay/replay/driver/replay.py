@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eptreplay.errors import TraceError
-from eptreplay.ingest.native.reader import Batch
-from eptreplay.ingest.native.row_scan import scan_rows
 from eptreplay.model.access_loop import fast_path as kernels
 from eptreplay.model.access_loop import sweep
 from eptreplay.model.access_loop.deferred_accessed import write_deferred
@@ -21,6 +17,7 @@ from eptreplay.model.instances import GuestMemory, flat_ram_pages, guest_bases, 
 from eptreplay.model.recorded.checksum import state_sums
 from eptreplay.model.state.address_space import PMAP
 from eptreplay.model.state.counters import COUNTERS
+from eptreplay.model.state.rows import Rows, rows_of
 from eptreplay.model.statistics.close_interval import close_interval
 from eptreplay.model.statistics.intervals import (
     TALLY,
@@ -28,46 +25,24 @@ from eptreplay.model.statistics.intervals import (
     new_interval_statistics,
     statistics_of,
 )
-from eptreplay.model.statistics.reuse import enter_at_rate, new_reuse, no_reuse, note_reuses
+from eptreplay.model.statistics.reuse import new_reuse, no_reuse, note_reuses
 from eptreplay.model.vm.vm_limits import HostMemory
 from eptreplay.profiles import resolve
-from eptreplay.replay.events.carry_out import (
-    PAGE_SHIFT,
-    HostEvent,
-    attach_devices,
-    bad_event_callback,
-    between,
-    carry_out,
-    events_of,
-)
+from eptreplay.replay.events.carry_out import PAGE_SHIFT, carry_out
 from eptreplay.replay.events.given_back import GivenBack
 from eptreplay.replay.events.other_writers import OtherWriters
-from eptreplay.replay.found.guest import GuestResult, guest_result
 from eptreplay.replay.found.snapshots import ClosedInterval, OtherWrites, Snapshot, copied
-from eptreplay.replay.rows.in_order import Due, steps
-from eptreplay.replay.rows.schedule import Action, Schedule
-from eptreplay.replay.state.pmap_choice import AnyPmap
+from eptreplay.replay.rows.batch import RowBatch
+from eptreplay.replay.rows.event import HostEvent, between
 from eptreplay.replay.state.tlb_shapes import tlb_shapes
-from eptreplay.request.options import (
-    SHARDS_PAGES,
-    SHARDS_WEIGHT,
-    MissRatio,
-    Options,
-    Policy,
-    Span,
-    TlbOptions,
-    interval_schedules,
-    sweep_schedules,
-)
+from eptreplay.request.choices import MissRatio, Policy
+from eptreplay.request.options import SHARDS_PAGES, SHARDS_WEIGHT, TlbOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from eptreplay.ingest.native.reader import Transition
-    from eptreplay.ingest.native.rows import BadRows
-    from eptreplay.ingest.sources.dataset import GuestTrace
     from eptreplay.model.statistics.intervals import GuestStatistics
     from eptreplay.model.statistics.reuse import Reuse
     from eptreplay.replay.state.pmap_choice import Pmap
@@ -86,44 +61,6 @@ TLB_STAND_IN = "haswell"
 
 OnRows = Callable[[int], None]
 """Hears how many more rows were replayed."""
-
-
-def _read_only(array: NDArray[Any]) -> NDArray[Any]:
-    """Return the array marked read-only, like views of decoded columns: kernels are compiled for that alone."""
-    array.flags.writeable = False
-    return array
-
-
-NO_SIZES = _read_only(np.zeros(0, np.uint16))
-NO_COUNTS = _read_only(np.zeros(0, np.uint32))
-NO_GUESTS = _read_only(np.zeros(0, np.uint8))
-NO_ROW_NUMBERS = _read_only(np.zeros(0, np.int64))
-
-
-Columns: TypeAlias = (
-    "tuple[NDArray[np.uint64], NDArray[np.uint8], NDArray[np.uint16], NDArray[np.uint16], NDArray[np.uint32]]"
-)
-"""Rows as kernels take them: gpa, op, vcpu, size and count of kernels.replay_rows."""
-
-
-def accesses(batch: Batch, begin: int, end: int, vcpu_constant: int) -> Columns:
-    """Return rows [begin, end) of a batch; `vcpu_constant` made them where the batch has no column of vCPUs."""
-    return (
-        batch.gpa[begin:end],
-        batch.op[begin:end],
-        _one_vcpu(vcpu_constant) if batch.vcpu is None else _wide(batch.vcpu[begin:end]),
-        _wide(batch.size[begin:end]) if batch.size is not None and batch.crosses else NO_SIZES,
-        NO_COUNTS if batch.count is None else batch.count[begin:end],
-    )
-
-
-@functools.cache
-def _one_vcpu(number: int) -> NDArray[np.uint16]:
-    return _read_only(np.array([number], np.uint16))
-
-
-def _wide(values: NDArray[np.unsignedinteger]) -> NDArray[np.uint16]:
-    return _read_only(values.astype(np.uint16))
 
 
 def reuse_for(
@@ -232,16 +169,18 @@ class Replay:
         counters: NDArray[Any] = self.tlbs.counters.view(np.ndarray).view(TLB_COUNTERS)[:, 0].copy()
         return counters
 
-    def replay(self, batch: Batch, begin: int, end: int, vcpu_constant: int = 0) -> None:
-        """Replay rows [begin, end) of a batch of the only guest.
-
-        `vcpu_constant` made the accesses where the batch has no column of vCPUs.
-        """
-        if not batch.events and not batch.transitions:
-            self._replay_rows(batch, begin, end, vcpu_constant)
+    def replay(self, batch: RowBatch, begin: int, end: int) -> None:
+        """Replay rows [begin, end) of a batch, with the events among them."""
+        if not batch.events:
+            self._replay_rows(batch.rows, begin, end)
             return
-        for first, last, event in between(events_of(batch, begin, end), begin, end):
-            self._replay_rows(batch, first, last, vcpu_constant)
+        events = [
+            event
+            for event in batch.events
+            if begin <= event.position < end or event.position == end == batch.length
+        ]
+        for first, last, event in between(events, begin, end):
+            self._replay_rows(batch.rows, first, last)
             if event is not None:
                 self.carry_out(event)
 
@@ -262,45 +201,27 @@ class Replay:
         """Enter an event in the interval statistics if it is an access to memory."""
         flat = self.others[event.guest].note(event, self.statistics, self.states.fast_path, row)
         if flat is not None:
-            gpa = _read_only(np.array([flat << PAGE_SHIFT], np.uint64))
-            note_reuses(self.reuse, self.states.fast_path, gpa, NO_SIZES)
+            rows = rows_of(np.array([flat << PAGE_SHIFT], np.uint64), np.zeros(1, np.uint8))
+            note_reuses(self.reuse, self.states.fast_path, rows, 0, 1)
 
-    def _replay_rows(self, batch: Batch, begin: int, end: int, vcpu_constant: int) -> None:
-        """Replay rows [begin, end) of a batch, all of them accesses."""
+    def _replay_rows(self, rows: Rows, begin: int, end: int) -> None:
+        """Replay rows [begin, end), all of them accesses."""
         if end <= begin:
             return
-        self.rows_of[0] += end - begin
-        self.replay_flat(*accesses(batch, begin, end, vcpu_constant), NO_GUESTS, NO_ROW_NUMBERS)
+        self.replay_rows(rows, begin, end, self.rows - begin)
+        if len(rows.guest):
+            self.rows_of += np.bincount(rows.guest[begin:end], minlength=len(self.rows_of))
+        else:
+            self.rows_of[0] += end - begin
 
-    def replay_flat(
-        self,
-        gpa: NDArray[np.uint64],
-        op: NDArray[np.uint8],
-        vcpu: NDArray[np.uint16],
-        size: NDArray[np.uint16],
-        count: NDArray[np.uint32],
-        guest: NDArray[np.uint8],
-        row: NDArray[np.int64],
-    ) -> None:
-        """Replay rows; see kernels.replay_rows."""
+    def replay_rows(self, rows: Rows, begin: int, end: int, first_row: int) -> None:
+        """Replay rows [begin, end); see fast_path.replay_rows."""
         kernels.replay_rows(
-            self.states,
-            self.statistics,
-            self.log,
-            self.tlbs,
-            self.reuse,
-            gpa,
-            op,
-            vcpu,
-            size,
-            count,
-            guest,
-            row,
-            self.rows,
+            self.states, self.statistics, self.log, self.tlbs, self.reuse, rows, begin, end, first_row
         )
         if self.count_pages:
-            count_page_accesses(gpa, op, size, count, self.page_accesses)
-        self.rows += len(gpa)
+            count_page_accesses(rows, begin, end, self.page_accesses)
+        self.rows += end - begin
 
     def sweep(self, policy: Policy) -> None:
         """Let the host sweep over all pages in every profile."""
@@ -337,122 +258,3 @@ class Replay:
         sums = np.zeros(len(self.profiles), np.uint64)
         state_sums(self.states, sums)
         return [int(value) for value in sums]
-
-
-def replay_trace(
-    trace: GuestTrace,
-    profiles: Sequence[Pmap],
-    options: Options,
-    *,
-    on_rows: OnRows | None = None,
-    bad_rows: BadRows | None = None,
-) -> GuestResult:
-    """Replay a trace from its first row to its last.
-
-    Raises:
-        TraceError: the trace is damaged, has no memory, or a row breaks a rule and the policy is `fail`.
-        UsageError: the trace's unit of time does not fit the options.
-    """
-    replay = Replay(
-        profiles,
-        [guest_memory(trace)],
-        count_pages=options.page_accesses,
-        slow_path=options.slow_path,
-        tlb=options.tlb,
-        intervals=max(1, options.intervals),
-        mrc=options.mrc,
-    )
-    replay.on_bad_event = bad_event_callback([trace], options, [bad_rows])
-    attach_devices(replay, [trace])
-    span = Span.of(trace)
-    schedules = [*sweep_schedules(span, options), *interval_schedules(span, options)]
-    snapshots: list[Snapshot] = []
-    for action, time in drive(
-        trace, replay, schedules, options, vcpu=True, on_rows=on_rows, bad_rows=bad_rows
-    ):
-        if action is Action.SWEEP:
-            replay.sweep(options.policy)
-        else:
-            replay.close_interval()
-            snapshots.append(replay.snapshot(time))
-    if not snapshots or snapshots[-1].rows < replay.rows:
-        replay.close_interval()
-        snapshots.append(replay.snapshot(trace.last_time))
-    return guest_result(trace, replay, snapshots)
-
-
-def drive(
-    trace: GuestTrace,
-    replay: Replay,
-    schedules: Sequence[Schedule],
-    options: Options,
-    *,
-    vcpu: bool = False,
-    found: Sequence[Transition] = (),
-    on_rows: OnRows | None = None,
-    bad_rows: BadRows | None = None,
-) -> Iterator[tuple[Action, int | None]]:
-    """Feed a trace to a replay and yield wherever a cut asks for an action, with the cut's time.
-
-    Without `vcpu`, vCPU 0 counts as the one that made every access.  `found` are the vCPUs that begin and cease
-    to run.
-    """
-    for step in steps(trace, schedules, options, vcpu=vcpu, found=found, on_rows=on_rows, bad_rows=bad_rows):
-        if isinstance(step, Due):
-            yield step
-        else:
-            replay.replay(*step)
-
-
-def guest_ram_pages(trace: GuestTrace) -> NDArray[np.int64]:
-    """Return the guest pages that are memory, shape [ranges, 2].
-
-    Raises:
-        TraceError: none are.
-    """
-    ranges = trace.ram_ranges()
-    if not ranges:
-        raise TraceError(
-            str(trace.files[0]),
-            "the memory layout has no whole page of memory",
-            expected="at least one segment whose kind starts with 'ram'",
-            advice="give the segments in a guest.toml beside the trace",
-        )
-    return np.array(ranges, np.int64)
-
-
-def guest_memory(trace: GuestTrace) -> GuestMemory:
-    """Return the guest as its host knows it.
-
-    Raises:
-        TraceError: it has no memory.
-    """
-    bars = [
-        (bar.gpa // PAGE_BYTES, (bar.gpa + bar.bytes) // PAGE_BYTES)
-        for device in trace.devices
-        for bar in device.bars
-    ]
-    return GuestMemory(guest_ram_pages(trace), trace.vcpus, np.array(bars, np.int64).reshape(-1, 2))
-
-
-def warm_up(policies: Sequence[Policy] = tuple(Policy)) -> None:
-    """Compile the kernels of a replay with any of these policies, or load them from the cache."""
-    guest = GuestMemory(np.array([[0, 1]], np.int64), 1)
-    replay = Replay([AnyPmap()], [guest], mrc=MissRatio.SHARDS)
-    gpa = _read_only(np.zeros(1, np.uint64))
-    sizes = _read_only(np.ones(1, np.uint16))
-    op = _read_only(np.zeros(1, np.uint8))
-    for kind in (np.uint8, np.uint16):
-        scan_rows({"gpa": gpa, "op": op, "size": _read_only(sizes.astype(kind))}, 0)
-    batch = Batch(
-        row_group=0, first_row=0, rows=1, gpa=gpa, op=op, vcpu=None, size=sizes, count=None, time=None
-    )
-    replay.replay(batch, 0, 1)
-    for policy in policies:
-        replay.sweep(policy)
-    replay.close_interval()
-    replay.snapshot(None)
-    replay.state_sums()
-    replay.tlb_counters()
-    enter_at_rate(replay.reuse, 0)
-    sweep.observe_pages(replay.states, 0, np.zeros(1, np.int64), np.zeros((1, 1), np.uint8))

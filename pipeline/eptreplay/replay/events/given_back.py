@@ -17,13 +17,14 @@ from eptreplay.ingest.native.schema import Event
 from eptreplay.model.state.fast_path import NO_OP
 from eptreplay.model.statistics.intervals import WRITTEN_AGAIN
 from eptreplay.model.vm.vm_map import MADV_FREE
+from eptreplay.replay.found.given_back import GivenBackPages
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eptreplay.model.state.state import State
     from eptreplay.model.statistics.intervals import IntervalStatistics
-    from eptreplay.replay.events.carry_out import HostEvent
+    from eptreplay.replay.rows.event import HostEvent
 
 PAGE_SHIFT = 12
 LOW_BITS = (1 << PAGE_SHIFT) - 1
@@ -48,33 +49,6 @@ class Loss(NamedTuple):
     lost: int
     again: int
     region_before: int
-
-
-@dataclass(frozen=True, slots=True)
-class GivenBackPages:
-    """What a guest gave back, at the end of its trace.
-
-    Args:
-        gone: shape [guest pages]: whether the page was given back and not accessed since.
-        freed: shape [guest pages]: whether it is gone, after it had been accessed, by advice and not by unmapping.
-        changed: shape [guest pages]: whether it ever was given back.
-        written: shape [guest pages]: whether it was written since.
-        first_row: shape [guest pages]: 1 + the row of the first access of all; 0: never, or it was never given back.
-        absent: shape [guest pages]: whether it is unmapped.
-        initial: how many pages were given back before the first access.
-        pages: when pages were gone, for what counts pages.
-        regions: the same for what counts regions that were written.
-    """
-
-    gone: NDArray[np.bool_]
-    freed: NDArray[np.bool_]
-    changed: NDArray[np.bool_]
-    written: NDArray[np.bool_]
-    first_row: NDArray[np.int64]
-    absent: NDArray[np.bool_]
-    initial: int
-    pages: Gone
-    regions: Gone
 
 
 @dataclass(slots=True)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from eptreplay.ingest.native.schema import Event
 from eptreplay.model.state.rows import OP_READ, OP_WRITE
 from eptreplay.model.statistics.intervals import JUST_WRITTEN
-from eptreplay.model.state.rows import OP_READ, OP_WRITE
 from eptreplay.model.statistics.other_accesses import enter_access
 from eptreplay.replay.found.snapshots import OtherWrites
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eptreplay.model.statistics.intervals import IntervalStatistics
-    from eptreplay.replay.events.carry_out import HostEvent
+    from eptreplay.replay.rows.event import HostEvent
 
 PAGE_SHIFT = 12
 PROT_WRITE = 2  # in the argument of a hold

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from eptreplay.ingest.native.reader import Batch, Transition
-    from eptreplay.ingest.native.rows import OnBadRows
     from eptreplay.ingest.sources.dataset import GuestTrace
+    from eptreplay.request.choices import OnBadRows
 
 
 def transitions(trace: GuestTrace, idle_gap: int, on_bad_rows: OnBadRows) -> list[Transition]:

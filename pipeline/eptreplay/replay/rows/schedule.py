@@ -20,21 +20,8 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from numpy.typing import NDArray
-
     from eptreplay.ingest.sources.dataset import GuestTrace
-
-
-class Rows(Protocol):
-    """The part of a batch of rows that matters here."""
-
-    @property
-    def rows(self) -> int:
-        """How many there are."""
-
-    @property
-    def time(self) -> NDArray[np.uint64] | None:
-        """When they happen, ascending; None where that is not decoded."""
+    from eptreplay.replay.rows.batch import RowBatch
 
 
 class Action(IntEnum):
@@ -151,22 +138,21 @@ class Scheduler:
         ]
         self._due = [next(times, None) for _, times in self._by_time]
 
-    def stops(self, batch: Rows, replayed: int, time_min: int | None) -> Iterator[Stop]:
+    def stops(self, batch: RowBatch, replayed: int) -> Iterator[Stop]:
         """Yield the cuts that fall into a batch, in order; all of them have to be taken before the next batch's.
 
         Args:
             batch: the rows about to be replayed.
             replayed: rows of the trace that were replayed before it.
-            time_min: earliest time in the batch's row group, for a batch without its time column.
         """
-        by_rows = [_stops_by_rows(schedule, replayed, batch.rows) for schedule in self._by_rows]
-        by_time = [self._stops_by_time(number, batch, time_min) for number in range(len(self._by_time))]
+        by_rows = [_stops_by_rows(schedule, replayed, batch.length) for schedule in self._by_rows]
+        by_time = [self._stops_by_time(number, batch) for number in range(len(self._by_time))]
         return merge(*by_rows, *by_time, key=lambda cut: (cut.rows, cut.action))
 
-    def _stops_by_time(self, number: int, batch: Rows, time_min: int | None) -> Iterator[Stop]:
+    def _stops_by_time(self, number: int, batch: RowBatch) -> Iterator[Stop]:
         """Yield the cuts of one schedule by time that fall into a batch."""
         action, times = self._by_time[number]
-        last = _last_time(batch, time_min)
+        last = _last_time(batch)
         rows, until = 0, None  # cuts up to `until` come after `rows` rows
         while (due := self._due[number]) is not None and last is not None and due <= last:
             if until is None or due > until:
@@ -187,12 +173,12 @@ def _multiples(step: int, above: int, up_to: int) -> Iterator[int]:
     yield from range(above - above % step + step, up_to + 1, step)
 
 
-def _last_time(batch: Rows, time_min: int | None) -> int | None:
+def _last_time(batch: RowBatch) -> int | None:
     """Return the latest time that is known to be reached in a batch."""
-    return int(batch.time[-1]) if batch.time is not None else time_min
+    return int(batch.time[-1]) if batch.time is not None else batch.time_min
 
 
-def _rows_before(batch: Rows, time: int) -> int:
+def _rows_before(batch: RowBatch, time: int) -> int:
     """Return how many rows of a batch are earlier than `time`; none when its times are not decoded."""
     return int(batch.time.searchsorted(np.uint64(time))) if batch.time is not None else 0
 

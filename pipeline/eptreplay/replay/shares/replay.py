@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -19,21 +19,19 @@ from eptreplay.ingest.native.reader import BATCH_ROWS
 from eptreplay.ingest.native.schema import EVENT_MIN
 from eptreplay.model.access_loop.shares import region_owners, take_rows, upper_tables
 from eptreplay.model.instances import GuestMemory
+from eptreplay.model.state.rows import Rows, rows_of
 from eptreplay.model.statistics.reuse import note_reuses, reuse_of
-from eptreplay.replay.driver.replay import (
-    NO_GUESTS,
-    Replay,
-    accesses,
-    guest_ram_pages,
-    replay_trace,
-    reuse_for,
-)
-from eptreplay.replay.found.guest import guest_result
-from eptreplay.replay.rows.in_order import Due, steps
+from eptreplay.replay.driver.collect import guest_result
+from eptreplay.replay.driver.replay import Replay, reuse_for
+from eptreplay.replay.one_guest import replay_trace
+from eptreplay.replay.rows.in_order import guest_rows
 from eptreplay.replay.rows.schedule import Action
+from eptreplay.replay.rows.span import Span, interval_schedules, sweep_schedules
+from eptreplay.replay.rows.steps import Due, steps
 from eptreplay.replay.shares.shared_steps import SharedSteps
 from eptreplay.replay.shares.together import Share, merged
-from eptreplay.request.options import MissRatio, Span, interval_schedules, sweep_schedules
+from eptreplay.replay.state.guest_memory import guest_ram_pages
+from eptreplay.request.choices import MissRatio
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,11 +41,12 @@ if TYPE_CHECKING:
     from eptreplay.ingest.native.rows import BadRows
     from eptreplay.ingest.sources.dataset import GuestTrace
     from eptreplay.model.statistics.reuse import Reuse
-    from eptreplay.replay.driver.replay import Columns, OnRows
+    from eptreplay.replay.driver.replay import OnRows
     from eptreplay.replay.found.guest import GuestResult
     from eptreplay.replay.found.snapshots import Snapshot
     from eptreplay.replay.state.pmap_choice import Pmap
-    from eptreplay.request.options import Options, Policy
+    from eptreplay.request.choices import Policy
+    from eptreplay.request.options import Options
 
 GIGABYTE_PAGES = 1 << 18
 ROWS_A_VISIT = 4
@@ -145,15 +144,17 @@ def replay_in_shares(
     )
 
 
-class Rows(NamedTuple):
-    """Rows without a cut between them; `first` is the number of the first one in the trace."""
+class OwnRows(NamedTuple):
+    """Rows [begin, end) without a stop between them; `first` is the number of the batch's first row in the trace."""
 
-    columns: Columns
+    rows: Rows
+    begin: int
+    end: int
     first: int
 
 
 class Stop(NamedTuple):
-    """An action that is due after `rows` rows of the trace; `time` is the cut's own, None for a cut by rows."""
+    """An action that is due after `rows` rows of the trace; `time` is the stop's own, None for a stop by rows."""
 
     action: Action
     time: int | None
@@ -162,29 +163,28 @@ class Stop(NamedTuple):
 
 def _steps(
     trace: GuestTrace, options: Options, on_rows: OnRows | None, bad_rows: BadRows | None
-) -> Iterator[Rows | Stop]:
-    """Yield the rows of a trace, as kernels take them, and the cuts between them; the last interval is closed at the end."""
+) -> Iterator[OwnRows | Stop]:
+    """Yield the rows of a trace and the stops between them; the last interval is closed at the end."""
     span = Span.of(trace)
     schedules = [*sweep_schedules(span, options), *interval_schedules(span, options)]
     ahead = replace(options, decode_ahead=False)  # the threads do that in turn
     rows, closed = 0, -1
-    for step in steps(trace, schedules, ahead, vcpu=True, on_rows=on_rows, bad_rows=bad_rows):
+    for step in steps(guest_rows(trace, schedules, ahead, bad_rows=bad_rows), schedules, on_rows):
         if isinstance(step, Due):
             closed = rows if step.action is Action.CLOSE_INTERVAL else closed
             yield Stop(step.action, step.time, rows)
         else:
-            yield Rows(accesses(*step), rows)
+            yield OwnRows(step.batch.rows, step.begin, step.end, rows - step.begin)
             rows += step.end - step.begin
     if closed < rows:
         yield Stop(Action.CLOSE_INTERVAL, trace.last_time, rows)
 
 
-def _noting_reuses(feed: Iterator[Rows | Stop], reuse: Reuse, replay: Replay) -> Iterator[Rows | Stop]:
-    """Take in the distances of reuse of all rows, which are about all of the guest's memory, while one share reads them."""
+def _noting_reuses(feed: Iterator[OwnRows | Stop], reuse: Reuse, replay: Replay) -> Iterator[OwnRows | Stop]:
+    """Take in the reuse distances of all rows, which are about all of the guest's memory, while one share reads them."""
     for step in feed:
-        if isinstance(step, Rows):
-            gpa, _, _, size, _ = step.columns
-            note_reuses(reuse, replay.states.fast_path, gpa, size)
+        if isinstance(step, OwnRows):
+            note_reuses(reuse, replay.states.fast_path, step.rows, step.begin, step.end)
         yield step
 
 
@@ -194,55 +194,40 @@ class Own:
     def __init__(self, owner: NDArray[np.uint8], share: int) -> None:
         self._owner = owner
         self._share = share
-        self._make_room(BATCH_ROWS)
+        self._rows: dict[tuple[bool, bool, bool], Rows] = {}
 
-    def _make_room(self, rows: int) -> None:
-        self._gpa = np.empty(rows, np.uint64)
-        self._op = np.empty(rows, np.uint8)
-        self._vcpu = np.empty(rows, np.uint16)
-        self._size = np.empty(rows, np.uint16)
-        self._count = np.empty(rows, np.uint32)
-        self._row = np.empty(rows, np.int64)
+    def take(self, step: OwnRows) -> tuple[Rows, int]:
+        """Return the share's rows, with their numbers in the trace, and how many there are; good until the next call."""
+        own = self._room(step.rows, step.end - step.begin)
+        found = take_rows(self._owner, self._share, step.rows, step.begin, step.end, step.first, own)
+        return own, int(found)
 
-    def take(self, rows: Rows) -> tuple[Columns, NDArray[np.int64]]:
-        """Return the share's rows, and their numbers in the trace; both are good until the next call."""
-        gpa, _, vcpu, size, count = rows.columns
-        if len(gpa) > len(self._gpa):
-            self._make_room(len(gpa))
-        own: Columns = (self._gpa, self._op, self._vcpu, self._size, self._count)
-        found = int(take_rows(self._owner, self._share, *rows.columns, rows.first, *own, self._row))
-        columns = (
-            _first(self._gpa, found),
-            _first(self._op, found),
-            _first(self._vcpu, found) if len(vcpu) > 1 else vcpu,
-            _first(self._size, found) if len(size) else size,
-            _first(self._count, found) if len(count) else count,
-        )
-        return columns, _first(self._row, found)
-
-
-S = TypeVar("S", bound=np.generic)
-
-
-def _first(array: NDArray[S], number: int) -> NDArray[S]:
-    """Return a read-only view, as kernels are compiled for, of the first elements."""
-    view = array[:number]
-    view.flags.writeable = False
-    return view
+    def _room(self, rows: Rows, length: int) -> Rows:
+        """Return rows with the columns of others, and room for so many."""
+        columns = (len(rows.vcpu) > 1, len(rows.size) > 0, len(rows.count) > 0)
+        known = self._rows.get(columns)
+        if known is None or len(known.gpa) < length:
+            room = max(length, BATCH_ROWS)
+            own = {name: np.empty(room, getattr(rows, name).dtype) for name in ("gpa", "op")}
+            own["vcpu"] = np.empty(room if columns[0] else 1, np.uint16)
+            own |= {"size": np.empty(room, np.uint16)} if columns[1] else {}
+            own |= {"count": np.empty(room, np.uint32)} if columns[2] else {}
+            known = self._rows[columns] = rows_of(**own, row=np.empty(room, np.int64))
+        return known
 
 
 def _replay_share(
-    trace: GuestTrace, replay: Replay, feed: Iterator[Rows | Stop], own: Own, policy: Policy
+    trace: GuestTrace, replay: Replay, feed: Iterator[OwnRows | Stop], own: Own, policy: Policy
 ) -> Share:
     """Replay one share from the first row to the last."""
     snapshots: list[Snapshot] = []
     upper = []
     gigabytes = -(-replay.guests[0].pages // GIGABYTE_PAGES)
     for step in feed:
-        if isinstance(step, Rows):
-            columns, row = own.take(step)
-            if len(row):
-                replay.replay_flat(*columns, NO_GUESTS, row)
+        if isinstance(step, OwnRows):
+            rows, found = own.take(step)
+            if found:
+                replay.replay_rows(rows, 0, found, 0)
         elif step.action is Action.SWEEP:
             replay.sweep(policy)
         else:

@@ -1,0 +1,25 @@
+"""Driving a replay through its rows, up to every stop where something is due."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from eptreplay.replay.rows.steps import Due, steps
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from eptreplay.replay.driver.replay import OnRows, Replay
+    from eptreplay.replay.rows.batch import RowBatch
+    from eptreplay.replay.rows.schedule import Schedule
+
+
+def drive(
+    replay: Replay, batches: Iterable[RowBatch], schedules: Sequence[Schedule], on_rows: OnRows | None = None
+) -> Iterator[Due]:
+    """Feed rows to a replay, and yield what is due wherever it has to stop; `on_rows` is told how many were replayed."""
+    for step in steps(batches, schedules, on_rows):
+        if isinstance(step, Due):
+            yield step
+        else:
+            replay.replay(*step)

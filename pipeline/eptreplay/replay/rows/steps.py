@@ -1,0 +1,48 @@
+"""Steps of a replay: rows without a stop between them, and what is due at each stop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from eptreplay.replay.rows.schedule import Scheduler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from eptreplay.replay.rows.batch import RowBatch
+    from eptreplay.replay.rows.schedule import Action, Schedule
+
+
+class Piece(NamedTuple):
+    """Rows [begin, end) of a batch, without a stop between them."""
+
+    batch: RowBatch
+    begin: int
+    end: int
+
+
+class Due(NamedTuple):
+    """An action that is due; `time` is the stop's own, None for a stop by rows."""
+
+    action: Action
+    time: int | None
+
+
+def steps(
+    batches: Iterable[RowBatch], schedules: Sequence[Schedule], on_rows: Callable[[int], None] | None = None
+) -> Iterator[Piece | Due]:
+    """Yield the rows of batches, and the actions that schedules ask for between them; `on_rows` is told how many were used."""
+    scheduler = Scheduler(schedules)
+    replayed = 0
+    for batch in batches:
+        begin = 0
+        for stop in scheduler.stops(batch, replayed):
+            if stop.rows > begin:
+                yield Piece(batch, begin, stop.rows)
+                begin = stop.rows
+            yield Due(stop.action, stop.time)
+        if batch.length > begin:
+            yield Piece(batch, begin, batch.length)
+        replayed += batch.length
+        if on_rows is not None:
+            on_rows(batch.length)
