@@ -169,7 +169,7 @@ def test_all_that_kernels_are_made_from_is_in_the_digest() -> None:
     } <= needed
     while more := set().union(*map(package_imports, needed)) - needed:
         needed |= more
-    assert PACKAGE / "ingest/native/schema.py" in needed
+    assert PACKAGE / "ingest/trace/schema.py" in needed
     assert needed - own <= set(jit.SOURCES)
 
 

@@ -18,7 +18,7 @@ from eptreplay.run.batch import run
 from eptreplay.units import Every
 
 if TYPE_CHECKING:
-    from eptreplay.ingest.sources.dataset import GuestTrace
+    from eptreplay.ingest.trace.guest_trace import GuestTrace
 
     Frames = dict[str, pl.DataFrame]
 

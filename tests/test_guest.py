@@ -23,7 +23,7 @@ from eptreplay.results.tables import tables
 from eptreplay.units import Every
 
 if TYPE_CHECKING:
-    from eptreplay.ingest.sources.dataset import GuestTrace
+    from eptreplay.ingest.trace.guest_trace import GuestTrace
     from eptreplay.replay.found.guest import GuestResult
 
 PROFILES = ("ept-ad", "ept-emul", "x86")

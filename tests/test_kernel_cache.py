@@ -75,7 +75,7 @@ def make_source(folder: Path, step: int = 10) -> Path:
     (package / "ingest").mkdir()
     for name in ("__init__.py", "model/__init__.py", "ingest/__init__.py", "model/cpu/__init__.py"):
         (package / name).touch()
-    for name in ("compiled.py", "kernel_files.py", "ingest/native/row_scan.py", "ingest/native/schema.py"):
+    for name in ("compiled.py", "kernel_files.py", "ingest/native/row_scan.py", "ingest/trace/schema.py"):
         shutil.copyfile(Path(jit.__file__).parent / name, package / name)
     (package / "model/cpu/callee.py").write_text(CALLEE.format(step=step), encoding="utf-8")
     (package / "model/probe.py").write_text(PROBE, encoding="utf-8")

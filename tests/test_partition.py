@@ -27,7 +27,7 @@ from eptreplay.units import Every
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from eptreplay.ingest.sources.dataset import GuestTrace
+    from eptreplay.ingest.trace.guest_trace import GuestTrace
     from eptreplay.replay.found.guest import GuestResult
 
 PAGE = 4096

@@ -7,6 +7,12 @@ from dataclasses import dataclass
 
 from eptreplay.errors import UsageError
 
+PAGE_BYTES = 4096
+"""Bytes of a page, of guests and of the host."""
+
+BLOCK_PAGES = 512
+"""Pages of a 2 MB block: a superpage, a reservation, a page-table page's entries."""
+
 NANOSECONDS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000, "min": 60_000_000_000}
 
 

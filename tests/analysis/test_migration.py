@@ -18,6 +18,7 @@ from eptreplay.analysis.migration import (
     migrate,
     smallest_bandwidth,
 )
+from eptreplay.units import PAGE_BYTES
 
 PAGE_A_MILLISECOND = PAGE_BYTES * 8 * 1000  # bits a second
 MS = 10**6  # nanoseconds

@@ -22,7 +22,7 @@ from eptreplay.request.options import SHARDS_PAGES, SHARDS_WEIGHT, Options
 from eptreplay.results.findings import findings
 
 if TYPE_CHECKING:
-    from eptreplay.ingest.sources.dataset import GuestTrace
+    from eptreplay.ingest.trace.guest_trace import GuestTrace
 
 SAMPLES = Path(__file__).parents[2] / "traces"
 NAMES = ("web-1vcpu", "boot-2vcpu", "full-2vcpu")

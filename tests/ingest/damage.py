@@ -14,9 +14,10 @@ import numpy as np
 
 from eptreplay.errors import TraceError
 from eptreplay.ingest.native.reader import read_batches
-from eptreplay.ingest.parquet.footer import Extent, parse_footer
+from eptreplay.ingest.parquet.footer import parse_footer
 from eptreplay.ingest.parquet.thrift import CompactReader
 from eptreplay.ingest.sources.dataset import open_trace
+from eptreplay.ingest.trace.extents import Extent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

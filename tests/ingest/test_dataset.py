@@ -9,8 +9,8 @@ import pytest
 
 from eptreplay.errors import TraceError
 from eptreplay.ingest.native.reader import read_batches
-from eptreplay.ingest.native.schema import Segment
 from eptreplay.ingest.sources.dataset import BadGuest, find_traces, open_trace
+from eptreplay.ingest.trace.schema import Segment
 
 if TYPE_CHECKING:
     from pathlib import Path

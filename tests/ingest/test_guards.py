@@ -7,7 +7,8 @@ import pytest
 
 from eptreplay.errors import TraceError
 from eptreplay.ingest.sources.dataset import find_traces, open_trace
-from eptreplay.ingest.sources.guards import Guard, weakest
+from eptreplay.ingest.sources.guards import weakest
+from eptreplay.ingest.trace.guard import Guard
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from eptreplay.errors import TraceError
-from eptreplay.ingest.native.schema import Segment
 from eptreplay.ingest.sources.guest_config import GuestConfig, load_guest_config
+from eptreplay.ingest.trace.schema import Segment
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from eptreplay.errors import TraceError
-from eptreplay.ingest.native.schema import Segment
 from eptreplay.ingest.sources.guest_config import GuestConfig
 from eptreplay.ingest.sources.guest_facts import GuestFacts, guest_facts
+from eptreplay.ingest.trace.schema import Segment
 
 LAYOUT = '[{"gpa": 0, "bytes": 8192, "kind": "ram"}]'
 OTHER = (Segment(4096, 4096, "ram"),)

@@ -7,7 +7,8 @@ import pytest
 
 from eptreplay.errors import TraceError
 from eptreplay.ingest.parquet.pages import check_first_page
-from eptreplay.ingest.sources.dataset import RowGroup, open_trace
+from eptreplay.ingest.sources.dataset import open_trace
+from eptreplay.ingest.trace.guest_trace import RowGroup
 
 if TYPE_CHECKING:
     from tests.ingest.conftest import MakeTrace

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from eptreplay.ingest.native.schema import COLUMNS, EVENT_MIN, OP_MAX, Event, Op, Segment
+from eptreplay.ingest.trace.schema import COLUMNS, EVENT_MIN, OP_MAX, Event, Op, Segment
 
 
 def test_op_codes_are_those_of_the_format() -> None:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from eptreplay.errors import TraceError
-from eptreplay.ingest.sources.segments import parse_segments_json, ram_ranges
+from eptreplay.ingest.trace.segments import parse_segments_json, ram_ranges
 
 if TYPE_CHECKING:
-    from eptreplay.ingest.native.schema import Segment
+    from eptreplay.ingest.trace.schema import Segment
 
 
 def parse(*segments: object) -> tuple[Segment, ...]:

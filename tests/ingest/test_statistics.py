@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from eptreplay.errors import TraceError
-from eptreplay.ingest.parquet.footer import Chunk, Extent, Group
-from eptreplay.ingest.parquet.statistics import ColumnRange, GroupStatistics, group_statistics
+from eptreplay.ingest.parquet.footer import Chunk, Group
+from eptreplay.ingest.parquet.statistics import GroupStatistics, group_statistics
+from eptreplay.ingest.trace.extents import Extent
+from eptreplay.ingest.trace.ranges import ColumnRange
 
 FILE = Path("t.parquet")
 

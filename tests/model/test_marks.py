@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from eptreplay.ingest.native.schema import Event
+from eptreplay.ingest.trace.schema import Event
 from eptreplay.model.access_loop.deferred_accessed import DEFERRED
 from eptreplay.model.instances import GuestMemory
 from eptreplay.model.state.rows import rows_of

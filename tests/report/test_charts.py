@@ -10,7 +10,6 @@ import pytest
 from eptreplay.report.charts.charts import (
     Chart,
     Series,
-    Span,
     bar_chart,
     curve_chart,
     group_last,
@@ -20,7 +19,8 @@ from eptreplay.report.charts.charts import (
     range_chart,
     time_chart,
 )
-from eptreplay.report.charts.scales import Tick
+from eptreplay.report.read.scales import Tick
+from eptreplay.report.read.time_axis import Span
 
 NAN = float("nan")
 

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from eptreplay.report.charts.charts import Span
 from eptreplay.report.charts.heatmaps import (
     LEVELS,
     LONGEST_GAP,
@@ -21,6 +20,7 @@ from eptreplay.report.charts.heatmaps import (
     axis_ticks,
     log_levels,
 )
+from eptreplay.report.read.time_axis import Span
 
 GIB = 1 << 30
 

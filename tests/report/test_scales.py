@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eptreplay.report.charts.scales import LOG_FROM, Scale, from_zero, nice_step, nice_values
+from eptreplay.report.read.scales import LOG_FROM, Scale, from_zero, nice_step, nice_values
 
 
 @pytest.mark.parametrize(("rough", "step"), [(0.03, 0.05), (1, 1), (1.1, 2), (3, 5), (6, 10), (70, 100)])

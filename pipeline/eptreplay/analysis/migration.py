@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from eptreplay.analysis.history import NOTHING_GONE, RepeatedGone
+from eptreplay.units import PAGE_BYTES
 
 if TYPE_CHECKING:
     from fractions import Fraction
 
     from eptreplay.analysis.history import Repeated
 
-PAGE_BYTES = 4096
 MAX_ROUNDS = 30
 """Rounds before the pause, at most: as Xen's xc_domain_save long had it."""
 

@@ -41,7 +41,7 @@ from eptreplay.units import Every
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from eptreplay.ingest.sources.dataset import GuestTrace
+    from eptreplay.ingest.trace.guest_trace import GuestTrace
 
 EIGHT_PROFILES = (
     "ept-ad",

@@ -39,17 +39,17 @@ from eptreplay.replay.rows.in_order import guest_rows
 from eptreplay.replay.rows.span import Span, interval_schedules
 from eptreplay.replay.state.guest_memory import guest_ram_pages
 from eptreplay.request.options import Options, TlbOptions
+from eptreplay.units import PAGE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from eptreplay.ingest.sources.dataset import GuestTrace
+    from eptreplay.ingest.trace.guest_trace import GuestTrace
 
 GUESTS = 4
 LARGE_BYTES = 64 << 30
 LARGE_ROWS = 10_000_000
 STATE_PAGES = 1 << 20
-PAGE_BYTES = 4096
 
 ROWS_AS_PAGES = "with rows as (select (time - $begin) // $step as interval, gpa // 4096 as page, op from read_parquet($file))"
 QUERIES = (

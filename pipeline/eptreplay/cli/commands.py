@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from eptreplay.conform import Mismatch
     from eptreplay.ingest.native.outside import Outside
     from eptreplay.ingest.native.rows import BadRows
-    from eptreplay.ingest.sources.dataset import BadGuest, GuestTrace
+    from eptreplay.ingest.sources.dataset import BadGuest
+    from eptreplay.ingest.trace.guest_trace import GuestTrace
     from eptreplay.profiles import Profile
     from eptreplay.report.pages.html import OnPage
     from eptreplay.report.pages.text import Unrendered

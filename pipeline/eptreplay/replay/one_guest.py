@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from eptreplay.ingest.native.rows import BadRows
-    from eptreplay.ingest.sources.dataset import GuestTrace
+    from eptreplay.ingest.trace.guest_trace import GuestTrace
     from eptreplay.replay.state.pmap_choice import Pmap
 
 

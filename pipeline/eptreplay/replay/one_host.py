@@ -9,7 +9,7 @@ import numpy as np
 from eptreplay.errors import ConservationError, SharedHostError, UsageError
 from eptreplay.ingest.native.reader import read_batches
 from eptreplay.ingest.native.rows import BadRows
-from eptreplay.ingest.native.schema import Event
+from eptreplay.ingest.trace.schema import Event
 from eptreplay.model._numba.arrays import records
 from eptreplay.model.access_loop.sweep import scan
 from eptreplay.model.instances import GuestMemory, guest_bases, out_of_memory
@@ -37,7 +37,7 @@ from eptreplay.replay.state.guest_memory import guest_memory
 from eptreplay.replay.state.host_memory import host_memory, least_need
 from eptreplay.replay.state.pmap_choice import AnyPmap
 from eptreplay.request.host import Align, HostOptions, VcpuModel
-from eptreplay.units import NANOSECONDS, binary_size
+from eptreplay.units import NANOSECONDS, PAGE_BYTES, binary_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eptreplay.ingest.native.reader import Batch, Transition
-    from eptreplay.ingest.sources.dataset import GuestTrace
+    from eptreplay.ingest.trace.guest_trace import GuestTrace
     from eptreplay.replay.driver.replay import OnRows
     from eptreplay.replay.found.guest import GuestResult
     from eptreplay.replay.found.snapshots import Snapshot
@@ -53,7 +53,6 @@ if TYPE_CHECKING:
     from eptreplay.request.choices import Policy
     from eptreplay.request.options import Options
 
-PAGE_BYTES = 4096
 MOST_SCANS = 1 << 20
 """Idle scans of a run: as many as there may be intervals, and likewise rows of tables."""
 

@@ -6,13 +6,13 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from eptreplay.errors import SharedHostError, TraceError
-from eptreplay.ingest.parquet.statistics import LAST_TIME
+from eptreplay.ingest.trace.ranges import LAST_TIME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from eptreplay.ingest.native.reader import Batch
-    from eptreplay.ingest.sources.dataset import GuestTrace
+    from eptreplay.ingest.trace.guest_trace import GuestTrace
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import numpy as np
 
 from eptreplay.model.vm import swap_candidates as flags
 from eptreplay.tables.host import HOST_TABLES
+from eptreplay.units import BLOCK_PAGES, PAGE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from eptreplay.replay.found.host import HostFindings
 
 Columns = dict[str, Any]
-PAGE_BYTES = 4096
-BLOCK_PAGES = 512
 
 INVALIDATION_CAUSES = (
     "fault",

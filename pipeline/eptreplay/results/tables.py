@@ -12,6 +12,7 @@ from eptreplay.results.findings import findings
 from eptreplay.results.findings.translations import translations
 from eptreplay.results.host import host_tables
 from eptreplay.tables.schema import COUNTERS, GAUGES
+from eptreplay.units import PAGE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 Columns = dict[str, Any]
 COUNTER_NAMES = tuple(column.name for column in COUNTERS)
-PAGE_BYTES = 4096
 
 
 def tables(result: GuestResult, profiles: Sequence[str], link: Link) -> dict[str, Columns]:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from eptreplay.ingest.sources.dataset import GuestTrace
+    from eptreplay.ingest.trace.guest_trace import GuestTrace
     from eptreplay.profiles import Profile
     from eptreplay.replay.driver.replay import OnRows
     from eptreplay.replay.found.guest import GuestResult

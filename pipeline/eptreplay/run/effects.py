@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import typer
 
-    from eptreplay.ingest.sources.dataset import GuestTrace
+    from eptreplay.ingest.trace.guest_trace import GuestTrace
     from eptreplay.request.replay import ReplayRequest
 
 

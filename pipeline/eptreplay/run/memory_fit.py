@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from eptreplay.errors import UsageError
 from eptreplay.model.vm.vm_limits import LARGEST_HOST
-from eptreplay.units import binary_size
+from eptreplay.units import PAGE_BYTES, binary_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from eptreplay.ingest.sources.dataset import GuestTrace
+    from eptreplay.ingest.trace.guest_trace import GuestTrace
     from eptreplay.request.host import HostOptions
 
-PAGE_BYTES = 4096
 
 SHARED = 31
 """Bytes that all profiles share for every page up to the end of memory: `fast_path` 1, `first_row` 8, `touch` 12, `listed` 4,

@@ -8,7 +8,7 @@ import numpy as np
 
 from eptreplay.errors import TraceError
 from eptreplay.ingest.parquet.page_index import read_page_index
-from eptreplay.ingest.parquet.statistics import ColumnRange
+from eptreplay.ingest.trace.ranges import ColumnRange
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from eptreplay.ingest.native.row_scan import RowScan
     from eptreplay.ingest.native.rows import Mask, Values
     from eptreplay.ingest.parquet.page_index import PageClaims
-    from eptreplay.ingest.sources.dataset import RowGroup
+    from eptreplay.ingest.trace.guest_trace import RowGroup
 
 
 class Claims:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from eptreplay.errors import TraceError
-from eptreplay.ingest.native.schema import COLUMNS
+from eptreplay.ingest.trace.schema import COLUMNS
 
 if TYPE_CHECKING:
     from pathlib import Path

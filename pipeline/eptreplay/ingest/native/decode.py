@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from eptreplay.ingest.native.rows import Mask, Values
     from eptreplay.ingest.parquet.file import Opened
-    from eptreplay.ingest.sources.dataset import RowGroup
+    from eptreplay.ingest.trace.guest_trace import RowGroup
 
 
 class Piece(NamedTuple):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from eptreplay.ingest.native.rows import Values
-    from eptreplay.ingest.sources.dataset import GuestTrace
+    from eptreplay.ingest.trace.guest_trace import GuestTrace
 
 SLIVER = 100
 """At most one in so many rows of a trace is left out because of its time."""

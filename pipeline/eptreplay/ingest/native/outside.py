@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eptreplay.ingest.native.schema import OP_MAX, PAGE_SHIFT
+from eptreplay.ingest.trace.schema import OP_MAX, PAGE_SHIFT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from eptreplay.compiled import entry_point, kernel
-from eptreplay.ingest.native.schema import PAGE_SIZE
-from eptreplay.ingest.parquet.statistics import ColumnRange
+from eptreplay.ingest.trace.ranges import ColumnRange
+from eptreplay.ingest.trace.schema import PAGE_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

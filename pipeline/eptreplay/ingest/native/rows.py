@@ -10,8 +10,8 @@ import numpy as np
 
 from eptreplay.errors import TraceError
 from eptreplay.ingest.native.row_scan import RowScan, scan_rows
-from eptreplay.ingest.native.schema import EVENT_MIN, GPA_BITS, OP_MAX, PAGE_SIZE, Event
-from eptreplay.ingest.parquet.statistics import LAST_TIME
+from eptreplay.ingest.trace.ranges import LAST_TIME
+from eptreplay.ingest.trace.schema import EVENT_MIN, GPA_BITS, OP_MAX, PAGE_SIZE, Event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

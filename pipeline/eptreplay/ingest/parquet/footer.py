@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from eptreplay.errors import TraceError
-from eptreplay.ingest.native.schema import COLUMNS
 from eptreplay.ingest.parquet.thrift import CompactReader, Struct, ThriftError
+from eptreplay.ingest.trace.extents import Extent, IndexPlaces
+from eptreplay.ingest.trace.schema import COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,23 +47,6 @@ _MAX_EXPANSION = 1 << 16
 
 _KNOWN = {column.name for column in COLUMNS}
 _REWRITE = "the file is damaged or not what it says: copy or convert it again"
-
-
-class Extent(NamedTuple):
-    """Where the pages of a chunk are: first byte, bytes as stored, bytes once unpacked."""
-
-    start: int
-    packed: int
-    plain: int
-
-
-class IndexPlaces(NamedTuple):
-    """Where the page index of a chunk is, in bytes of the file: where pages begin, and what values they hold."""
-
-    offsets_start: int
-    offsets_bytes: int
-    values_start: int
-    values_bytes: int
 
 
 class Chunk(NamedTuple):

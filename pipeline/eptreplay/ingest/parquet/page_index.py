@@ -7,12 +7,12 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from eptreplay.errors import TraceError
-from eptreplay.ingest.parquet.statistics import ColumnRange
 from eptreplay.ingest.parquet.thrift import CompactReader, Struct, ThriftError
+from eptreplay.ingest.trace.ranges import ColumnRange
 
 if TYPE_CHECKING:
-    from eptreplay.ingest.parquet.footer import Extent, IndexPlaces
-    from eptreplay.ingest.sources.dataset import RowGroup
+    from eptreplay.ingest.trace.extents import Extent, IndexPlaces
+    from eptreplay.ingest.trace.guest_trace import RowGroup
 
 _MOST_BYTES = 64 << 20
 """An index of a row group that is larger has more than a million pages."""

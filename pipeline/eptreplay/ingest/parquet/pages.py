@@ -16,8 +16,8 @@ from eptreplay.errors import TraceError
 from eptreplay.ingest.parquet.thrift import CompactReader, ThriftError
 
 if TYPE_CHECKING:
-    from eptreplay.ingest.parquet.footer import Extent
-    from eptreplay.ingest.sources.dataset import RowGroup
+    from eptreplay.ingest.trace.extents import Extent
+    from eptreplay.ingest.trace.guest_trace import RowGroup
 
 _HEADER_BYTES = 4096
 """Longer headers hold long text in their statistics, which no column that is read has."""

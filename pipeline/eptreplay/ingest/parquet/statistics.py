@@ -5,22 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from eptreplay.errors import TraceError
+from eptreplay.ingest.trace.ranges import ColumnRange
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from eptreplay.ingest.parquet.footer import Group
-
-
-LAST_TIME = (1 << 63) - 1
-"""The latest time that result tables have room for."""
-
-
-class ColumnRange(NamedTuple):
-    """Smallest and largest value of a column in a row group."""
-
-    low: int
-    high: int
 
 
 class GroupStatistics(NamedTuple):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from eptreplay.ingest.native.schema import CODES, GPA_BITS, PAGE_SIZE
-from eptreplay.ingest.parquet.statistics import LAST_TIME
+from eptreplay.ingest.trace.ranges import LAST_TIME
+from eptreplay.ingest.trace.schema import CODES, GPA_BITS, PAGE_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from eptreplay.ingest.sources.dataset import GuestTrace, RowGroup
+    from eptreplay.ingest.trace.guest_trace import GuestTrace, RowGroup
 
 
 class UntrustedStatistic(NamedTuple):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from eptreplay.errors import TraceError
-from eptreplay.ingest.native.schema import HOST_CPUS, PAGE_SIZE
+from eptreplay.ingest.trace.devices import Bar, Device
+from eptreplay.ingest.trace.schema import HOST_CPUS, PAGE_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from eptreplay.ingest.native.schema import Segment
+    from eptreplay.ingest.trace.schema import Segment
 
 ADDRESS_SPACE = 1 << 47
 """Where the address spaces that bhyve makes for guests end (VM_MAXUSER_ADDRESS), bytes."""
@@ -19,20 +20,6 @@ BARS_MOST = 64
 BAR_BYTES_MOST = 1 << 40
 
 NANOSECONDS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
-
-
-class Bar(NamedTuple):
-    """A stretch of guest-physical addresses that reaches a device: first byte and length."""
-
-    gpa: int
-    bytes: int
-
-
-class Device(NamedTuple):
-    """A device passed through to the guest."""
-
-    name: str
-    bars: tuple[Bar, ...]
 
 
 def check_devices(raw: object, file: str, segments: Sequence[Segment] | None) -> tuple[Device, ...]:

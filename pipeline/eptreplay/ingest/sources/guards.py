@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from eptreplay.errors import TraceError
 from eptreplay.ingest.native.cut import sha256
 from eptreplay.ingest.parquet.pages import has_checksum
-from eptreplay.ingest.sources.manifest import MANIFEST, listed_digest
+from eptreplay.ingest.sources.manifest import listed_digest
+from eptreplay.ingest.trace.guard import MANIFEST, Guard
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
     from eptreplay.ingest.parquet.footer import Footer
-
-
-class Guard(StrEnum):
-    """What a file was verified by, the weakest first."""
-
-    NOTHING = ""
-    CHECKSUMS = "page checksums"
-    MANIFEST = MANIFEST
 
 
 def weakest(guards: Iterable[Guard]) -> Guard:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from eptreplay.errors import TraceError
-from eptreplay.ingest.native.schema import (
+from eptreplay.ingest.sources.guest_config import GuestConfig, check_time_unit, check_vcpus
+from eptreplay.ingest.trace.schema import (
     KEY_SEGMENTS,
     KEY_TIME,
     KEY_TIME_UNIT,
@@ -13,8 +14,7 @@ from eptreplay.ingest.native.schema import (
     TIME_UNITS,
     Segment,
 )
-from eptreplay.ingest.sources.guest_config import GuestConfig, check_time_unit, check_vcpus
-from eptreplay.ingest.sources.segments import parse_segments_json
+from eptreplay.ingest.trace.segments import parse_segments_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

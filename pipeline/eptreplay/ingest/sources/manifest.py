@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from eptreplay.errors import TraceError
 from eptreplay.ingest.native.cut import sha256
+from eptreplay.ingest.trace.guard import MANIFEST
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-MANIFEST = "SHA256SUMS"
 _LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from eptreplay.ingest.native.decode import decode
 from eptreplay.ingest.native.order import BLOCK_ROWS
 from eptreplay.ingest.parquet.file import open_parquet
-from eptreplay.ingest.parquet.statistics import ColumnRange
+from eptreplay.ingest.trace.ranges import ColumnRange
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from eptreplay.ingest.sources.dataset import RowGroup
+    from eptreplay.ingest.trace.guest_trace import RowGroup
 
 
 def with_ends(row_groups: Sequence[RowGroup], digests: Mapping[Path, str]) -> list[RowGroup]:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from eptreplay.errors import UsageError
 from eptreplay.ingest.native.layout import FAST_LAYOUT, ROW_GROUP_ROWS, trace_writer
-from eptreplay.ingest.native.schema import (
+from eptreplay.ingest.trace.schema import (
     GPA_BITS,
     KEY_MEMORY_BYTES,
     KEY_SEGMENTS,

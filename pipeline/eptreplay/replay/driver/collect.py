@@ -12,7 +12,7 @@ from eptreplay.replay.found.guest import GuestResult
 from eptreplay.request.choices import MissRatio
 
 if TYPE_CHECKING:
-    from eptreplay.ingest.sources.dataset import GuestTrace
+    from eptreplay.ingest.trace.guest_trace import GuestTrace
     from eptreplay.replay.driver.replay import Replay
     from eptreplay.replay.found.snapshots import Snapshot
 

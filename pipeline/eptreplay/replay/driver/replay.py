@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from eptreplay.model.statistics.reuse import Reuse
     from eptreplay.replay.state.pmap_choice import Pmap
 
-PAGE_BYTES = 4096
 GUEST_PBASE = 0x1_0000_0000
 """Physical address of frame 0, bytes."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from eptreplay.errors import TraceError, UsageError
-from eptreplay.ingest.native.schema import HOST_CPUS, Event
+from eptreplay.ingest.trace.schema import HOST_CPUS, Event
 from eptreplay.model.access_loop.dirty_log import harvest_guest
 from eptreplay.model.access_loop.sweep import scan
 from eptreplay.model.cpu.vmm import vcpu_run, vcpu_stop
@@ -21,12 +21,13 @@ from eptreplay.model.vm.vm_map import (
     vm_map_protect,
 )
 from eptreplay.replay.rows.event import HostEvent
+from eptreplay.units import PAGE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from eptreplay.ingest.native.rows import BadRows
-    from eptreplay.ingest.sources.dataset import GuestTrace
+    from eptreplay.ingest.trace.guest_trace import GuestTrace
     from eptreplay.model._numba.types import Int
     from eptreplay.model.access_loop.dirty_log import DirtyLog
     from eptreplay.model.instances import GuestMemory
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from eptreplay.request.options import Options
 
 PAGE_SHIFT = 12
-PAGE_BYTES = 1 << PAGE_SHIFT
 LOW_BITS = PAGE_BYTES - 1
 
 REASONS = {

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from eptreplay.analysis.history import BEFORE_ALL, FOREVER, NEVER, Gone
-from eptreplay.ingest.native.schema import Event
+from eptreplay.ingest.trace.schema import Event
 from eptreplay.model.state.fast_path import NO_OP
 from eptreplay.model.statistics.intervals import WRITTEN_AGAIN
 from eptreplay.model.vm.vm_map import MADV_FREE

@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from eptreplay.ingest.native.schema import Event
+from eptreplay.ingest.trace.schema import Event
 from eptreplay.model.state.rows import OP_READ, OP_WRITE
 from eptreplay.model.statistics.intervals import JUST_WRITTEN
 from eptreplay.model.statistics.other_accesses import enter_access

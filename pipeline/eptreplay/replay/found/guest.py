@@ -13,7 +13,7 @@ from eptreplay.request.choices import MissRatio
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from eptreplay.ingest.sources.dataset import GuestTrace
+    from eptreplay.ingest.trace.guest_trace import GuestTrace
     from eptreplay.replay.found.given_back import GivenBackPages
     from eptreplay.replay.found.host import HostFindings
     from eptreplay.replay.found.snapshots import Snapshot

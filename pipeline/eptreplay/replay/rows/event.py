@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from eptreplay.ingest.native.schema import EVENT_MIN, Event
+from eptreplay.ingest.trace.schema import EVENT_MIN, Event
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

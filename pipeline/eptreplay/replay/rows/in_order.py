@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from eptreplay.ingest.native.reader import Transition
     from eptreplay.ingest.native.rows import BadRows
-    from eptreplay.ingest.sources.dataset import GuestTrace
+    from eptreplay.ingest.trace.guest_trace import GuestTrace
     from eptreplay.replay.rows.batch import RowBatch
     from eptreplay.replay.rows.schedule import Schedule
     from eptreplay.request.options import Options

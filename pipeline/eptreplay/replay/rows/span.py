@@ -10,7 +10,7 @@ from eptreplay.request.choices import Policy
 from eptreplay.request.options import Options
 
 if TYPE_CHECKING:
-    from eptreplay.ingest.sources.dataset import GuestTrace
+    from eptreplay.ingest.trace.guest_trace import GuestTrace
     from eptreplay.units import Every
 
 

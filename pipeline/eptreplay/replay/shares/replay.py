@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from eptreplay.ingest.native.reader import BATCH_ROWS
-from eptreplay.ingest.native.schema import EVENT_MIN
+from eptreplay.ingest.trace.schema import EVENT_MIN
 from eptreplay.model.access_loop.shares import region_owners, take_rows, upper_tables
 from eptreplay.model.instances import GuestMemory
 from eptreplay.model.state.rows import Rows, rows_of
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eptreplay.ingest.native.rows import BadRows
-    from eptreplay.ingest.sources.dataset import GuestTrace
+    from eptreplay.ingest.trace.guest_trace import GuestTrace
     from eptreplay.model.statistics.reuse import Reuse
     from eptreplay.replay.driver.replay import OnRows
     from eptreplay.replay.found.guest import GuestResult

@@ -8,12 +8,12 @@ import numpy as np
 
 from eptreplay.errors import TraceError
 from eptreplay.model.instances import GuestMemory
-from eptreplay.replay.driver.replay import PAGE_BYTES
+from eptreplay.units import PAGE_BYTES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from eptreplay.ingest.sources.dataset import GuestTrace
+    from eptreplay.ingest.trace.guest_trace import GuestTrace
 
 
 def guest_ram_pages(trace: GuestTrace) -> NDArray[np.int64]:

@@ -8,15 +8,13 @@ from eptreplay.errors import UsageError
 from eptreplay.model.instances import page_table_pages
 from eptreplay.model.vm.vm_limits import HostMemory, limits
 from eptreplay.request.host import HostOptions, Placement
-from eptreplay.units import binary_size
+from eptreplay.units import BLOCK_PAGES, PAGE_BYTES, binary_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from eptreplay.model.instances import GuestMemory
 
-PAGE_BYTES = 4096
-BLOCK_PAGES = 512
 PAGES_A_VCPU = 2
 """Pages that a vCPU needs at once: an access that crosses a page takes two."""
 PATH_TABLES = 4

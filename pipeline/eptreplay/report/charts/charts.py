@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from eptreplay.report.charts.scales import HEIGHT, Scale, Tick, from_zero
 from eptreplay.report.read.numbers import finite
+from eptreplay.report.read.scales import HEIGHT, Scale, Tick, from_zero
+from eptreplay.report.read.time_axis import Span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-MOST_STEPS = 1024
-"""Steps of a time axis; a trace with more intervals is drawn with several to a step."""
 
 COLOURS = 8
 """Colours of lines in report.css, and as many patterns of dashes."""
@@ -37,22 +36,6 @@ class Series(NamedTuple):
     values: NDArray[np.float64]
     profile: int = -1
     style: int | None = None
-
-
-class Span(NamedTuple):
-    """The time axis of a page: steps of equal length from 0 to `end` in `unit`."""
-
-    steps: int
-    end: float
-    unit: str
-    symbol: str = ""
-    """Of the unit, behind a number; empty where time is not known and intervals are counted."""
-    group: int = 1
-    """Intervals to a step."""
-
-    def ticks(self) -> list[Tick]:
-        """Return the marks of the axis."""
-        return Scale(0, self.end or 1, whole=not self.symbol).ticks(5)
 
 
 class Line(NamedTuple):

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from eptreplay.report.charts.scales import Tick, nice_values
 from eptreplay.report.read.numbers import GIB, short
+from eptreplay.report.read.scales import Tick, nice_values
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from eptreplay.report.charts.charts import Span
+    from eptreplay.report.read.time_axis import Span
 
 LEVELS = 9
 """Distinct colours in report.css."""

@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from eptreplay.units import NANOSECONDS, binary_size
+from eptreplay.units import NANOSECONDS, PAGE_BYTES, binary_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-PAGE_BYTES = 4096
 MIB = 1 << 20
 GIB = 1 << 30
-SUPERPAGE_PAGES = 512
 
 _SHORT = ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
 

@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 
 from eptreplay.errors import OutputError
-from eptreplay.report.charts.charts import MOST_STEPS, Span
 from eptreplay.report.read.by_guest import TableByGuest
 from eptreplay.report.read.numbers import in_seconds
+from eptreplay.report.read.time_axis import MOST_STEPS, SHORTEST, TIME_UNITS, Span
 from eptreplay.tables import schema as tables
 from eptreplay.tables.files import RUN_FILE, TABLES_FOLDER, read_run_file
 
@@ -26,16 +26,6 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
-
-SHORTEST = 0.1
-"""Length of the shortest trace whose time axis is in a unit, in that unit."""
-
-TIME_UNITS = (
-    (1, "seconds", "s"),
-    (1e-3, "milliseconds", "ms"),
-    (1e-6, "microseconds", "us"),
-    (1e-9, "nanoseconds", "ns"),
-)
 
 
 class Frames:

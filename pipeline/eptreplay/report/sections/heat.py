@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eptreplay.report.charts.heatmaps import HeatMap, axis_rows, log_levels
-from eptreplay.report.read.numbers import PAGE_BYTES
 from eptreplay.report.sections.parts import Part
-from eptreplay.units import binary_size
+from eptreplay.units import PAGE_BYTES, binary_size
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

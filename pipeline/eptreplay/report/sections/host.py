@@ -9,12 +9,12 @@ import polars as pl
 
 from eptreplay.report.answers.answers import silent
 from eptreplay.report.charts.charts import Series, curve_chart, group_last, group_sum
-from eptreplay.report.charts.scales import Scale
-from eptreplay.report.read.numbers import GIB, MIB, PAGE_BYTES, in_seconds, seconds
+from eptreplay.report.read.numbers import GIB, MIB, in_seconds, seconds
+from eptreplay.report.read.scales import Scale
 from eptreplay.report.sections.devices import why
 from eptreplay.report.sections.parts import Cell, Grid, Head, Part, by_profile, over_time, profile_heads
 from eptreplay.tables.schema import BY_NAME
-from eptreplay.units import binary_size
+from eptreplay.units import PAGE_BYTES, binary_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

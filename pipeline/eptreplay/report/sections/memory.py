@@ -10,10 +10,10 @@ import polars as pl
 
 from eptreplay.report.answers.need import basis, curves, first_touches, needed
 from eptreplay.report.charts.charts import Series, bar_chart, curve_chart
-from eptreplay.report.charts.scales import Tick
-from eptreplay.report.read.numbers import MIB, PAGE_BYTES, count, rate, seconds
+from eptreplay.report.read.numbers import MIB, count, rate, seconds
+from eptreplay.report.read.scales import Tick
 from eptreplay.report.sections.parts import Cell, Grid, Head, Part
-from eptreplay.units import binary_size
+from eptreplay.units import PAGE_BYTES, binary_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,8 +8,9 @@ import numpy as np
 
 from eptreplay.analysis.distribution import percentiles
 from eptreplay.replay.found.snapshots import stacked
-from eptreplay.results.findings.intervals import PAGE_BYTES, columns_of
+from eptreplay.results.findings.intervals import columns_of
 from eptreplay.tables.analysis import DIRTY_RATE, WRITERS
+from eptreplay.units import PAGE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 Columns = dict[str, Any]
 
-PAGE_BYTES = 4096
 MOST_INTERVALS = 1024
 """Where memory grows with the square of the intervals, more are joined."""
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from eptreplay.analysis.history import NOTHING_GONE, Repeated, RepeatedGone
 from eptreplay.analysis.migration import GBIT, Guest, Migration, migrate, smallest_bandwidth
-from eptreplay.results.findings.intervals import MOST_INTERVALS, PAGE_BYTES, columns_of
+from eptreplay.results.findings.intervals import MOST_INTERVALS, columns_of
 from eptreplay.tables.analysis import MIGRATION_ROUNDS, MIGRATIONS
+from eptreplay.units import PAGE_BYTES
 
 if TYPE_CHECKING:
     from fractions import Fraction

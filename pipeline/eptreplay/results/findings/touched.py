@@ -13,8 +13,9 @@ from eptreplay.model.state.rows import OP_FETCH, OP_READ, OP_WRITE
 from eptreplay.model.statistics.intervals import TOUCHED_AT_ALL
 from eptreplay.model.statistics.reuse import bucket_starts
 from eptreplay.replay.found.snapshots import stacked
-from eptreplay.results.findings.intervals import MOST_INTERVALS, PAGE_BYTES, columns_of, joined
+from eptreplay.results.findings.intervals import MOST_INTERVALS, columns_of, joined
 from eptreplay.tables.analysis import IDLE_AGE, MISS_RATIO, WORKING_SET
+from eptreplay.units import PAGE_BYTES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from eptreplay.errors import TraceError
-from eptreplay.ingest.native.schema import GPA_BITS, KEY_SEGMENTS, PAGE_SHIFT, PAGE_SIZE, Segment
+from eptreplay.ingest.trace.schema import GPA_BITS, KEY_SEGMENTS, PAGE_SHIFT, PAGE_SIZE, Segment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
