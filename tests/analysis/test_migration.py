@@ -13,7 +13,6 @@ from eptreplay.analysis.history import Repeated
 from eptreplay.analysis.migration import (
     FASTEST,
     MAX_ROUNDS,
-    PAGE_BYTES,
     Guest,
     migrate,
     smallest_bandwidth,

@@ -11,6 +11,7 @@ import numpy as np
 
 from eptreplay.compiled import kernel, part
 from eptreplay.model._numba.types import Int, Record
+from eptreplay.model.pmap.entry import set_bits
 from eptreplay.model.pmap.ptp import table_of
 from eptreplay.model.state.pte import (
     INDEX_MASK,
@@ -70,7 +71,7 @@ def walk(st: State, pmap: Record, va: np.uint64, access: Int) -> bool:
     if ((marked ^ entry) & pmap.PG_HW_M) != NO_BITS:
         account(st).dirty_bits_4k += np.int64(level == 1)
         account(st).dirty_bits_2m += np.int64(level == 2)
-    st.pt[slot] = marked
+    set_bits(st, slot, marked)
     return True
 
 

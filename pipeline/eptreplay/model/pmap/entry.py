@@ -1,10 +1,12 @@
-"""Changing a leaf entry: the only place where the word of a leaf entry is written.
+"""Page-table entries: the only place that writes them, and so the only place that weakens a leaf.
 
-The access loop skips an access when `State.fast_path` says that one of its kind changes nothing.  That stays
-right by construction: whatever may take something away from a leaf entry is written here, and here the
-pages that the entry maps lose their NO_OP bits.  Adding a bit to an entry never disturbs.
+The access loop skips an access when `State.fast_path` says that one of its kind changes nothing.  That stays right by
+construction: whatever may take something away from a leaf entry is written by the first group of functions here, and with it the
+pages that the entry maps lose their NO_OP bits.  The second group takes nothing away: it fills what was empty, adds bits, or
+replaces an entry by one that allows and records the same.
 
-Source of the operations: pte_load_clear, pte_load_store, atomic_clear_long, pde_store in pmap.h and pmap.c.
+Source of the operations: pte_load_clear, pte_load_store, pte_store, atomic_clear_long, atomic_set_long, pde_store and
+pmap_update_pde in pmap.h and pmap.c, FreeBSD 10.0.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from eptreplay.model.state.state import State
 
 
 @kernel
-def _disturb(st: State, pmap: Record, va: np.uint64, pages: Int) -> None:
+def _weaken(st: State, pmap: Record, va: np.uint64, pages: Int) -> None:
     """Make the next access to each of `pages` pages from `va` go through the model again."""
     first = np.int64(va >> PAGE_SHIFT)
     end = min(first + pages, pmap.pm_fast_path_pages)
@@ -30,12 +32,15 @@ def _disturb(st: State, pmap: Record, va: np.uint64, pages: Int) -> None:
     st.host[0].disturbed |= np.int32(lost & NO_OP != 0)
 
 
+# ---- what may weaken a leaf ----------------------------------------------------------------------
+
+
 @kernel
 def pte_load_clear(st: State, pmap: Record, va: np.uint64, slot: Int) -> np.uint64:
     """Empty a PTE and return what was in it."""
     old = st.pt[slot]
     st.pt[slot] = EMPTY
-    _disturb(st, pmap, va, 1)
+    _weaken(st, pmap, va, 1)
     return old
 
 
@@ -44,7 +49,7 @@ def pte_load_store(st: State, pmap: Record, va: np.uint64, slot: Int, new: np.ui
     """Replace a PTE and return what was in it."""
     old = st.pt[slot]
     st.pt[slot] = new
-    _disturb(st, pmap, va, 1)
+    _weaken(st, pmap, va, 1)
     return old
 
 
@@ -52,7 +57,7 @@ def pte_load_store(st: State, pmap: Record, va: np.uint64, slot: Int, new: np.ui
 def pte_clear_bits(st: State, pmap: Record, va: np.uint64, slot: Int, bits: np.uint64) -> None:
     """Clear bits of a PTE (atomic_clear_long)."""
     st.pt[slot] &= ~bits
-    _disturb(st, pmap, va, 1)
+    _weaken(st, pmap, va, 1)
 
 
 @kernel
@@ -60,7 +65,7 @@ def pde_load_store(st: State, pmap: Record, va: np.uint64, slot: Int, new: np.ui
     """Replace the PDE of a superpage that begins at `va` by something weaker and return what was in it."""
     old = st.pt[slot]
     st.pt[slot] = new
-    _disturb(st, pmap, va, NPTEPG)
+    _weaken(st, pmap, va, NPTEPG)
     return old
 
 
@@ -68,10 +73,43 @@ def pde_load_store(st: State, pmap: Record, va: np.uint64, slot: Int, new: np.ui
 def pde_clear_bits(st: State, pmap: Record, va: np.uint64, slot: Int, bits: np.uint64) -> None:
     """Clear bits of the PDE of a superpage that begins at `va` (atomic_clear_long)."""
     st.pt[slot] &= ~bits
-    _disturb(st, pmap, va, NPTEPG)
+    _weaken(st, pmap, va, NPTEPG)
+
+
+# ---- what takes nothing away ---------------------------------------------------------------------
 
 
 @kernel
 def set_bits(st: State, slot: Int, bits: np.uint64) -> None:
-    """Set bits of an entry; nothing that was allowed or recorded before is taken away."""
+    """Set bits of an entry (atomic_set_long): nothing that was allowed or recorded before is taken away."""
     st.pt[slot] |= bits
+
+
+@kernel
+def pte_store(st: State, slot: Int, new: np.uint64) -> None:
+    """Fill an entry that was empty, or one of a table that no entry leads to yet: no access was a no-op by it."""
+    st.pt[slot] = new
+
+
+@kernel
+def pde_promote(st: State, slot: Int, new: np.uint64) -> None:
+    """Replace a PDE that leads to 512 PTEs by a superpage that allows what each of them did (PG_PTE_PROMOTE)."""
+    st.pt[slot] = new
+
+
+@kernel
+def pde_demote(st: State, slot: Int, table: np.uint64) -> None:
+    """Replace the PDE of a superpage by one that leads to 512 PTEs, each of which allows what it did."""
+    st.pt[slot] = table
+
+
+@kernel
+def link_table(st: State, slot: Int, table: np.uint64) -> None:
+    """Let an entry that was empty lead to a page-table page without a valid entry."""
+    st.pt[slot] = table
+
+
+@kernel
+def unlink_table(st: State, slot: Int) -> None:
+    """Empty an entry that leads to a page-table page without a valid entry."""
+    st.pt[slot] = EMPTY

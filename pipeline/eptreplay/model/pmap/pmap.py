@@ -14,7 +14,7 @@ import numpy as np
 from eptreplay.compiled import kernel
 from eptreplay.model._numba.types import Int, Record
 from eptreplay.model.page.vm_page import phys_to_vm_page, vm_page_dirty, vm_page_to_phys, vm_reserv_is_full
-from eptreplay.model.pmap.entry import pte_load_store
+from eptreplay.model.pmap.entry import pte_load_store, pte_store
 from eptreplay.model.pmap.invalidate import pmap_invalidate_page
 from eptreplay.model.pmap.ptp import (
     NULL,
@@ -201,7 +201,7 @@ def pmap_enter(st: State, pmap: Record, va: np.uint64, access: Int, m: Int, prot
     else:
         pmap.wired_count += np.int64((newpte & PG_W) != NO_BITS)
         pmap.resident_count += 1
-        st.pt[slot] = _track_mapping(st, pmap, va, m, newpte, managed)
+        pte_store(st, slot, _track_mapping(st, pmap, va, m, newpte, managed))
 
     if may_promote(st, pmap, table, m):
         pmap_promote_pde(st, pmap, pde, va)
@@ -267,7 +267,7 @@ def pmap_enter_quick(st: State, pmap: Record, va: np.uint64, m: Int, prot: Int) 
     if (prot & VM_PROT_EXECUTE) == 0:
         newpte |= PG_NX
     pmap.resident_count += 1
-    st.pt[slot] = newpte
+    pte_store(st, slot, newpte)
 
 
 @kernel
@@ -312,7 +312,7 @@ def pmap_object_init_pt(st: State, pmap: Record, va: np.uint64, m: Int, size: np
         pde = table * NPTEPG + np.int64((va >> PDRSHIFT) & INDEX_MASK)
         if (st.pt[pde] & pmap.PG_V) == NO_BITS:
             rights = pmap.PG_M | pmap.PG_A | PG_U | pmap.PG_RW | pmap.PG_V
-            st.pt[pde] = pa | pmap.PG_CACHE_WB | PG_PS | rights
+            pte_store(st, pde, pa | pmap.PG_CACHE_WB | PG_PS | rights)
             pmap.resident_count += NPTEPG
             account(st).mappings += 1
         else:
@@ -351,7 +351,7 @@ def _copy_pde(st: State, dst: Record, srcpde: np.uint64, va: np.uint64) -> None:
         return
     if (srcpde & PG_MANAGED) != NO_BITS:
         pv_insert_pde(st, dst, va, phys_to_vm_page(st, srcpde & PG_PS_FRAME))
-    st.pt[pde] = srcpde & ~PG_W
+    pte_store(st, pde, srcpde & ~PG_W)
     dst.resident_count += NPTEPG
 
 
@@ -369,7 +369,7 @@ def _copy_ptes(st: State, dst: Record, srctable: Int, start: np.uint64, end: np.
                     pmap_invalidate_page(st, dst)
                 return False
             pv_insert_page(st, dst, va, phys_to_vm_page(st, srcpte & PG_FRAME))
-            st.pt[slot] = srcpte & ~(PG_W | dst.PG_M | dst.PG_A)
+            pte_store(st, slot, srcpte & ~(PG_W | dst.PG_M | dst.PG_A))
             dst.resident_count += 1
             if st.ptp[table].wire_count >= st.ptp[srctable].wire_count:
                 return True  # nothing more can be in the source's table

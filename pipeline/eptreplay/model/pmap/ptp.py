@@ -13,6 +13,7 @@ import numpy as np
 
 from eptreplay.compiled import kernel
 from eptreplay.model._numba.types import ZERO, Int, Record
+from eptreplay.model.pmap.entry import link_table, pte_store, unlink_table
 from eptreplay.model.state.pte import (
     EMPTY,
     INDEX_MASK,
@@ -144,14 +145,14 @@ def ptp_free(st: State, table: Int) -> None:
 def ptp_zero(st: State, table: Int) -> None:
     """Zero a page-table page that still holds entries from before a promotion."""
     for slot in range(table * NPTEPG, (table + 1) * NPTEPG):
-        st.pt[slot] = EMPTY
+        pte_store(st, slot, EMPTY)
 
 
 @kernel
 def _pmap_alloc_pdp(st: State, pmap: Record, va: np.uint64) -> Int:
     """Make the level-3 table for an address."""
     table = ptp_alloc(st)
-    st.pt[pmap_pml4e(pmap, va)] = table_entry(pmap, table)
+    link_table(st, pmap_pml4e(pmap, va), table_entry(pmap, table))
     pmap.resident_count += 1
     return table
 
@@ -165,7 +166,7 @@ def _pmap_alloc_pd(st: State, pmap: Record, va: np.uint64) -> Int:
     else:
         st.ptp[table_of(pml4e)].wire_count += 1
     table = ptp_alloc(st)
-    st.pt[pmap_pdpe(st, pmap, va)] = table_entry(pmap, table)
+    link_table(st, pmap_pdpe(st, pmap, va), table_entry(pmap, table))
     pmap.resident_count += 1
     return table
 
@@ -175,7 +176,7 @@ def pmap_alloc_pt(st: State, pmap: Record, va: np.uint64) -> Int:
     """Make the level-1 table for an address, and those above that are missing (_pmap_allocpte)."""
     pmap_allocpde(st, pmap, va)
     table = ptp_alloc(st)
-    st.pt[pmap_pde(st, pmap, va)] = table_entry(pmap, table)
+    link_table(st, pmap_pde(st, pmap, va), table_entry(pmap, table))
     pmap.resident_count += 1
     return table
 
@@ -196,7 +197,7 @@ def pmap_unwire_pdp(st: State, pmap: Record, va: np.uint64, table: Int) -> None:
     """Count one entry less in a level-3 table and free it with the last one."""
     st.ptp[table].wire_count -= 1
     if st.ptp[table].wire_count == 0:
-        st.pt[pmap_pml4e(pmap, va)] = EMPTY
+        unlink_table(st, pmap_pml4e(pmap, va))
         pmap.resident_count -= 1
         ptp_free(st, table)
 
@@ -206,7 +207,7 @@ def pmap_unwire_pd(st: State, pmap: Record, va: np.uint64, table: Int) -> None:
     """Count one entry less in a level-2 table and free it, and what becomes empty above, with the last one."""
     st.ptp[table].wire_count -= 1
     if st.ptp[table].wire_count == 0:
-        st.pt[pmap_pdpe(st, pmap, va)] = EMPTY
+        unlink_table(st, pmap_pdpe(st, pmap, va))
         pmap.resident_count -= 1
         pmap_unwire_pdp(st, pmap, va, table_of(st.pt[pmap_pml4e(pmap, va)]))
         ptp_free(st, table)
@@ -218,7 +219,7 @@ def pmap_unwire_pt(st: State, pmap: Record, va: np.uint64, table: Int) -> bool:
     st.ptp[table].wire_count -= 1
     if st.ptp[table].wire_count != 0:
         return False
-    st.pt[pmap_pde(st, pmap, va)] = EMPTY
+    unlink_table(st, pmap_pde(st, pmap, va))
     pmap.resident_count -= 1
     pmap_unwire_pd(st, pmap, va, table_of(st.pt[pmap_pdpe(st, pmap, va)]))
     ptp_free(st, table)

@@ -14,7 +14,7 @@ import numpy as np
 from eptreplay.compiled import kernel
 from eptreplay.model._numba.types import Int, Record
 from eptreplay.model.page.vm_page import phys_to_vm_page, vm_page_dirty, vm_page_to_phys, vm_reserv_is_full
-from eptreplay.model.pmap.entry import pde_load_store, pte_clear_bits
+from eptreplay.model.pmap.entry import pde_demote, pde_load_store, pde_promote, pte_clear_bits, pte_store
 from eptreplay.model.pmap.invalidate import CAUSE_DEMOTION, pmap_invalidate_page
 from eptreplay.model.pmap.ptp import (
     pmap_allocpde,
@@ -122,7 +122,7 @@ def pmap_promote_pde(st: State, pmap: Record, pde: Int, va: np.uint64) -> None:
     pmap_insert_pt_page(st, pde, table)
     if (newpde & PG_MANAGED) != NO_BITS:
         pmap_pv_promote_pde(st, pmap, base, phys_to_vm_page(st, newpde & PG_PS_FRAME))
-    st.pt[pde] = newpde | PG_PS
+    pde_promote(st, pde, newpde | PG_PS)
     account(st).promotions += 1
 
 
@@ -130,7 +130,7 @@ def pmap_promote_pde(st: State, pmap: Record, pde: Int, va: np.uint64) -> None:
 def pmap_fill_ptp(st: State, firstpte: Int, newpte: np.uint64) -> None:
     """Fill a page-table page with mappings of consecutive physical pages, the first as given."""
     for k in range(NPTEPG):
-        st.pt[firstpte + k] = newpte + np.uint64(k) * PAGE_SIZE
+        pte_store(st, firstpte + k, newpte + np.uint64(k) * PAGE_SIZE)
 
 
 @kernel
@@ -163,7 +163,7 @@ def pmap_demote_pde(st: State, pmap: Record, pde: Int, va: np.uint64) -> bool:
     elif (st.pt[firstpte] & pmap.PG_PTE_PROMOTE) != (newpte & pmap.PG_PTE_PROMOTE):
         pmap_fill_ptp(st, firstpte, newpte)
 
-    st.pt[pde] = (table_entry(pmap, table) & ~PG_U) | (oldpde & PG_U)
+    pde_demote(st, pde, (table_entry(pmap, table) & ~PG_U) | (oldpde & PG_U))
     if (oldpde & PG_MANAGED) != NO_BITS:
         pmap_pv_demote_pde(st, pmap, base, phys_to_vm_page(st, oldpde & PG_PS_FRAME))
     account(st).demotions += 1
@@ -234,6 +234,6 @@ def pmap_enter_pde(st: State, pmap: Record, va: np.uint64, m: Int, prot: Int) ->
     if (prot & VM_PROT_EXECUTE) == 0:
         newpde |= PG_NX
     pmap.resident_count += NPTEPG
-    st.pt[pde] = newpde
+    pte_store(st, pde, newpde)
     account(st).mappings += 1
     return True
