@@ -31,7 +31,7 @@ run: $(STAMP) ## Replay the sample traces under three CPU profiles and write rep
 	@printf '\nThe report to open: %s\n' "$(CURDIR)/reports/run/index.html"
 
 test: $(STAMP) ## Run the tests, but for the slow ones
-	@$(PY) -c "from eptreplay import host_replay; host_replay.warm_up()"
+	@$(PY) -c "from eptreplay.replay.one_host import warm_up; warm_up()"
 	@$(PY) -m pytest -q -n $(WORKERS) -m 'not slow'
 
 test-slow: $(STAMP) ## Run the slow tests

@@ -18,7 +18,7 @@ from eptreplay.conform.arguments import check_arguments
 from eptreplay.errors import TraceError
 from eptreplay.model._numba.arrays import records
 from eptreplay.model._numba.types import Records
-from eptreplay.model.recorded.operations import ARGUMENTS, NO_PAGE, Operation
+from eptreplay.model.recorded.codes import ARGUMENTS, NO_PAGE, Operation
 
 GOLDEN = Path(__file__).parent / "golden"
 TRACES = Path(__file__).parents[1] / "traces"

@@ -11,7 +11,7 @@ from hypothesis import strategies as some
 from eptreplay.conform.pool_sizes import Reach, pool_sizes_of
 from eptreplay.model._numba.arrays import records
 from eptreplay.model.recorded import operations
-from eptreplay.model.recorded.operations import ARGUMENTS, NO_PAGE, RESULTS, Operation
+from eptreplay.model.recorded.codes import ARGUMENTS, NO_PAGE, RESULTS, Operation
 from eptreplay.model.state.pte import PMAP_PDE_SUPERPAGE, PT_EPT
 from eptreplay.model.state.state import State, new_states, single
 

@@ -13,7 +13,9 @@ from eptreplay.ingest.native.reader import read_batches
 from eptreplay.ingest.sources.dataset import find_traces
 from eptreplay.model.state.fast_path import NO_MEMORY
 from eptreplay.model.state.rows import rows_of
-from eptreplay.model.statistics.reuse import bucket_starts, new_reuse, note_reuses, reuse_of
+from eptreplay.model.statistics.reuse import note_reuses, reuse_of
+from eptreplay.model.statistics.reuse_arrays import new_reuse
+from eptreplay.model.statistics.reuse_buckets import bucket_starts
 from eptreplay.profiles import resolve
 from eptreplay.replay.one_guest import replay_trace
 from eptreplay.replay.state.guest_memory import guest_ram_pages

@@ -8,14 +8,8 @@ import numpy as np
 
 from eptreplay.model._numba.arrays import records
 from eptreplay.model._numba.types import Records
-from eptreplay.model.recorded.operations import (
-    ARGUMENTS,
-    NO_PAGE,
-    RESULTS,
-    Operation,
-    init_pmap,
-    run_operations,
-)
+from eptreplay.model.recorded.codes import ARGUMENTS, NO_PAGE, RESULTS, Operation
+from eptreplay.model.recorded.operations import init_pmap, run_operations
 from eptreplay.model.state import pte
 from eptreplay.model.state.pages import PG_FICTITIOUS, PGA_REFERENCED, PGA_WRITEABLE, VPO_UNMANAGED
 from eptreplay.model.state.state import State, new_states, single

@@ -22,7 +22,7 @@ from tests.model.harness import (
 
 from eptreplay.model._numba.arrays import arrays_in, records
 from eptreplay.model.recorded.checksum import dump_entries, state_sums
-from eptreplay.model.recorded.operations import ARGUMENTS, NO_PAGE, Operation
+from eptreplay.model.recorded.codes import ARGUMENTS, NO_PAGE, Operation
 from eptreplay.model.state.state import State, stacked
 
 U64_MASK = (1 << 64) - 1

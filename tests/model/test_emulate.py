@@ -23,7 +23,7 @@ from tests.model.harness import (
 )
 from tests.model.invariants import check
 
-from eptreplay.model.recorded.operations import Operation
+from eptreplay.model.recorded.codes import Operation
 
 HANDLED = 0
 NOT_HANDLED = -1

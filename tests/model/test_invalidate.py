@@ -19,7 +19,7 @@ from tests.model.harness import (
     X,
 )
 
-from eptreplay.model.recorded.operations import Operation
+from eptreplay.model.recorded.codes import Operation
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -31,7 +31,7 @@ from tests.model.harness import (
 from tests.model.invariants import check
 
 from eptreplay.model._numba.arrays import records
-from eptreplay.model.recorded.operations import ARGUMENTS, NO_PAGE, Operation
+from eptreplay.model.recorded.codes import ARGUMENTS, NO_PAGE, Operation
 from eptreplay.model.state.fast_path import NO_OP_SHIFT
 
 REGIONS: Final = 2

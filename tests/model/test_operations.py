@@ -18,7 +18,7 @@ from tests.model.harness import (
 )
 
 from eptreplay.model._numba.arrays import records
-from eptreplay.model.recorded.operations import ARGUMENTS, NO_PAGE, Operation
+from eptreplay.model.recorded.codes import ARGUMENTS, NO_PAGE, Operation
 
 
 def counts(ret: int) -> tuple[int, int, int, int]:

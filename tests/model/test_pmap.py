@@ -35,7 +35,7 @@ from eptreplay.model.pmap.pmap import (
     MINCORE_REFERENCED_OTHER,
     MINCORE_SUPER,
 )
-from eptreplay.model.recorded.operations import Operation
+from eptreplay.model.recorded.codes import Operation
 
 BLOCK = 512  # first page of region 1
 VA = 3 * PAGE

@@ -24,7 +24,7 @@ from tests.model.harness import (
 )
 from tests.model.invariants import check, pv_list
 
-from eptreplay.model.recorded.operations import Operation
+from eptreplay.model.recorded.codes import Operation
 
 BLOCK = 512  # first page of region 1
 VA = 3 * PAGE

@@ -21,7 +21,8 @@ from tests.model.harness import (
 )
 from tests.model.invariants import check
 
-from eptreplay.model.recorded.operations import Operation, init_pmap
+from eptreplay.model.recorded.codes import Operation
+from eptreplay.model.recorded.operations import init_pmap
 from eptreplay.model.state.pte import PTP_BASE as MODEL_PTP_BASE
 from eptreplay.model.state.state import new_states, single
 

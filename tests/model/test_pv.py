@@ -6,7 +6,7 @@ import pytest
 from tests.model.harness import EPT_AD, PAGE, SUPER, WITH_SUPERPAGES, X86, Host, Kind, R, W
 from tests.model.invariants import check, pv_list
 
-from eptreplay.model.recorded.operations import Operation
+from eptreplay.model.recorded.codes import Operation
 
 VA = 3 * PAGE
 

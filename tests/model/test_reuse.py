@@ -11,15 +11,9 @@ from hypothesis import strategies as st
 
 from eptreplay.model.state.fast_path import NO_MEMORY, UNSAMPLED
 from eptreplay.model.state.rows import rows_of
-from eptreplay.model.statistics.reuse import (
-    BUCKETS,
-    FINE,
-    Reuse,
-    bucket_starts,
-    new_reuse,
-    note_reuses,
-    reuse_of,
-)
+from eptreplay.model.statistics.reuse import note_reuses, reuse_of
+from eptreplay.model.statistics.reuse_arrays import Reuse, new_reuse
+from eptreplay.model.statistics.reuse_buckets import BUCKETS, FINE, bucket_starts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

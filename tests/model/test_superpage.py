@@ -23,7 +23,7 @@ from tests.model.harness import (
 )
 from tests.model.invariants import by_pages, check
 
-from eptreplay.model.recorded.operations import Operation
+from eptreplay.model.recorded.codes import Operation
 
 BLOCK = 512  # first page of region 1
 LAST = BLOCK + 511

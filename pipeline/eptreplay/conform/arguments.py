@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from eptreplay.errors import TraceError
-from eptreplay.model.recorded.operations import NO_PAGE, RUN_SHIFT, Operation
+from eptreplay.model.recorded.codes import NO_PAGE, RUN_SHIFT, Operation
 from eptreplay.model.state import pte
 
 if TYPE_CHECKING:

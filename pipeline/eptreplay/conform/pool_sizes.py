@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from eptreplay.model.recorded.operations import Operation
+from eptreplay.model.recorded.codes import Operation
 from eptreplay.model.state import pte
 
 if TYPE_CHECKING:

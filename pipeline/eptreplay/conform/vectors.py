@@ -17,7 +17,7 @@ from eptreplay.conform.report import Mismatch, Report
 from eptreplay.errors import TraceError, UsageError
 from eptreplay.model._numba.arrays import records
 from eptreplay.model._numba.types import Record, Records
-from eptreplay.model.recorded import operations
+from eptreplay.model.recorded import codes, operations
 from eptreplay.model.recorded.checksum import dump_entries
 from eptreplay.model.state import pte
 from eptreplay.model.state.pages import PG_FICTITIOUS, PGA_REFERENCED, PGA_WRITEABLE, VPO_UNMANAGED
@@ -100,8 +100,8 @@ def _read_sequences(path: Path) -> list[dict[str, Any]]:
 def _load_vectors(folder: Path) -> _Vectors:
     ops_path = folder / "ops.parquet"
     table = _read(ops_path)
-    arguments = [name for name in operations.ARGUMENTS.names or () if name != "want_sum"]
-    names = ["seq", *arguments, *(operations.RESULTS.names or ())]
+    arguments = [name for name in codes.ARGUMENTS.names or () if name != "want_sum"]
+    names = ["seq", *arguments, *(codes.RESULTS.names or ())]
     ops = {name: _column(table, name, ops_path) for name in names}
     if np.any(ops["seq"][1:] < ops["seq"][:-1]):
         raise TraceError(
@@ -175,10 +175,10 @@ class _Rows(NamedTuple):
 
 def _sequence_rows(vectors: _Vectors, sequence: dict[str, Any]) -> _Rows:
     begin, end = np.searchsorted(vectors.ops["seq"], [sequence["seq"], sequence["seq"] + 1])
-    arguments = records(int(end - begin), operations.ARGUMENTS)
-    for name in operations.ARGUMENTS.names or ():
+    arguments = records(int(end - begin), codes.ARGUMENTS)
+    for name in codes.ARGUMENTS.names or ():
         arguments[name] = vectors.has_sum[begin:end] if name == "want_sum" else vectors.ops[name][begin:end]
-    expected = {name: vectors.ops[name][begin:end] for name in operations.RESULTS.names or ()}
+    expected = {name: vectors.ops[name][begin:end] for name in codes.RESULTS.names or ()}
     return _Rows(arguments, expected, f"{vectors.folder.name}, sequence {sequence['seq']}")
 
 
@@ -216,7 +216,7 @@ def _check_sequence(vectors: _Vectors, sequence: dict[str, Any]) -> Report:
     pages = regions.shape[1] * pte.NPTEPG
     check_arguments(rows.arguments, pmaps, pages, rows.where, copies=_can_copy(sequence))
     st = _new_host(sequence, regions, pool_sizes_of(rows.arguments, regions, pages))
-    results = records(len(rows.arguments), operations.RESULTS)
+    results = records(len(rows.arguments), codes.RESULTS)
     with np.errstate(over="ignore"):
         done = int(operations.run_operations(st, regions, pmaps, rows.arguments, results))
     if done < len(results):
@@ -248,7 +248,7 @@ def _compare_results(
 ) -> None:
     """Compare every field after every operation."""
     first: tuple[int, str] | None = None
-    for name in operations.RESULTS.names or ():
+    for name in codes.RESULTS.names or ():
         expected = rows.expected[name].astype(results[name].dtype)
         counts = rows.arguments["want_sum"] != 0 if name == "state_sum" else np.ones(len(results), bool)
         differ = np.flatnonzero((expected != results[name]) & counts)
@@ -274,7 +274,7 @@ def _compare_results(
 
 def _describe(operation: Record) -> str:
     """Return an operation with its arguments as one would write it."""
-    name = operations.Operation(int(operation["op"])).name.lower()
+    name = codes.Operation(int(operation["op"])).name.lower()
     given = [f"va={int(operation['va']):#x}"]
     given += [f"eva={int(operation['eva']):#x}"] if operation["eva"] else []
     given += [

@@ -38,7 +38,8 @@ from eptreplay.model.state.pte import PAGE_SHIFT
 from eptreplay.model.state.rows import OP_WRITE, Rows, crosses, known_page
 from eptreplay.model.state.state import State, instance
 from eptreplay.model.statistics.intervals import CHUNK_ROWS, OPEN_SHIFT, IntervalStatistics, count_accesses
-from eptreplay.model.statistics.reuse import Reuse, note_rows, rows_before, sampled_rows
+from eptreplay.model.statistics.reuse import note_rows, rows_before, sampled_rows
+from eptreplay.model.statistics.reuse_arrays import Reuse
 
 ONE_BIT = np.uint8(1)
 MEMORY_SHIFT = np.uint8(6)  # of NO_MEMORY

@@ -9,13 +9,13 @@ from eptreplay.model._numba.arrays import Field, record_type
 # struct vm_page: one physical 4 KB page.
 # fmt: off
 VM_PAGE_FIELDS = (
-    #     name         type      unit     owner                                          meaning
-    Field("pv_last",   np.int32, "",      "pmap/pmap_page pmap/pv",                      "tail of the list of 4 KB mappings, a pv"),
-    Field("pindex",    np.int32, "",      "vm/vm_object",                                "the guest page it holds, in flat numbers (State.object)"),
-    Field("dirty",     np.uint8, "",      "page/vm_page vm/vm_map vm/vm_pageout",        "the machine-independent dirty field: 0 clean, 1 dirty"),
-    Field("aflags",    np.uint8, "flags", "page/vm_page pmap/* vm/vm_map vm/vm_pageout", "PGA_* flags, owned by the pmap"),
-    Field("oflags",    np.uint8, "",      "vm/sg_pager",                                 "PG_FICTITIOUS, VPO_UNMANAGED and UNCACHEABLE"),
-    Field("allocated", np.uint8, "flag",  "page/vm_page",                                "1: belongs to an object"),
+    #     name         type      unit     owner                                                         meaning
+    Field("pv_last",   np.int32, "",      "pmap/pmap_page pmap/pv",                                     "tail of the list of 4 KB mappings, a pv"),
+    Field("pindex",    np.int32, "",      "vm/vm_object",                                               "the guest page it holds, in flat numbers (State.object)"),
+    Field("dirty",     np.uint8, "",      "access_loop/dirty_log page/vm_page vm/vm_map vm/vm_pageout", "the machine-independent dirty field: 0 clean, 1 dirty"),
+    Field("aflags",    np.uint8, "flags", "page/vm_page pmap/* vm/vm_map vm/vm_pageout",                "PGA_* flags, owned by the pmap"),
+    Field("oflags",    np.uint8, "",      "vm/sg_pager",                                                "PG_FICTITIOUS, VPO_UNMANAGED and UNCACHEABLE"),
+    Field("allocated", np.uint8, "flag",  "page/vm_page",                                               "1: belongs to an object"),
 )
 # fmt: on
 

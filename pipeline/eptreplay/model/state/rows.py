@@ -33,13 +33,13 @@ ADDRESS_MASK = np.uint64((1 << 48) - 1)
 class Rows:
     """Rows, all of them accesses.  One that crosses a page touches the next page once, too."""
 
-    gpa: NDArray[np.uint64] = array(np.uint64, "rows", unit="bytes", meaning="flat address")
-    op: NDArray[np.uint8] = array(np.uint8, "rows", meaning="OP_READ, OP_WRITE or OP_FETCH")
-    vcpu: NDArray[np.uint16] = array(np.uint16, "rows", unit="vCPU", meaning="who made the access; length 1: one for all rows")
-    size: NDArray[np.uint16] = array(np.uint16, "rows", unit="bytes", meaning="length; none: no row crosses a page")
-    count: NDArray[np.uint32] = array(np.uint32, "rows", unit="accesses", meaning="how many a row stands for; none: one each")
-    guest: NDArray[np.uint8] = array(np.uint8, "rows", unit="guest", meaning="whose access it is; none: the only guest's")
-    row: NDArray[np.int64] = array(np.int64, "rows", unit="row", meaning="number in the guest's trace; none: they are consecutive")
+    gpa: NDArray[np.uint64] = array(np.uint64, "rows", unit="bytes", owner="access_loop/shares", meaning="flat address")
+    op: NDArray[np.uint8] = array(np.uint8, "rows", owner="access_loop/shares", meaning="OP_READ, OP_WRITE or OP_FETCH")
+    vcpu: NDArray[np.uint16] = array(np.uint16, "rows", unit="vCPU", owner="access_loop/shares", meaning="who made the access; length 1: one for all rows")
+    size: NDArray[np.uint16] = array(np.uint16, "rows", unit="bytes", owner="access_loop/shares", meaning="length; none: no row crosses a page")
+    count: NDArray[np.uint32] = array(np.uint32, "rows", unit="accesses", owner="access_loop/shares", meaning="how many a row stands for; none: one each")
+    guest: NDArray[np.uint8] = array(np.uint8, "rows", unit="guest", owner="access_loop/shares", meaning="whose access it is; none: the only guest's")
+    row: NDArray[np.int64] = array(np.int64, "rows", unit="row", owner="access_loop/shares", meaning="number in the guest's trace; none: they are consecutive")
     places: NDArray[np.int64]
 # fmt: on
 

@@ -28,21 +28,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eptreplay.compiled import entry_point, kernel, part
-from eptreplay.model._numba.arrays import (
-    Field,
-    allocated,
-    array,
-    assembled,
-    record_type,
-    records,
-    structure_of_arrays,
-)
 from eptreplay.model._numba.types import Int, Record, Records
-from eptreplay.model.state.fast_path import NO_MEMORY, UNSAMPLED
+from eptreplay.model.state.fast_path import NO_MEMORY
 from eptreplay.model.state.rows import Rows
 from eptreplay.model.statistics.intervals import CHUNK_ROWS
+from eptreplay.model.statistics.reuse_arrays import RECENT, Reuse
+from eptreplay.model.statistics.reuse_buckets import BUCKETS, _start, bucket
+from eptreplay.model.statistics.reuse_marks import _close_up, _mark, _marks_after, _unmark
 from eptreplay.model.statistics.sample import (
-    EVERY_PAGE,
     GROUPS,
     NO_PAGE,
     draw_pages,
@@ -54,137 +47,6 @@ from eptreplay.model.statistics.sample import (
     list_pages,
     list_pages_across,
 )
-
-ONE = np.uint64(1)
-WORD_SHIFT = 6
-WORD_MASK = 63
-RECENT = 8  # pages in the list of those used last
-NEAR_WORDS = 8  # up to so many words are summed one by one
-SLOTS_PER_PAGE = 4  # the more, the more rarely slots are closed up
-
-# Buckets of distances: one each below 16, then eight an octave.
-FINE = 16
-FINE_SHIFT = 4
-PARTS_SHIFT = 3
-PARTS = 1 << PARTS_SHIFT
-OCTAVES_END = 48
-BUCKETS = FINE + PARTS * (OCTAVES_END - FINE_SHIFT)
-
-# All of a guest that is one number.
-# fmt: off
-REUSE_FIELDS = (
-    #     name          type      unit     owner               meaning
-    Field("begin",      np.int64, "",      "statistics/reuse", "flat number of the guest's page 0"),
-    Field("end",        np.int64, "",      "statistics/reuse", "flat number after its last page"),
-    Field("threshold",  np.int64, "pages", "statistics/reuse", "pages whose hash is below it are in the sample"),
-    Field("weight",     np.int64, "",      "statistics/reuse", "accesses, and pages, that one of the sample stands for"),
-    Field("most_pages", np.int64, "pages", "statistics/reuse", "the most pages the sample may have"),
-    Field("recent",     np.int64, "pages", "statistics/reuse", "pages in the list of those used last"),
-    Field("marked",     np.int64, "pages", "statistics/reuse", "pages of the sample that are not in the list, each with a mark"),
-    Field("next_slot",  np.int64, "",      "statistics/reuse", "the first slot that was not used yet"),
-)
-# fmt: on
-REUSE = record_type(REUSE_FIELDS)
-
-
-# fmt: off
-@structure_of_arrays
-class Reuse:
-    """Reuse distances of the guests of a host; no guests: none are kept."""
-
-    state: Records = array(REUSE, "guests", meaning="what is one number a guest")
-    watched: NDArray[np.uint8] = array(
-        np.uint8, "watched_bytes", unit="flags", owner="statistics/sample",
-        meaning="UNSAMPLED is a bit of it, one byte a flat page; the last one stands for all beyond, and has it",
-    )
-    rows: NDArray[np.int32] = array(
-        np.int32, "chunk", unit="row", owner="statistics/sample", meaning="rows of a chunk that access the sample"
-    )
-    used: NDArray[np.int64] = array(
-        np.int64, "two_chunks", unit="page", owner="statistics/sample", meaning="pages that they access, but for repetitions"
-    )
-    recent: NDArray[np.int64] = array(
-        np.int64, "guests", "recent", unit="page", owner="statistics/reuse",
-        meaning="flat pages used last, the latest first; NO_PAGE behind them",
-    )
-    slot: NDArray[np.int32] = array(
-        np.int32, "guest_pages", unit="number + 1", owner="statistics/reuse", meaning="1 + the slot of the page's mark; 0: it has none"
-    )
-    page: NDArray[np.int32] = array(
-        np.int32, "guests", "slots", unit="page", owner="statistics/reuse", meaning="the page that a slot was given to"
-    )
-    marks: NDArray[np.uint64] = array(
-        np.uint64, "guests", "words", unit="flags", owner="statistics/reuse",
-        meaning="bit s % 64 of word s / 64: slot s is a page's mark",
-    )
-    tree: NDArray[np.int32] = array(
-        np.int32, "guests", "tree_nodes", unit="marks", owner="statistics/reuse",
-        meaning="Fenwick tree over the marks in words that are full",
-    )
-    counts: NDArray[np.int64] = array(
-        np.int64, "guests", "groups", "buckets", unit="accesses", owner="statistics/reuse",
-        meaning="accesses to the sample by distance among it, at this rate",
-    )
-    distances: NDArray[np.int64] = array(
-        np.int64, "guests", "groups", "buckets", unit="accesses", owner="statistics/reuse",
-        meaning="accesses by distance, at higher rates before",
-    )
-    places: NDArray[np.int64]
-# fmt: on
-
-
-def new_reuse(
-    bases: NDArray[np.int64], most_pages: int, weight: int = 1, watched: NDArray[np.uint8] | None = None
-) -> Reuse:
-    """Return reuse distances of guests of which nothing was seen.
-
-    Args:
-        bases: shape [guests + 1]: flat number of every guest's page 0, and of the page after the last one's.
-        most_pages: the most pages in the sample of each guest.
-        weight: pages that one of the sample stands for at the beginning, a power of two; 1: every page is in it.
-        watched: shape [flat pages + 1]: UNSAMPLED all over; None: an array for this alone.
-    """
-    guests, pages = len(bases) - 1, int(bases[-1])
-    longest = int(np.diff(bases).max(initial=0))
-    words = (SLOTS_PER_PAGE * (min(longest, most_pages) + 1) >> WORD_SHIFT) + 1
-    state = records(guests, REUSE)
-    state.begin = bases[:-1]
-    state.end = bases[1:]
-    state.threshold = EVERY_PAGE // weight
-    state.weight = weight
-    state.most_pages = most_pages
-    lengths = {
-        "guests": guests,
-        "guest_pages": pages,
-        "chunk": CHUNK_ROWS,
-        "two_chunks": 2 * CHUNK_ROWS,
-        "slots": words << WORD_SHIFT,
-        "words": words,
-        "tree_nodes": words + 1,
-        "groups": GROUPS,
-        "buckets": BUCKETS,
-    }
-    given = {
-        "state": state,
-        "watched": np.full(pages + 1, UNSAMPLED) if watched is None else watched,
-        "recent": np.full((guests, RECENT), NO_PAGE, np.int64),
-    }
-    reuse = assembled(Reuse, allocated(Reuse, lengths, given))
-    draw_sample(reuse)
-    return reuse
-
-
-def no_reuse() -> Reuse:
-    """Return what stands for reuse distances where none are kept."""
-    return new_reuse(np.zeros(1, np.int64), 0)
-
-
-@entry_point
-def draw_sample(reuse: Reuse) -> None:
-    """Write which pages of every guest are in its sample."""
-    for guest in range(len(reuse.state)):
-        known = reuse.state[guest]
-        draw_pages(reuse.watched, np.int64(known.begin), np.int64(known.end), np.int64(known.threshold))
 
 
 class GuestReuse(NamedTuple):
@@ -309,108 +171,6 @@ def _note_far_access(reuse: Reuse, guest: Int, group: Int, page: Int, pushed: In
 
 
 @kernel
-def bucket(distance: Int) -> Int:
-    """Return the number of the bucket that a distance falls into."""
-    if distance < FINE:
-        return distance
-    octave: Int = FINE_SHIFT
-    while distance >> (octave + 1) != 0:
-        octave += 1
-    return FINE + (octave - FINE_SHIFT) * PARTS + ((distance >> (octave - PARTS_SHIFT)) & (PARTS - 1))
-
-
-def bucket_starts() -> NDArray[np.int64]:
-    """Return the smallest distance of every bucket, shape [BUCKETS]."""
-    octaves = np.arange(FINE_SHIFT, OCTAVES_END)[:, None]
-    parts = np.arange(PARTS, 2 * PARTS)[None, :]
-    return np.concatenate([np.arange(FINE), (parts << (octaves - PARTS_SHIFT)).reshape(-1)])
-
-
-@kernel
-def _ones(word: np.uint64) -> Int:
-    """Return the number of bits that are set (Hacker's Delight, 5-1)."""
-    pairs = word - ((word >> ONE) & np.uint64(0x5555555555555555))
-    fours = (pairs & np.uint64(0x3333333333333333)) + (
-        (pairs >> np.uint64(2)) & np.uint64(0x3333333333333333)
-    )
-    bytes_ = (fours + (fours >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
-    return np.int64((bytes_ * np.uint64(0x0101010101010101)) >> np.uint64(56))
-
-
-@kernel
-def _marks_after(marks: NDArray[np.uint64], tree: NDArray[np.int32], state: Record, slot: Int) -> Int:
-    """Return how many marks of a guest come after that of a slot."""
-    word = slot >> WORD_SHIFT
-    # Two shifts: by up to 63 bits, and one more.
-    count = _ones((marks[word] >> np.uint64(slot & WORD_MASK)) >> ONE)
-    newest = state.next_slot >> WORD_SHIFT
-    if newest - word <= NEAR_WORDS:
-        for later in range(word + 1, newest + 1):
-            count += _ones(marks[later])
-        return count
-    count += state.marked
-    node = word + 1
-    while node > 0:
-        count -= np.int64(tree[node])
-        node &= node - 1
-    return count
-
-
-@kernel
-def _add(tree: NDArray[np.int32], word: Int, marks: Int) -> None:
-    """Add to the marks of a word in the tree."""
-    node = word + 1
-    while node < len(tree):
-        tree[node] += np.int32(marks)
-        node += node & -node
-
-
-@part
-def _unmark(reuse: Reuse, state: Record, guest: Int, page: Int, slot: Int) -> None:
-    """Take the mark of a page away."""
-    word = slot >> WORD_SHIFT
-    reuse.slot[page] = 0
-    reuse.marks[guest, word] &= ~(ONE << np.uint64(slot & WORD_MASK))
-    state.marked -= 1
-    if word < state.next_slot >> WORD_SHIFT:
-        _add(reuse.tree[guest], word, -1)
-
-
-@part
-def _mark(reuse: Reuse, state: Record, guest: Int, page: Int) -> None:
-    """Give the next slot to a page; a word that is full goes into the tree."""
-    slot = np.int64(state.next_slot)
-    word = slot >> WORD_SHIFT
-    reuse.page[guest, slot] = page
-    reuse.slot[page] = slot + 1
-    reuse.marks[guest, word] |= ONE << np.uint64(slot & WORD_MASK)
-    state.marked += 1
-    state.next_slot = slot + 1
-    if (slot & WORD_MASK) == WORD_MASK:
-        _add(reuse.tree[guest], word, _ones(reuse.marks[guest, word]))
-
-
-@kernel
-def _close_up(reuse: Reuse, state: Record, guest: Int) -> None:
-    """Move all marks of a guest to the first slots, in their order, but for pages that are no longer in the sample."""
-    marks, pages = reuse.marks[guest], reuse.page[guest]
-    used: Int = 0
-    for slot in range(state.next_slot):
-        if (marks[slot >> WORD_SHIFT] >> np.uint64(slot & WORD_MASK)) & ONE:
-            page = pages[slot]
-            reuse.slot[page] = 0
-            if is_sampled(reuse.watched, np.uint64(page)) != 0:
-                pages[used] = page
-                used += 1
-    marks[:] = 0
-    reuse.tree[guest][:] = 0
-    state.next_slot = 0
-    state.marked = 0
-    for slot in range(used):
-        _mark(reuse, state, guest, np.int64(pages[slot]))
-
-
-@kernel
 def _halve(reuse: Reuse, state: Record, guest: Int) -> None:
     """Halve the sampling rate of a guest."""
     enter_at_rate(reuse, guest)
@@ -438,12 +198,3 @@ def enter_at_rate(reuse: Reuse, guest: Int) -> None:
             reuse.distances[guest, group, there] += reuse.counts[guest, group, start] * weight
             reuse.counts[guest, group, start] = 0
     reuse.distances[guest, :, 0] = 0
-
-
-@kernel
-def _start(number: Int) -> Int:
-    """Return the smallest distance of a bucket."""
-    if number < FINE:
-        return number
-    octave, part = divmod(number - FINE, PARTS)
-    return (PARTS + part) << (octave + FINE_SHIFT - PARTS_SHIFT)

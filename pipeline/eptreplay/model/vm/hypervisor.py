@@ -14,7 +14,8 @@ from eptreplay.model._numba.types import Int
 from eptreplay.model.page.vm_page import vm_page_dirty
 from eptreplay.model.page.vm_pagequeue import PQ_ACTIVE, vm_page_enqueue
 from eptreplay.model.pmap.invalidate import CAUSE_HOST_ACCESS, CAUSE_WIRING
-from eptreplay.model.pmap.pmap import leaf_of, pmap_enter, pmap_pinit_type
+from eptreplay.model.pmap.pmap import leaf_of, pmap_pinit_type
+from eptreplay.model.pmap.pmap_enter import pmap_enter
 from eptreplay.model.pmap.pmap_range import pmap_change_wiring
 from eptreplay.model.state.pte import (
     PMAP_PDE_SUPERPAGE,

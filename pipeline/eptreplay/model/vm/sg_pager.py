@@ -19,7 +19,7 @@ from eptreplay.compiled import kernel
 from eptreplay.model._numba.types import Int
 from eptreplay.model.cpu.vmm import vm_enter, vm_exit
 from eptreplay.model.pmap.invalidate import CAUSE_FAULT
-from eptreplay.model.pmap.pmap import pmap_enter
+from eptreplay.model.pmap.pmap_enter import pmap_enter
 from eptreplay.model.state.pages import PG_FICTITIOUS, UNCACHEABLE, VPO_UNMANAGED
 from eptreplay.model.state.pte import PAGE_SHIFT
 from eptreplay.model.state.state import State, account

@@ -20,7 +20,8 @@ from eptreplay.model.page.vm_pagequeue import (
     vm_page_xunbusy,
 )
 from eptreplay.model.pmap.emulate import HANDLED, pmap_emulate_accessed_dirty
-from eptreplay.model.pmap.pmap import leaf_of, pmap_enter
+from eptreplay.model.pmap.pmap import leaf_of
+from eptreplay.model.pmap.pmap_enter import pmap_enter
 from eptreplay.model.state.objects import GONE
 from eptreplay.model.state.pte import PT_EPT, VM_PROT_ALL, VM_PROT_EXECUTE, VM_PROT_WRITE
 from eptreplay.model.state.state import State, account

@@ -25,7 +25,8 @@ from eptreplay.model.statistics.intervals import (
     new_interval_statistics,
     statistics_of,
 )
-from eptreplay.model.statistics.reuse import new_reuse, no_reuse, note_reuses
+from eptreplay.model.statistics.reuse import note_reuses
+from eptreplay.model.statistics.reuse_arrays import new_reuse, no_reuse
 from eptreplay.model.vm.vm_limits import HostMemory
 from eptreplay.profiles import resolve
 from eptreplay.replay.events.carry_out import PAGE_SHIFT, carry_out
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eptreplay.model.statistics.intervals import GuestStatistics
-    from eptreplay.model.statistics.reuse import Reuse
+    from eptreplay.model.statistics.reuse_arrays import Reuse
     from eptreplay.replay.state.pmap_choice import Pmap
 
 GUEST_PBASE = 0x1_0000_0000

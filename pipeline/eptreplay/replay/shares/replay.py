@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from eptreplay.ingest.native.rows import BadRows
     from eptreplay.ingest.trace.guest_trace import GuestTrace
-    from eptreplay.model.statistics.reuse import Reuse
+    from eptreplay.model.statistics.reuse_arrays import Reuse
     from eptreplay.replay.driver.replay import OnRows
     from eptreplay.replay.found.guest import GuestResult
     from eptreplay.replay.found.snapshots import Snapshot

@@ -11,7 +11,7 @@ from eptreplay.analysis.history import NEVER
 from eptreplay.analysis.miss_ratio import from_distances, from_intervals
 from eptreplay.model.state.rows import OP_FETCH, OP_READ, OP_WRITE
 from eptreplay.model.statistics.intervals import TOUCHED_AT_ALL
-from eptreplay.model.statistics.reuse import bucket_starts
+from eptreplay.model.statistics.reuse_buckets import bucket_starts
 from eptreplay.replay.found.snapshots import stacked
 from eptreplay.results.findings.intervals import MOST_INTERVALS, columns_of, joined
 from eptreplay.tables.analysis import IDLE_AGE, MISS_RATIO, WORKING_SET
