@@ -18,7 +18,7 @@ from eptreplay.bench import wide as bench_wide
 from eptreplay.bench.measure import Figure
 from eptreplay.ingest.native.decode import decode
 from eptreplay.ingest.sources.dataset import open_trace
-from eptreplay.ingest.synth.synthetic import write_synthetic
+from eptreplay.ingest.synth.synthetic import Synthetic, write_synthetic
 from eptreplay.model._numba.pointer import arrays_of
 from eptreplay.model.instances import GuestMemory
 from eptreplay.profiles import resolve
@@ -162,7 +162,7 @@ def docs_on_state() -> str:
 def test_the_database_answers_what_it_is_asked(tmp_path: Path) -> None:
     pytest.importorskip("duckdb")
     path = tmp_path / "small.parquet"
-    write_synthetic(path, rows=5000, memory_bytes=1 << 20, distribution="uniform")
+    write_synthetic(path, Synthetic(rows=5000, memory_bytes=1 << 20, distribution="uniform"))
     trace = open_trace(path)
     bench.decode(trace, Options())
     figure = bench_wide.database_figures("small", trace, 1)[0]

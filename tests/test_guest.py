@@ -13,7 +13,7 @@ import pytest
 
 from eptreplay.ingest.native.reader import read_batches
 from eptreplay.ingest.sources.dataset import open_trace
-from eptreplay.ingest.synth.synthetic import write_synthetic
+from eptreplay.ingest.synth.synthetic import Synthetic, write_synthetic
 from eptreplay.profiles import resolve
 from eptreplay.replay.one_guest import replay_trace
 from eptreplay.replay.rows import in_order as feed
@@ -35,7 +35,7 @@ INTERVALS = 12
 def trace(tmp_path_factory: pytest.TempPathFactory) -> GuestTrace:
     """Return a made-up trace of two vCPUs."""
     path = tmp_path_factory.mktemp("guest") / "zipf.parquet"
-    write_synthetic(path, rows=60_000, memory_bytes=8 << 20, distribution="zipf", vcpus=2)
+    write_synthetic(path, Synthetic(rows=60_000, memory_bytes=8 << 20, distribution="zipf", vcpus=2))
     return open_trace(path)
 
 

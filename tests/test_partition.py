@@ -13,7 +13,7 @@ from tests.command_line import eptreplay, small_trace
 
 from eptreplay.errors import TraceError
 from eptreplay.ingest.sources.dataset import open_trace
-from eptreplay.ingest.synth.synthetic import write_synthetic
+from eptreplay.ingest.synth.synthetic import Synthetic, write_synthetic
 from eptreplay.model.access_loop.shares import region_owners, take_rows
 from eptreplay.profiles import resolve
 from eptreplay.replay.one_guest import replay_trace
@@ -170,7 +170,9 @@ def test_an_interrupt_ends_all_shares(tmp_path: Path) -> None:
 
 
 def test_a_run_on_more_threads_than_guests_writes_the_same_bytes(tmp_path: Path) -> None:
-    write_synthetic(tmp_path / "g.parquet", rows=30_000, memory_bytes=8 * MIB, distribution="zipf", vcpus=2)
+    write_synthetic(
+        tmp_path / "g.parquet", Synthetic(rows=30_000, memory_bytes=8 * MIB, distribution="zipf", vcpus=2)
+    )
     for threads in (1, 3):
         answer = eptreplay(
             *("replay", tmp_path / "g.parquet", "-p", "ept-ad", "-p", "nehalem", "--policy", "age"),

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from eptreplay.bench import measure as bench
 from eptreplay.bench import wide as bench_wide
-from eptreplay.ingest.synth.synthetic import write_synthetic
+from eptreplay.ingest.synth.synthetic import Synthetic, write_synthetic
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -46,7 +46,9 @@ def main() -> int:
             bench.repeat_trace(SAMPLE, traces[0], SAMPLE_REPEATS)
         if options.zipf_rows:
             traces.append(Path(folder) / "zipf-1GiB.parquet")
-            write_synthetic(traces[-1], rows=options.zipf_rows, memory_bytes=1 << 30, distribution="zipf")
+            write_synthetic(
+                traces[-1], Synthetic(rows=options.zipf_rows, memory_bytes=1 << 30, distribution="zipf")
+            )
         figures = bench_wide.run(traces, options.runs)
     sys.stdout.write("\n".join(bench.as_text(figures)) + "\n")
     worse = regressions(figures)

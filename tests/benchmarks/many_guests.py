@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from eptreplay.ingest.synth.synthetic import Distribution, write_synthetic
+from eptreplay.ingest.synth.synthetic import Distribution, Synthetic, write_synthetic
 
 DISTRIBUTIONS: tuple[Distribution, ...] = ("zipf", "uniform", "sequential")
 MEMORY = 16 << 20
@@ -58,11 +58,7 @@ def make_traces(folder: Path, guests: int, rows: int) -> None:
     for number in range(guests):
         write_synthetic(
             folder / f"guest{number:05}.parquet",
-            rows=rows,
-            memory_bytes=MEMORY,
-            distribution=DISTRIBUTIONS[number % len(DISTRIBUTIONS)],
-            vcpus=2,
-            seed=number,
+            Synthetic(rows, MEMORY, DISTRIBUTIONS[number % len(DISTRIBUTIONS)], vcpus=2, seed=number),
         )
 
 

@@ -9,7 +9,7 @@ import pytest
 from eptreplay.errors import UsageError
 from eptreplay.ingest.native.reader import read_batches
 from eptreplay.ingest.sources.dataset import open_trace
-from eptreplay.ingest.synth.synthetic import write_synthetic
+from eptreplay.ingest.synth.synthetic import Synthetic, write_synthetic
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,9 @@ MIB, GIB = 1 << 20, 1 << 30
 
 
 def columns(path: Path, **options: Any) -> dict[str, NDArray[Any]]:  # noqa: ANN401  options of several types
-    write_synthetic(path, **{"rows": 50_000, "memory_bytes": 64 * MIB, "distribution": "uniform", **options})
+    write_synthetic(
+        path, Synthetic(**{"rows": 50_000, "memory_bytes": 64 * MIB, "distribution": "uniform", **options})
+    )
     batches = list(read_batches(open_trace(path), vcpu=True))
     return {name: np.concatenate([getattr(b, name) for b in batches]) for name in ("time", "gpa", "op")}
 

@@ -25,7 +25,7 @@ from eptreplay.bench.measure import (
     start_figures,
 )
 from eptreplay.ingest.sources.dataset import open_trace
-from eptreplay.ingest.synth.synthetic import write_synthetic
+from eptreplay.ingest.synth.synthetic import Synthetic, write_synthetic
 from eptreplay.model._numba.arrays import arrays_in
 from eptreplay.model._numba.pointer import arrays_of
 from eptreplay.model.instances import GuestMemory
@@ -128,7 +128,7 @@ def large_figures(folder: Path, runs: int) -> list[Figure]:
     second time none are.
     """
     path = folder / "uniform-64GiB.parquet"
-    write_synthetic(path, rows=LARGE_ROWS, memory_bytes=LARGE_BYTES, distribution="uniform")
+    write_synthetic(path, Synthetic(rows=LARGE_ROWS, memory_bytes=LARGE_BYTES, distribution="uniform"))
     trace = open_trace(path)
     options = Options(intervals=1, tlb=TlbOptions(), decode_ahead=False)
     replay = Replay([resolve("haswell")], [GuestMemory(guest_ram_pages(trace), trace.vcpus)], tlb=options.tlb)
@@ -169,7 +169,9 @@ def state_figures(folder: Path) -> list[Figure]:
         array.nbytes for array in arrays_of(replay.statistics).values()
     )
     path = folder / "every-page.parquet"
-    write_synthetic(path, rows=8 * STATE_PAGES, memory_bytes=STATE_PAGES * PAGE_BYTES, distribution="uniform")
+    write_synthetic(
+        path, Synthetic(rows=8 * STATE_PAGES, memory_bytes=STATE_PAGES * PAGE_BYTES, distribution="uniform")
+    )
     trace = open_trace(path)
     used = len(replay_trace(trace, [resolve("ept-ad")], Options(intervals=1)).page)
     by_field = sum(arrays_in(State)[name].dtype.itemsize for name in ("page", "pv", "pt", "object"))
