@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from eptreplay import compiled as jit
-from eptreplay.model import instances as instances
+from eptreplay.model import instances
 from eptreplay.model._numba.pointer import table_of_places
 from eptreplay.model.state import state
 from eptreplay.model.state.fast_path import TOUCHED

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,8 +18,10 @@ from tests.command_line import eptreplay
 from eptreplay.conform.arguments import check_arguments
 from eptreplay.errors import TraceError
 from eptreplay.model._numba.arrays import records
-from eptreplay.model._numba.types import Records
 from eptreplay.model.recorded.codes import ARGUMENTS, NO_PAGE, Operation
+
+if TYPE_CHECKING:
+    from eptreplay.model._numba.types import Records
 
 GOLDEN = Path(__file__).parent / "golden"
 TRACES = Path(__file__).parents[1] / "traces"

@@ -8,10 +8,11 @@ import pytest
 from eptreplay.errors import TraceError
 from eptreplay.ingest.parquet.pages import check_first_page
 from eptreplay.ingest.sources.dataset import open_trace
-from eptreplay.ingest.trace.guest_trace import RowGroup
 
 if TYPE_CHECKING:
     from tests.ingest.conftest import MakeTrace
+
+    from eptreplay.ingest.trace.guest_trace import RowGroup
 
 
 def check(group: RowGroup, column: str = "gpa") -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
 from eptreplay.model._numba.arrays import records
-from eptreplay.model._numba.types import Records
 from eptreplay.model.recorded.codes import ARGUMENTS, NO_PAGE, RESULTS, Operation
 from eptreplay.model.recorded.operations import init_pmap, run_operations
 from eptreplay.model.state import pte
 from eptreplay.model.state.pages import PG_FICTITIOUS, PGA_REFERENCED, PGA_WRITEABLE, VPO_UNMANAGED
 from eptreplay.model.state.state import State, new_states, single
+
+if TYPE_CHECKING:
+    from eptreplay.model._numba.types import Records
 
 # Rights and kinds of access.
 R: Final = 1

@@ -24,7 +24,6 @@ from eptreplay.model.vm.vm_limits import HostMemory, limits
 from eptreplay.replay.driver.drive import drive
 from eptreplay.replay.driver.replay import Replay
 from eptreplay.replay.found.snapshots import counters
-from eptreplay.replay.rows.batch import RowBatch
 from eptreplay.replay.rows.interleave import Source, interleaved
 from eptreplay.replay.rows.schedule import Action, Schedule
 
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 
     from eptreplay.ingest.native.reader import Batch
     from eptreplay.profiles import Fact, TlbGeometry
-    from eptreplay.replay.driver.drive import drive
+    from eptreplay.replay.rows.batch import RowBatch
 
 _HEAD = {"traces", "H", "every", "nvcpus", "ram_pages", "type", "flags"}
 

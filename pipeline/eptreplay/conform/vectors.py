@@ -16,7 +16,6 @@ from eptreplay.conform.pool_sizes import Reach, pool_sizes_of
 from eptreplay.conform.report import Mismatch, Report
 from eptreplay.errors import TraceError, UsageError
 from eptreplay.model._numba.arrays import records
-from eptreplay.model._numba.types import Record, Records
 from eptreplay.model.recorded import codes, operations
 from eptreplay.model.recorded.checksum import dump_entries
 from eptreplay.model.state import pte
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from eptreplay.model._numba.types import Record, Records
 
 Columns = dict[str, Any]
 

@@ -8,20 +8,20 @@ from eptreplay.replay.driver.collect import guest_result
 from eptreplay.replay.driver.drive import drive
 from eptreplay.replay.driver.replay import OnRows, Replay
 from eptreplay.replay.events.carry_out import attach_devices, bad_event_callback
-from eptreplay.replay.found.guest import GuestResult
-from eptreplay.replay.found.snapshots import Snapshot
 from eptreplay.replay.rows.in_order import guest_rows
 from eptreplay.replay.rows.schedule import Action
 from eptreplay.replay.rows.span import Span, interval_schedules, sweep_schedules
 from eptreplay.replay.state.guest_memory import guest_memory
-from eptreplay.request.options import Options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from eptreplay.ingest.native.rows import BadRows
     from eptreplay.ingest.trace.guest_trace import GuestTrace
+    from eptreplay.replay.found.guest import GuestResult
+    from eptreplay.replay.found.snapshots import Snapshot
     from eptreplay.replay.state.pmap_choice import Pmap
+    from eptreplay.request.options import Options
 
 
 def replay_trace(

@@ -31,7 +31,6 @@ from eptreplay.replay.rows.in_order import guest_rows
 from eptreplay.replay.rows.interleave import Source, interleaved
 from eptreplay.replay.rows.schedule import Action, EveryStep, GivenTimes, Schedule
 from eptreplay.replay.rows.span import Span, interval_schedules, sweep_schedules
-from eptreplay.replay.rows.steps import Due
 from eptreplay.replay.shared_host import naming_batches, naming_one_of, untimed
 from eptreplay.replay.state.guest_memory import guest_memory
 from eptreplay.replay.state.host_memory import host_memory, least_need
@@ -49,6 +48,7 @@ if TYPE_CHECKING:
     from eptreplay.replay.driver.replay import OnRows
     from eptreplay.replay.found.guest import GuestResult
     from eptreplay.replay.found.snapshots import Snapshot
+    from eptreplay.replay.rows.steps import Due
     from eptreplay.replay.state.pmap_choice import Pmap
     from eptreplay.request.choices import Policy
     from eptreplay.request.options import Options

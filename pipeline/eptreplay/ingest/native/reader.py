@@ -27,7 +27,6 @@ from eptreplay.ingest.native.rows import (
 from eptreplay.ingest.parquet.file import BUFFER_BYTES, WHOLE, open_parquet
 from eptreplay.ingest.parquet.untrusted_statistics import untrusted_statistics
 from eptreplay.ingest.trace.schema import EVENT_MIN
-from eptreplay.request.choices import OnBadRows
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from eptreplay.ingest.native.decode import Piece
     from eptreplay.ingest.native.rows import Mask, Values
     from eptreplay.ingest.trace.guest_trace import GuestTrace, RowGroup
+    from eptreplay.request.choices import OnBadRows
 
 BATCH_ROWS = 96 << 10
 """Rows decoded at a time: few enough that they are decoded within a core's second cache, many

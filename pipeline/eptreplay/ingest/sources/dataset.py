@@ -16,7 +16,6 @@ from eptreplay.ingest.sources.guest_config import load_guest_config
 from eptreplay.ingest.sources.guest_facts import guest_facts
 from eptreplay.ingest.sources.locate import GuestFiles, locate, unique_names
 from eptreplay.ingest.sources.times import with_ends
-from eptreplay.ingest.trace.guard import Guard
 from eptreplay.ingest.trace.guest_trace import GuestTrace, RowGroup
 from eptreplay.ingest.trace.schema import KEY_SEGMENTS, KEY_TIME_UNIT, KEY_VCPUS
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from eptreplay.ingest.parquet.footer import Footer, Group
+    from eptreplay.ingest.trace.guard import Guard
 
 
 class BadGuest(NamedTuple):

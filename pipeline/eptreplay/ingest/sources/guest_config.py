@@ -26,12 +26,13 @@ from typing import TYPE_CHECKING
 from eptreplay.errors import TraceError
 from eptreplay.ingest.parquet.file import one_line
 from eptreplay.ingest.sources.devices import check_devices, check_idle_gap, check_pins
-from eptreplay.ingest.trace.devices import Device
 from eptreplay.ingest.trace.schema import TIME_UNITS, VCPUS_MAX, Segment
 from eptreplay.ingest.trace.segments import check_segments
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from eptreplay.ingest.trace.devices import Device
 
 FILE_NAME = "guest.toml"
 _KEYS = ("vcpus", "segments", "time_unit", "pin", "idle_gap", "passthrough")

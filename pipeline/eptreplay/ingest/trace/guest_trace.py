@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eptreplay.ingest.trace.guard import Guard
 from eptreplay.ingest.trace.ranges import LAST_TIME, ColumnRange
-from eptreplay.ingest.trace.schema import Segment
 from eptreplay.ingest.trace.segments import ram_ranges
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from eptreplay.ingest.trace.devices import Device
     from eptreplay.ingest.trace.extents import Extent, IndexPlaces
+    from eptreplay.ingest.trace.schema import Segment
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,7 @@ def array(
     meaning: str,
     unit: str = "",
     shared: bool = False,
-) -> Any:  # noqa: ANN401 - stands where a dataclass has the default of a field of any type
+) -> Any:
     """Declare an array of a structure; see Array."""
     return field(metadata={KEY: Array(np.dtype(dtype), shape, unit, owner, meaning, shared)})
 
@@ -100,7 +100,7 @@ def arrays_in(cls: type[Any]) -> dict[str, Array]:
     return {each.name: each.metadata[KEY] for each in fields(cls) if KEY in each.metadata}
 
 
-def zeros(shape: int | tuple[int, ...], dtype: np.dtype[Any]) -> Any:  # noqa: ANN401 - records, or an array
+def zeros(shape: int | tuple[int, ...], dtype: np.dtype[Any]) -> Any:
     """Return zeroed memory, which costs nothing until it is touched; records have their fields as attributes."""
     return records(shape, dtype) if dtype.names else np.zeros(shape, dtype)
 

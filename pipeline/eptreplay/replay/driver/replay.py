@@ -33,7 +33,6 @@ from eptreplay.replay.events.carry_out import PAGE_SHIFT, carry_out
 from eptreplay.replay.events.given_back import GivenBack
 from eptreplay.replay.events.other_writers import OtherWriters
 from eptreplay.replay.found.snapshots import ClosedInterval, OtherWrites, Snapshot, copied
-from eptreplay.replay.rows.batch import RowBatch
 from eptreplay.replay.rows.event import HostEvent, between
 from eptreplay.replay.state.tlb_shapes import tlb_shapes
 from eptreplay.request.choices import MissRatio, Policy
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
 
     from eptreplay.model.statistics.intervals import GuestStatistics
     from eptreplay.model.statistics.reuse_arrays import Reuse
+    from eptreplay.replay.rows.batch import RowBatch
     from eptreplay.replay.state.pmap_choice import Pmap
 
 GUEST_PBASE = 0x1_0000_0000

@@ -20,7 +20,6 @@ from eptreplay.model.vm.vm_map import (
     vm_map_madvise,
     vm_map_protect,
 )
-from eptreplay.replay.rows.event import HostEvent
 from eptreplay.units import PAGE_BYTES
 
 if TYPE_CHECKING:
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from eptreplay.model.statistics.intervals import IntervalStatistics
     from eptreplay.replay.events.given_back import GivenBack
     from eptreplay.replay.events.other_writers import OtherWriters
+    from eptreplay.replay.rows.event import HostEvent
     from eptreplay.request.options import Options
 
 PAGE_SHIFT = 12

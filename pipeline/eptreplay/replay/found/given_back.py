@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from eptreplay.analysis.history import Gone
-
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
+
+    from eptreplay.analysis.history import Gone
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,18 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from eptreplay.model.statistics.reuse import GuestReuse
-from eptreplay.request.choices import MissRatio
-
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from eptreplay.ingest.trace.guest_trace import GuestTrace
+    from eptreplay.model.statistics.reuse import GuestReuse
     from eptreplay.replay.found.given_back import GivenBackPages
     from eptreplay.replay.found.host import HostFindings
     from eptreplay.replay.found.snapshots import Snapshot
+    from eptreplay.request.choices import MissRatio
 
 
 @dataclass(slots=True)

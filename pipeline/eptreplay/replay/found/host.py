@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eptreplay.replay.rows.clock import Clock
-from eptreplay.replay.rows.schedule import EveryStep
-from eptreplay.request.host import HostOptions
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
     from eptreplay.ingest.trace.guest_trace import GuestTrace
+    from eptreplay.replay.rows.clock import Clock
+    from eptreplay.replay.rows.schedule import EveryStep
+    from eptreplay.request.host import HostOptions
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from eptreplay.errors import TraceError
 from eptreplay.replay.rows.schedule import Action, EqualParts, EveryStep, Schedule
 from eptreplay.request.choices import Policy
-from eptreplay.request.options import Options
 
 if TYPE_CHECKING:
     from eptreplay.ingest.trace.guest_trace import GuestTrace
+    from eptreplay.request.options import Options
     from eptreplay.units import Every
 
 

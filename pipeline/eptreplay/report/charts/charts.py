@@ -14,12 +14,13 @@ import numpy as np
 
 from eptreplay.report.read.numbers import finite
 from eptreplay.report.read.scales import HEIGHT, Scale, Tick, from_zero
-from eptreplay.report.read.time_axis import Span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+    from eptreplay.report.read.time_axis import Span
 
 
 COLOURS = 8
