@@ -48,7 +48,7 @@ class Claims:
 
         Args:
             piece: pieces of the row group, one after the other.
-            known: smallest and largest value of columns that somebody has looked at before.
+            known: smallest and largest value of columns that are known already.
 
         Raises:
             TraceError: a page, or the row group, has other values than the file says.
@@ -162,7 +162,7 @@ def _page_claims(pages: PageClaims) -> list[_Claim]:
 
 
 def ranges_seen(piece: Piece, seen: RowScan) -> dict[str, ColumnRange]:
-    """Return what a look at good rows has found of their columns."""
+    """Return what the scan of good rows has found of their columns."""
     known = {"gpa": seen.gpa, "op": seen.op}
     time = piece.columns.get("time")
     if time is not None:

@@ -145,9 +145,9 @@ def read_batches(
 
 
 def _plan(trace: GuestTrace, group: RowGroup, *, time: bool, vcpu: bool, size: bool, skip: bool) -> _Plan:
-    """Decide what to decode: what is asked for, and what only a look at its rows can check."""
+    """Decide what to decode: what is asked for, and what only a scan of its rows can check."""
     known = {name: known for name, known in group.ranges.items() if name not in group.nulls}
-    # Each column with: is it asked for, and must it be looked at in any case?
+    # Each column with: is it asked for, and must it be scanned in any case?
     optional = [("time", time, skip or "time" not in known)]
     if group.vcpu_constant is None or "vcpu" not in known or known["vcpu"].high >= trace.vcpus:
         optional.append(("vcpu", vcpu, skip or "vcpu" not in known))
@@ -231,10 +231,10 @@ def _good_ones(
     before = skipped.counts[OUT_OF_ORDER]
     good = _good_by_themselves(trace, plans, skipped, batch_rows)
     for (each, rows), in_time in in_order(good):
-        late = int(np.count_nonzero(~in_time))
-        keep = rows if late == 0 else _both(rows, in_time)
-        if late:
-            skipped.add(_out_of_order(each, rows, in_time), OUT_OF_ORDER, late)
+        dropped = int(np.count_nonzero(~in_time))
+        keep = rows if dropped == 0 else _both(rows, in_time)
+        if dropped:
+            skipped.add(_out_of_order(each, rows, in_time), OUT_OF_ORDER, dropped)
             if skipped.counts[OUT_OF_ORDER] - before > most_left_out(trace.rows):
                 raise _out_of_order(each, rows, in_time)
         columns = each.piece.columns if keep is None else _kept(each.piece.columns, keep)
@@ -314,19 +314,19 @@ def _batch(ordinal: int, first_row: int, columns: dict[str, Values], plan: _Plan
 
 def _refuse_untrusted(trace: GuestTrace, batch_rows: int) -> None:
     """Fail before the first row if statistics say that a later one is bad."""
-    for suspect in untrusted_statistics(trace):
-        group = suspect.group
-        last_time = suspect.last_time
+    for claim in untrusted_statistics(trace):
+        group = claim.group
+        last_time = claim.last_time
         with open_parquet(group.file, trace.digests[group.file]) as file:
-            for piece in decode(file, group, (suspect.column,), batch_rows):
+            for piece in decode(file, group, (claim.column,), batch_rows):
                 place = Place(str(group.file), group.index, group.file_row + piece.row)
                 check_rows(piece.columns, piece.nulls, Limits(trace.vcpus, last_time), place)
-                if suspect.column == "time":
+                if claim.column == "time":
                     last_time = int(piece.columns["time"][-1])
         raise TraceError(
             str(group.file),
-            f"the statistics say {suspect.claim}, but no row does",
-            column=suspect.column,
+            f"the statistics say {claim.claim}, but no row does",
+            column=claim.column,
             row_group=group.index,
             advice="write the file again with a correct writer",
         )

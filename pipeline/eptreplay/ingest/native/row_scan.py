@@ -1,4 +1,4 @@
-"""One look at the rows of a batch: what the rules for rows (rows.py) and replays need to know of all of them at once.
+"""The row scan: one pass over the rows of a batch for all that the rules of rows (rows.py) and replays need to know of them.
 
 Compiled, since every row of every trace comes by here, and in pieces that stay in the processor's first cache while
 several questions are asked of them.
@@ -39,7 +39,7 @@ for _array in NOTHING.values():
 
 
 class RowScan(NamedTuple):
-    """What a look found.
+    """What the scan found.
 
     Args:
         gpa: the lowest and the highest address; (2^64 - 1, 0) without addresses.

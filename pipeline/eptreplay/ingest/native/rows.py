@@ -79,7 +79,7 @@ class _Rule(NamedTuple):
     Args:
         reason: short name of what a row does that breaks it.
         column: the column it looks at.
-        holds: a cheap test of a whole batch; takes what a look saw of it, the column's values, the limits.
+        holds: a cheap test of a whole batch; takes what the scan found of it, the column's values, the limits.
         breaks: which rows break it.
         found: what such a row is, in words; takes its value.
         expected: what the format asks for.
@@ -164,7 +164,7 @@ _RULES = (
 def check_rows(
     columns: Mapping[str, Values], nulls: Mapping[str, Mask], limits: Limits, place: Place
 ) -> RowScan:
-    """Refuse a batch with a row that breaks a rule; return what a look saw of it.
+    """Refuse a batch with a row that breaks a rule; return what the scan found of it.
 
     Args:
         columns: decoded columns by name, each of shape (n,), n > 0.

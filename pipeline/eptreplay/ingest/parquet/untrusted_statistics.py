@@ -36,7 +36,7 @@ def untrusted_statistics(trace: GuestTrace) -> Iterator[UntrustedStatistic]:
         trace: the trace.
 
     Yields:
-        Suspects in the order of the row groups.
+        Them in the order of the row groups.
     """
     last_time = 0
     highest = {"gpa": (1 << GPA_BITS) - 1, "vcpu": trace.vcpus - 1, "size": PAGE_SIZE, "time": LAST_TIME}
