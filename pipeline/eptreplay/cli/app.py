@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from eptreplay import __version__
+from eptreplay.cli import options as cli_options  # noqa: TC001 - typer evaluates annotations
 from eptreplay.cli.errors import Commands
 from eptreplay.cli.streams import standard_streams
 from eptreplay.errors import EptReplayError
@@ -20,7 +21,6 @@ from eptreplay.safe_text import printable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from eptreplay.cli import options as cli_options
 
 app = typer.Typer(
     name="eptreplay",
