@@ -90,14 +90,18 @@ def structure_of_arrays(cls: type[Structure]) -> type[Structure]:
 
     Beside its arrays it has `places`, the table of where they are.
     """
-    made = dataclass(frozen=True, slots=True)(cls)
-    passed_as_pointer(made, {name: (each.dtype, len(each.shape)) for name, each in arrays_in(made).items()})
-    return made
+    made: Any = dataclass(frozen=True, slots=True)(cls)
+    made.declared = {each.name: each.metadata[KEY] for each in fields(made) if KEY in each.metadata}
+    made.element_types = {name: (each.dtype, len(each.shape)) for name, each in made.declared.items()}
+    passed_as_pointer(made, made.element_types)
+    whole: type[Structure] = made
+    return whole
 
 
 def arrays_in(cls: type[Any]) -> dict[str, Array]:
     """Return the arrays that a structure declares, by name, in order."""
-    return {each.name: each.metadata[KEY] for each in fields(cls) if KEY in each.metadata}
+    declared: dict[str, Array] = cls.declared
+    return declared
 
 
 def zeros(shape: int | tuple[int, ...], dtype: np.dtype[Any]) -> Any:
@@ -147,5 +151,4 @@ def assembled(cls: type[Structure], arrays: Mapping[str, Any]) -> Structure:
 
 def places_of(cls: type[Any], rows: Sequence[Sequence[NDArray[Any]]]) -> NDArray[np.int64]:
     """Return the table of where the arrays of one structure, or of several that are stacked, are."""
-    declared = {name: (each.dtype, len(each.shape)) for name, each in arrays_in(cls).items()}
-    return table_of_places(declared, rows)
+    return table_of_places(cls.element_types, rows)

@@ -54,7 +54,7 @@ def table_of_places(fields: Fields, rows: Sequence[Sequence[NDArray[Any]]]) -> N
     table = []
     for arrays_of_row in rows:
         for (name, (dtype, dimensions)), array in zip(fields.items(), arrays_of_row, strict=True):
-            if (array.dtype, array.ndim) != (dtype, dimensions) or not array.flags.c_contiguous:
+            if array.dtype != dtype or array.ndim != dimensions or not array.flags.c_contiguous:
                 raise TypeError(
                     f"{name} is {array.dtype} {array.shape}, not {dtype} in {dimensions} dimensions"
                 )

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eptreplay.compiled import kernel
-from eptreplay.model._numba.arrays import array, assembled, structure_of_arrays
+from eptreplay.model._numba.arrays import array, arrays_in, structure_of_arrays
 from eptreplay.model._numba.types import Int
 from eptreplay.model.state.pte import PAGE_MASK, PAGE_SIZE
 
@@ -44,20 +44,39 @@ class Rows:
 # fmt: on
 
 
-_NONE = {
+_ABSENT: dict[str, NDArray[Any]] = {
     "size": np.zeros(0, np.uint16),
     "count": np.zeros(0, np.uint32),
     "guest": np.zeros(0, np.uint8),
     "row": np.zeros(0, np.int64),
 }
+_WHERE_ABSENT = {name: (array.ctypes.data, 0) for name, array in _ABSENT.items()}
 _VCPU_0 = np.zeros(1, np.uint16)
+_DTYPES = {name: each.dtype for name, each in arrays_in(Rows).items()}
 
 
 def rows_of(
     gpa: NDArray[np.uint64], op: NDArray[np.uint8], vcpu: NDArray[np.uint16] = _VCPU_0, **others: NDArray[Any]
 ) -> Rows:
-    """Return rows of these columns; one that is not given is the same for all of them."""
-    return assembled(Rows, {"gpa": gpa, "op": op, "vcpu": vcpu} | _NONE | others)
+    """Return rows of these columns; one that is not given is the same for all of them.
+
+    Rows are made for every batch, and finding out where an array is takes Python as long as all else here: of columns that
+    are absent it is known.
+
+    Raises:
+        TypeError: a column has another type than it should, or gaps.
+    """
+    columns: dict[str, NDArray[Any]] = {"gpa": gpa, "op": op, "vcpu": vcpu, **_ABSENT, **others}
+    words: list[int] = []
+    for name, dtype in _DTYPES.items():
+        column = columns[name]
+        if column is _ABSENT.get(name):
+            words += _WHERE_ABSENT[name]
+            continue
+        if column.dtype != dtype or not column.flags.c_contiguous:
+            raise TypeError(f"{name} is {column.dtype} {column.shape}, not {dtype} without gaps")
+        words += (column.ctypes.data, len(column))
+    return Rows(**columns, places=np.array([[*words, 1]], np.int64))
 
 
 @kernel
