@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numba
 import numpy as np
@@ -17,11 +17,13 @@ import pytest
 from eptreplay import compiled as jit
 from eptreplay.model import instances
 from eptreplay.model._numba.pointer import table_of_places
-from eptreplay.model.state import state
 from eptreplay.model.state.fast_path import TOUCHED
 from eptreplay.model.statistics.close_interval import close_interval
 from eptreplay.model.statistics.intervals import new_interval_statistics
 from eptreplay.model.vm.vm_limits import HostMemory
+
+if TYPE_CHECKING:
+    from eptreplay.model.state.state import State
 
 compiling = pytest.mark.skipif(bool(jit.config.DISABLE_JIT), reason="nothing is compiled")
 
@@ -110,7 +112,7 @@ def test_kernels_see_changes_made_outside_and_the_other_way_round() -> None:
     assert states.fast_path[7] & TOUCHED == 0
 
 
-def one_guest() -> state.State:
+def one_guest() -> State:
     """Return an instance of a guest of 512 pages."""
     memory = [instances.GuestMemory(np.array([[0, 512]]), 1)]
     return instances.new_instances(np.array([1]), np.array([1]), memory, [HostMemory()], 1 << 32, 0)
