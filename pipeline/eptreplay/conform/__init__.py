@@ -10,7 +10,7 @@ from eptreplay.conform.report import Mismatch, Report
 from eptreplay.conform.tiny import check_tiny, tiny_files
 from eptreplay.conform.vectors import check_vectors, has_vectors
 from eptreplay.errors import UsageError
-from eptreplay.request.recordings import GOLDEN, PAGEOUT, TINY, VECTORS
+from eptreplay.run.effects import GOLDEN, PAGEOUT, TINY, VECTORS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from eptreplay.errors import UsageError
-from eptreplay.request.recordings import GOLDEN, PAGEOUT, VECTORS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -116,6 +115,10 @@ OF_TRACES: Mapping[str, NeedsTraces] = {
     ),
 }
 
+VECTORS = "vectors"
+GOLDEN = "golden replays"
+PAGEOUT = "page daemon replays"
+TINY = "tiny scenarios"
 
 CONFORM: Mapping[str, NeedsRecordings | None] = {
     "folder": ALWAYS,
