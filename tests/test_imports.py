@@ -149,10 +149,9 @@ def circle(graph: Mapping[str, set[str]]) -> list[str]:
 
 
 def folder_of(module: str) -> str:
-    """Return the folder that a module's file stands in; a file of the package's own folder is a room for itself."""
-    if MODULES[module].name == "__init__.py" or "." not in module:
-        return module
-    return module.rpartition(".")[0]
+    """Return the folder that a module's file stands in; a file beside folders is a room for itself."""
+    folder = module.rpartition(".")[0]
+    return module if MODULES[module].name == "__init__.py" or folder in LAYERS else folder
 
 
 def test_a_room_imports_only_rooms_of_lower_layers() -> None:
