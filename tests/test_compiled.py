@@ -237,7 +237,7 @@ def test_a_relative_cache_folder_of_the_system_is_ignored(
 
 def test_the_model_runs_without_a_compiler(tmp_path: Path) -> None:
     program = (
-        "from eptreplay.model.statistics.reuse import bucket, bucket_starts;"
+        "from eptreplay.model.statistics.reuse_buckets import bucket, bucket_starts;"
         "print(bucket_starts()[bucket(1000)])  # a kernel, which Python cannot call once it is compiled"
     )
     found = subprocess.run(
