@@ -46,7 +46,7 @@ def guest_page(
         "timed": any(chart.kind == "time" for chart in drawn),
         "counters": _counters(guest),
         "data": {
-            "charts": {chart.id: chart.data() for chart in drawn},
+            "charts": {chart.caption.id: chart.data() for chart in drawn},
             "span": {"steps": guest.span.steps, "end": guest.span.end, "symbol": guest.span.symbol},
         },
         "line": Line(brief(guest), found, first),

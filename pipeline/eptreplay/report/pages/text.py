@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jinja2
 
 from eptreplay.errors import EptReplayError
-from eptreplay.report.charts.charts import look
 from eptreplay.report.charts.csvs import CSV_FOLDER
+from eptreplay.report.charts.lines import line_classes
 from eptreplay.report.costs.cost_terms import cost_rows, estimates
 from eptreplay.report.costs.costs import Assumptions, by_profile, described, exit_origin
 from eptreplay.report.pages.guest import guest_page
@@ -172,7 +172,7 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    pages.filters["look"] = look
+    pages.filters["line_classes"] = line_classes
     return pages
 
 

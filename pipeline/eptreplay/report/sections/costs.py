@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eptreplay.report.answers.differences import NOT_APART
-from eptreplay.report.charts.charts import Series, range_chart
+from eptreplay.report.charts.bar_charts import range_chart
+from eptreplay.report.charts.chart import Caption
+from eptreplay.report.charts.lines import Series
 from eptreplay.report.costs.cost_terms import TERMS, TOTAL, cost_rows, difference, estimates
 from eptreplay.report.costs.costs import EXIT, by_profile, described
 from eptreplay.report.costs.times import doubt, why_untimed
@@ -19,7 +21,7 @@ from eptreplay.tables.costs import COSTS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from eptreplay.report.charts.charts import Chart
+    from eptreplay.report.charts.chart import Chart
     from eptreplay.report.costs.cost_terms import Estimate
     from eptreplay.report.costs.costs import Range
     from eptreplay.report.sections.parts import Context
@@ -67,17 +69,15 @@ def _chart(found: Sequence[Estimate], used: Sequence[str], link: str) -> Chart:
     for number, each in enumerate(found):
         ranges = [each.cycles(term) for term in (*used, TOTAL)]
         series.append(Series(each.profile, np.array(ranges, np.float64).T.reshape(-1), number))
-    return range_chart(
+    caption = Caption(
         "cost-chart",
         "Estimated cost",
         "cycles",
         "Cycles by what they were spent on. A bar is the estimate, the line through its top the range that the assumptions "
         "leave; bars stand in the order of the legend.",
         link,
-        series,
-        [*(TERMS[term].title for term in used), "total"],
-        "spent on",
     )
+    return range_chart(caption, series, [*(TERMS[term].title for term in used), "total"], "spent on")
 
 
 def _terms(context: Context, found: Sequence[Estimate], used: Sequence[str], link: str) -> Grid:

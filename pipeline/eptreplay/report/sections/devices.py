@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from eptreplay.report.answers.answers import devices, passed
-from eptreplay.report.charts.charts import Series, group_sum
+from eptreplay.report.charts.chart import Caption
+from eptreplay.report.charts.lines import Series
+from eptreplay.report.charts.time_charts import group_sum
 from eptreplay.report.read.numbers import count, memory
 from eptreplay.report.sections.dirty import writer_name
 from eptreplay.report.sections.parts import Cell, Grid, Head, Part, interval_values, over_time, profile_heads
@@ -17,7 +19,7 @@ from eptreplay.units import binary_size
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from eptreplay.report.charts.charts import Chart
+    from eptreplay.report.charts.chart import Chart
     from eptreplay.report.read.run import Guest
     from eptreplay.report.sections.parts import Context
 
@@ -78,10 +80,7 @@ def _writes(context: Context) -> list[Chart]:
     return [
         over_time(
             context,
-            "other-writers",
-            "Written by others than vCPUs",
-            "pages per interval",
-            about,
+            Caption("other-writers", "Written by others than vCPUs", "pages per interval", about),
             lines,
             join=group_sum,
         )

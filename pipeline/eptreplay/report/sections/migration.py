@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eptreplay.report.charts.charts import Series, bar_chart
+from eptreplay.report.charts.bar_charts import bar_chart
+from eptreplay.report.charts.chart import Caption
+from eptreplay.report.charts.lines import Series
 from eptreplay.report.read.numbers import MIB, count, seconds
 from eptreplay.report.sections.parts import Cell, Grid, Head, Part
 from eptreplay.units import binary_size
 
 if TYPE_CHECKING:
-    from eptreplay.report.charts.charts import Chart
+    from eptreplay.report.charts.chart import Chart
     from eptreplay.report.sections.parts import Context
 
 VERDICTS = {
@@ -132,16 +134,13 @@ def _rounds(context: Context, size: int) -> Chart:
         sent = np.full(rounds, np.nan)
         sent[part["round"].to_numpy()] = part["sent_bytes"].to_numpy() / MIB
         series.append(Series(link_name(part.row(0, named=True)), sent, style=number))
-    return bar_chart(
+    caption = Caption(
         ident,
         f"Sent by round, tracked at {name}",
         "MiB",
         f"What every round of pre-copy sent when dirt is tracked at {name}; round 0 sends all memory, the last one is the pause. "
         "A line that falls converges.",
         link,
-        series,
-        [str(number) for number in range(rounds)],
-        "round",
-        log=True,
-        note="" if rounds > 1 else f"Every link needs {count(rounds, 'round')} only.",
+        "" if rounds > 1 else f"Every link needs {count(rounds, 'round')} only.",
     )
+    return bar_chart(caption, series, [str(number) for number in range(rounds)], "round", log=True)
