@@ -15,7 +15,7 @@ from eptreplay.model.statistics.intervals import PAGES_WRITTEN, REGIONS_WRITTEN
 from eptreplay.profiles import resolve
 from eptreplay.replay.one_guest import replay_trace
 from eptreplay.request.options import Options
-from eptreplay.results.findings.intervals import history
+from eptreplay.results.findings.histories import history
 
 if TYPE_CHECKING:
     from pathlib import Path

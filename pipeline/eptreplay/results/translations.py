@@ -1,4 +1,4 @@
-"""Rows of the table of translations."""
+"""Rows of the table `translations`: TLB misses and page walks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SMALL_BYTES, LARGE_BYTES = 4096, 1 << 21
 
 
 def translations(result: GuestResult, profiles: Sequence[str]) -> dict[str, Any]:
-    """Return the rows of one guest: one a profile, none if TLBs were not modelled."""
+    """Return one row per profile; none if TLBs were not modelled."""
     found = result.tlb
     if found is None:
         profiles, found = (), np.zeros(0, TLB_COUNTERS)
