@@ -53,7 +53,7 @@ def files(folder: Path) -> dict[str, bytes]:
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let several processes render few guests."""
-    monkeypatch.setattr(workers, "GUESTS_A_WORKER", 1)
+    monkeypatch.setattr(workers, "GUESTS_PER_WORKER", 1)
 
 
 def doom(folder: Path, patch: pytest.MonkeyPatch, end: str) -> None:

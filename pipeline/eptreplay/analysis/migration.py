@@ -36,7 +36,7 @@ class Link:
     """What a guest is migrated over.
 
     Args:
-        bandwidths: bits a second, ascending; each is tried.
+        bandwidths: bits per second, ascending; each is tried.
         downtime_ns: the longest pause that is allowed, nanoseconds.
     """
 
@@ -63,7 +63,7 @@ class Migration:
     """What came of a migration.
 
     Args:
-        bandwidth: bits a second.
+        bandwidth: bits per second.
         rounds: those before the pause, at least one.
         left_bytes: what is sent in the pause.
         converges: whether the pause is short enough.
@@ -128,7 +128,7 @@ class Guest:
 
 
 def migrate(guest: Guest, bandwidth: int, downtime_ns: int) -> Migration:
-    """Migrate a guest over a link of `bandwidth` bits a second with a pause of at most `downtime_ns` nanoseconds."""
+    """Migrate a guest over a link of `bandwidth` bits per second with a pause of at most `downtime_ns` nanoseconds."""
     allowed = bandwidth * downtime_ns // (8 * 10**9)  # bytes
     rounds: list[Round] = []
     start, sending = 0, guest.memory_bytes
@@ -161,9 +161,9 @@ def _lost(guest: Guest, bandwidth: int, rounds: list[Round]) -> int:
 
 
 def smallest_bandwidth(guest: Guest, downtime_ns: int) -> int | None:
-    """Return the smallest bandwidth of three digits that converges, from 1 Mbit/s to 1 Tbit/s, bits a second; None if none does.
+    """Return the smallest bandwidth of three digits that converges, from 1 Mbit/s to 1 Tbit/s, bits per second; None if none does.
 
-    It is looked for by bisection, as if more bandwidth were never worse.
+    It is found by bisection, as if more bandwidth were never worse.
     """
     low, high = 0, 900 * (len(str(FASTEST)) - 1 - SLOWEST_EXPONENT)
     if not migrate(guest, FASTEST, downtime_ns).converges:
@@ -178,5 +178,5 @@ def smallest_bandwidth(guest: Guest, downtime_ns: int) -> int | None:
 
 
 def _three_digits(number: int) -> int:
-    """Return the bandwidth of three digits that has a number, counted on from 1 Mbit/s, bits a second."""
+    """Return the bandwidth of three digits that has a number, counted on from 1 Mbit/s, bits per second."""
     return int((100 + number % 900) * 10 ** (number // 900 + SLOWEST_EXPONENT - 2))

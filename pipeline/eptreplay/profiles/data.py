@@ -50,8 +50,8 @@ _AMD_INVALIDATION = (
 def data() -> Table:
     """Read profiles.toml."""
     # Imported here because 'eptreplay --help' does not need them and they are slow to import.
-    import tomllib  # noqa: PLC0415
-    from importlib.resources import files  # noqa: PLC0415
+    import tomllib  # noqa: PLC0415 - only where the file is read: --help needs neither
+    from importlib.resources import files  # noqa: PLC0415 - likewise
 
     return tomllib.loads(files("eptreplay.profiles").joinpath("profiles.toml").read_text(encoding="utf-8"))
 

@@ -39,7 +39,7 @@ CHARACTERS = ".:-=+*#%@"
 
 MAP_ROWS = 16
 MOST_GUESTS = 3
-"""Guests told of in full unless others are asked for."""
+"""Guests shown in full unless others are asked for."""
 
 
 def print_summary(
@@ -81,12 +81,12 @@ def print_summary(
     console.print(_matrix(lines))
     if note := superpages(run):
         console.print(_shown(note, "dim"))
-    told = [line for line in lines if line.guest.name in names] if names else lines[:MOST_GUESTS]
+    shown = [line for line in lines if line.guest.name in names] if names else lines[:MOST_GUESTS]
     guests = {guest.name: guest for guest in run.guests()}
-    for line in told:
+    for line in shown:
         _print_guest(console, line, guests[line.guest.name])
-    if len(told) < len(lines) and not names:
-        rest = len(lines) - len(told)
+    if len(shown) < len(lines) and not names:
+        rest = len(lines) - len(shown)
         console.print()
         console.print(_shown(f"{rest} more; --guest NAME tells of one of them.", "dim"))
 
@@ -108,7 +108,7 @@ def _matrix(lines: Sequence[Line]) -> Table:
             table.add_row(
                 _shown(line.guest.name if number == 0 else ""),
                 _shown(at.profile),
-                _shown(at.told()),
+                _shown(at.as_text()),
                 _shown(f"{at.exits:,}"),
                 _shown(f"{at.ipis:,}"),
             )

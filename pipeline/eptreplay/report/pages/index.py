@@ -175,7 +175,7 @@ def _reclaim(lines: Sequence[Line]) -> Answer:
     timed = [(guest, guest.first_age) for guest in free if guest.first_age is not None]
     if not timed:
         why = (
-            " How long their pages were idle is told on each guest's page."
+            " How long their pages were idle is on each guest's page."
             if any(guest.is_cold for guest in free)
             else ""
         )
@@ -218,7 +218,7 @@ def _migrate(lines: Sequence[Line]) -> Answer:
 
 
 def _row(line: Line) -> dict[str, Any]:
-    """Return a guest's row: cost, exits and IPIs, a cell a profile; then what can be reclaimed, and where it can migrate."""
+    """Return a guest's row: cost, exits and IPIs, one cell per profile; then what can be reclaimed, and where it can migrate."""
     found = line.found
     bases = [at.base for at in found]
     return {

@@ -1,4 +1,4 @@
-"""Pages as text: one guest's, written with its CSV files, and the index."""
+"""Pages as text: one per guest, written with its CSV files, and the index."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ class Unrendered(NamedTuple):
     why: str
     traceback: str = ""
 
-    def told(self) -> dict[str, str]:
-        """Return the guest and what is to be said of it, as run.json has it of guests that failed."""
+    def as_failure(self) -> dict[str, str]:
+        """Return the guest and why it has no page, in the form of the guests that failed in run.json."""
         return {"guest": self.guest, "error": f"its tables are complete, but it has no page ({self.why})"}
 
 

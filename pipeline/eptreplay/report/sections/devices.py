@@ -45,7 +45,7 @@ WIRED = (
 def wired(context: Context) -> Part:
     """Return what keeps memory from being taken, who else than vCPUs wrote, and the devices."""
     guest = context.guest
-    grids = [_hands(context)]
+    grids = [_wiring(context)]
     if guest.has("passthrough"):
         grids.append(_devices(context))
     return Part(charts=_writes(context), grids=grids, texts=[*why(guest), *_dma(guest)], columns=1)
@@ -87,8 +87,8 @@ def _writes(context: Context) -> list[Chart]:
     ]
 
 
-def _hands(context: Context) -> Grid:
-    """Return what was wired, held and touched, a column a profile; lines of nothing but 0 are left out."""
+def _wiring(context: Context) -> Grid:
+    """Return what was wired, held and touched, one column per profile; lines of nothing but 0 are left out."""
     guest = context.guest
     frame = guest.frame("wiring")
     link = context.files.table("wiring", frame.columns[1:], frame.drop("guest").rows())
@@ -97,9 +97,9 @@ def _hands(context: Context) -> Grid:
     lines = [
         (
             Head(title, f"{meanings[name]} (column {name} of wiring)"),
-            [Cell(told(rows[profile][name]) if profile in rows else "0") for profile in guest.profiles],
+            [Cell(text(rows[profile][name]) if profile in rows else "0") for profile in guest.profiles],
         )
-        for name, title, told in MEASURES
+        for name, title, text in MEASURES
         if any(row[name] for row in rows.values())
     ]
     return Grid(

@@ -149,7 +149,7 @@ def _rate(context: Context) -> list[Chart]:
         series.insert(0, Series("all", np.sum([line.values for line in series], axis=0), style=len(series)))
     about = (
         "Distinct pages written in an interval, as a rate over trace time, by writer: the vCPU or hypervisor that was first to "
-        "write each, or a device where nobody else wrote it, so that no dirty bit tells."
+        "write each, or a device where nobody else wrote it, so that no dirty bit shows it."
     )
     return [over_time(context, Caption("dirty-rate", "Dirty rate", unit, about), series, join=group_mean)]
 

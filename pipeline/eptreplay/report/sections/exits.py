@@ -1,4 +1,4 @@
-"""Exits and IPIs: what made the guest's CPUs leave it."""
+"""VM exits and IPIs: what made vCPUs leave the guest."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _charts(context: Context) -> list[Chart]:
                 "exits",
                 "Exits",
                 "exits per interval",
-                "Accesses that left the guest, settled by A/D emulation or by vm_fault.",
+                "VM exits: accesses that left the guest, resolved by A/D emulation or by vm_fault.",
             ),
             summed(guest, EMULATED + RESOLVED),
             log=True,
@@ -85,7 +85,7 @@ def _charts(context: Context) -> list[Chart]:
 
 
 def _by_cause(context: Context) -> list[Chart]:
-    """Return exits over time, a chart a cause."""
+    """Return exits over time, one chart per cause."""
     guest = context.guest
     if not guest.has("fault_intervals"):
         return []
@@ -125,7 +125,7 @@ def _targets(guest: Guest) -> list[Series]:
 
 
 def _causes(context: Context) -> Grid:
-    """Return a row a kind and cause: how often under every profile."""
+    """Return one row per kind and cause: how often it occurred under every profile."""
     guest = context.guest
     counts: dict[tuple[str, str, str], dict[str, int]] = {}
     for row in guest.frame("faults").iter_rows(named=True):
@@ -133,13 +133,13 @@ def _causes(context: Context) -> Grid:
     found = sorted(counts.items())
     link = context.files.table(
         "causes",
-        ["kind", "cause", "settled by", *(f"{name} [exits]" for name in guest.profiles)],
+        ["kind", "cause", "resolved by", *(f"{name} [exits]" for name in guest.profiles)],
         [[*key, *(of.get(name, 0) for name in guest.profiles)] for key, of in found],
     )
     heads = profile_heads(guest, Head("kind", "what the guest did"))
     heads[1:1] = [
         Head("cause", "why the page walker refused the access", word=True),
-        Head("settled by", "setting an emulated bit, or vm_fault", word=True),
+        Head("resolved by", "setting an emulated bit, or vm_fault", word=True),
     ]
     return Grid(
         "causes",

@@ -66,7 +66,7 @@ def _meaning(table: str, name: str) -> str:
 
 
 def causes(context: Context) -> Part:
-    """Return what CPUs were interrupted for: a row a cause and event, a column a profile."""
+    """Return what CPUs were interrupted for: one row per cause and event, one column per profile."""
     guest = context.guest
     counts: dict[tuple[str, str], dict[str, int]] = {}
     for row in guest.frame("invalidations").iter_rows(named=True):
@@ -194,7 +194,7 @@ def _first_in_line(guest: Guest, frame: pl.DataFrame, link: str) -> Grid:
     return Grid(
         "swap-first",
         "First in line",
-        f"The {FIRST_IN_LINE} runs of pages of every profile that the page daemon would look at first; the CSV file has all.",
+        f"The {FIRST_IN_LINE} runs of pages of every profile that the page daemon would examine first; the CSV file has all.",
         link,
         [
             Head("profile"),

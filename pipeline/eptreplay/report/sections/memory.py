@@ -157,13 +157,13 @@ def miss_ratio(context: Context) -> Part:
     return Part(
         charts=[_curve(link, *next(iter(parts.items())))],
         grids=[_needs(link, parts)],
-        texts=[_told(parts, guest.any_summary["pages_touched"])],
+        texts=[_sentence(parts, guest.any_summary["pages_touched"])],
         columns=1,
     )
 
 
-def _told(parts: dict[str, pl.DataFrame], pages_touched: int) -> str:
-    """Return how much memory the guest needs, as a sentence."""
+def _sentence(parts: dict[str, pl.DataFrame], pages_touched: int) -> str:
+    """Return, as a sentence, how much memory the guest needs."""
     return (
         f"It needs {needed(parts)}: with that at most one access in a million would miss beyond first touches, which are "
         f"{rate(1e6 * first_touches(parts))} in a million. {basis(parts, pages_touched)}"
@@ -171,7 +171,7 @@ def _told(parts: dict[str, pl.DataFrame], pages_touched: int) -> str:
 
 
 def _curve(link: str, method: str, part: pl.DataFrame) -> Chart:
-    """Return the most telling curve, with the bounds around it."""
+    """Return the most exact curve, with the bounds around it."""
     sizes = part["memory_bytes"].to_numpy()
     accesses = count(int(part["accesses"][0]), "access", "accesses")
     caption = Caption(
@@ -201,7 +201,7 @@ def _lines(method: str, part: pl.DataFrame) -> list[tuple[str, NDArray[np.float6
 
 
 def _needs(link: str, parts: dict[str, pl.DataFrame]) -> Grid:
-    """Return how much memory it takes to miss so seldom, a column a target."""
+    """Return how much memory it takes to miss so seldom, one column per target."""
     return Grid(
         "memory-needed",
         "Memory it takes to miss no more often",

@@ -51,7 +51,7 @@ def _sweep(found: list[dict[str, Any]], link: str) -> Grid:
         f"the pause may last {seconds(target)}.",
         link,
         [
-            Head("link", "bandwidth of the link, 10^9 bits a second"),
+            Head("link", "bandwidth of the link, 10^9 bits per second"),
             Head("tracked at", "granularity at which dirt is tracked and sent"),
             Head("verdict", "; ".join(f"{name}: {about}" for name, about in VERDICTS.items()), word=True),
             Head("rounds", "rounds before the pause; the first one sends all memory"),
@@ -94,7 +94,7 @@ def _failures(found: list[dict[str, Any]], link: str) -> Grid:
         "that the guest does not write again.",
         link,
         [
-            Head("link", "bandwidth of the link, 10^9 bits a second"),
+            Head("link", "bandwidth of the link, 10^9 bits per second"),
             Head("tracked at", "granularity at which dirt is tracked and sent"),
             Head("failed round", "the last round before the pause: nothing of it arrives"),
             Head("under way", "sent in that round, its dirty bits cleared"),
@@ -122,7 +122,7 @@ def _size(value: int | None) -> Cell:
 
 
 def _rounds(context: Context, size: int) -> Chart:
-    """Return what every round sent, a line a bandwidth."""
+    """Return what every round sent, one line per bandwidth."""
     frame = context.guest.frame("migration_rounds")
     frame = frame.filter(frame["page_bytes"] == size).sort("gbit_per_second", "round")
     name = binary_size(size)

@@ -9,7 +9,7 @@ from eptreplay.analysis.migration import GBIT, Guest, Migration, migrate, smalle
 from eptreplay.results.columns import columns_of
 from eptreplay.results.findings.histories import MOST_INTERVALS
 from eptreplay.tables.analysis import MIGRATION_ROUNDS, MIGRATIONS
-from eptreplay.units import PAGE_BYTES
+from eptreplay.units import BLOCK_PAGES, PAGE_BYTES
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from eptreplay.results.columns import Columns
     from eptreplay.results.findings.times import Times
 
-SUPERPAGE_BYTES = 1 << 21
+SUPERPAGE_BYTES = BLOCK_PAGES * PAGE_BYTES
 
 
 def migrations(
