@@ -24,7 +24,7 @@ NAMES = ["a", "../../x", "</script>", "d"]
 
 DOOMED = """
 import os, signal, sys
-from eptreplay.report import pages, worker
+from eptreplay.report.pages import text as pages, worker
 plain = pages.Pages.write_guest
 def write_guest(self, number):
     if number == 1:
