@@ -2,7 +2,7 @@
 
 Round 0 sends all memory; every round after that sends what was dirtied during the one before and was not given back since.  When what is left
 fits into the allowed pause, the guest is stopped, the rest is sent, and it goes on at the other end (Clark et al., Live
-Migration of Virtual Machines, NSDI 2005).  Where that has not come about after MAX_ROUNDS rounds it does not converge.
+Migration of Virtual Machines, NSDI 2005).  A migration that is not there after MAX_ROUNDS rounds does not converge.
 
 How much a round finds dirty is not a rate times a time: it is the number of distinct pages that the trace wrote
 in the intervals the round overlaps.  An interval that a round overlaps only in part counts in full, so rounds are
@@ -111,7 +111,7 @@ class Guest:
         """Return the bytes dirtied, and not given back since, while the link sends those from `start_bytes` to `end_bytes`."""
         begin, _ = self._interval(bandwidth, start_bytes)
         over, end = self._interval(bandwidth, end_bytes)
-        return self.dirty.owed(begin, end, over) * PAGE_BYTES
+        return self.dirty.to_send(begin, end, over) * PAGE_BYTES
 
     def gone_bytes(self, bandwidth: int, end_bytes: int) -> int:
         """Return what of its first memory is given back, and not written again, when the link has sent so many bytes."""

@@ -30,7 +30,7 @@ _SVM_NRIP_SAVE = 1 << 3
 
 _AMD_STANDS_FOR = (
     "FreeBSD 10.0's bhyve runs on Intel only: this profile assumes what bhyve's AMD support of late 2014 (npt.c) "
-    "tells the pmap: processor-set accessed and dirty bits, and 2 MB mappings unless "
+    "passes to the pmap: processor-set accessed and dirty bits, and 2 MB mappings unless "
     "hw.vmm.npt.enable_superpage=0."
 )
 

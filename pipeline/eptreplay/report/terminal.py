@@ -1,4 +1,4 @@
-"""The essentials of a run in a terminal: guests times profiles, the four answers, and a map of characters."""
+"""The essentials of a run in a terminal: guests by profiles, the answers, and a heat map of characters."""
 
 from __future__ import annotations
 
@@ -92,12 +92,12 @@ def print_summary(
 
 
 def _shown(text: str, style: str = "", **layout: Any) -> Text:  # noqa: ANN401 - what rich takes
-    """Return text as it goes to the terminal: nothing else does, so that no name can steer it."""
+    """Return text as it goes to the terminal: all text goes through here, so that no name can control the terminal."""
     return Text(printable(text), style=style, **layout)
 
 
 def _matrix(lines: Sequence[Line]) -> Table:
-    """Return guests times profiles: cost, exits, IPIs."""
+    """Return guests by profiles: cost, exits, IPIs."""
     table = Table(box=None, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
     for title in ("guest", "profile"):
         table.add_column(title, overflow="fold", header_style="bold")

@@ -61,8 +61,8 @@ def cost_answer(guest: Guest, found: Sequence[Standing]) -> Answer:
     if accesses == 0:
         return Answer(question, "nothing", "The trace has no access to memory.", "exits-ipis")
     sentence = (
-        f"Under {first.profile} it left for the hypervisor {count(first.exits, 'time')} "
-        f"({rate(1e6 * first.exits / accesses)} per million accesses) and cost {count(first.ipis, 'IPI')}: {first.estimated()}."
+        f"Under {first.profile} it took {count(first.exits, 'VM exit')} "
+        f"({rate(1e6 * first.exits / accesses)} per million accesses) and {count(first.ipis, 'IPI')}: {first.estimated()}."
     )
     if first.doubted:
         sentence = f"{sentence} {first.doubted}"
