@@ -15,7 +15,7 @@ from eptreplay.model.statistics.intervals import PAGES_WRITTEN, REGIONS_WRITTEN
 from eptreplay.profiles import resolve
 from eptreplay.replay.one_guest import replay_trace
 from eptreplay.request.options import Options
-from eptreplay.results.findings.intervals import history
+from eptreplay.results.findings.histories import history
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -164,19 +164,19 @@ def test_what_a_round_owes_is_what_was_written_in_it_and_is_not_gone(tmp_path: P
     for begin in range(intervals):
         for end in range(begin, 3 * intervals + 1):
             gone: set[int] = set()
-            owed: set[int] = set()
+            to_send: set[int] = set()
             regions: set[int] = set()
             for at, kind, page in events:
                 if at >= end:
                     break
                 if kind == WRITE:
                     gone.discard(page)
-                    owed |= {page} if at >= begin else set()
+                    to_send |= {page} if at >= begin else set()
                     regions |= {page // 512} if at >= begin else set()
                 else:
                     gone.add(page)
-                    owed.discard(page)
-            assert by_page.owed(begin, end, end) == len(owed), (begin, end)
+                    to_send.discard(page)
+            assert by_page.to_send(begin, end, end) == len(to_send), (begin, end)
             if end <= intervals:
                 expected = 512 * len(regions) - sum(page // 512 in regions for page in gone)
-                assert by_region.owed(begin, end, end) == expected, (begin, end)
+                assert by_region.to_send(begin, end, end) == expected, (begin, end)

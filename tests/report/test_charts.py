@@ -7,27 +7,21 @@ import math
 import numpy as np
 import pytest
 
-from eptreplay.report.charts.charts import (
-    Chart,
-    Series,
-    bar_chart,
-    curve_chart,
-    group_last,
-    group_mean,
-    group_sum,
-    look,
-    range_chart,
-    time_chart,
-)
+from eptreplay.report.charts.bar_charts import bar_chart, range_chart
+from eptreplay.report.charts.chart import Caption, Chart
+from eptreplay.report.charts.curve_charts import Points, curve_chart
+from eptreplay.report.charts.lines import Series, line_classes
+from eptreplay.report.charts.time_charts import group_last, group_mean, group_sum, time_chart
 from eptreplay.report.read.scales import Tick
 from eptreplay.report.read.time_axis import Span
 
 NAN = float("nan")
+CAPTION = Caption("id", "Title", "unit", "about", "a.csv")
 
 
 def chart(*series: Series, log: bool = False) -> Chart:
     span = Span(len(series[0].values) if series else 0, 4.0, "seconds since the trace began", "s")
-    return time_chart("id", "Title", "unit", "about", "a.csv", series, span, log=log)
+    return time_chart(CAPTION, series, span, log=log)
 
 
 def line(name: str, values: list[float], profile: int = 0) -> Series:
@@ -82,19 +76,17 @@ def test_the_script_gets_exact_values() -> None:
 
 
 def test_bars_are_labelled_in_their_middle() -> None:
-    found = bar_chart("id", "t", "u", "a", "c", [line("a", [1, 2], -1)], ["x", "y"], "kind")
-    assert [(tick.at, tick.text) for tick in found.x_ticks] == [(25, "x"), (75, "y")]
+    found = bar_chart(CAPTION, [line("a", [1, 2], -1)], ["x", "y"], "kind")
+    assert [(tick.at, tick.text) for tick in found.x.ticks] == [(25, "x"), (75, "y")]
     assert found.data()["x"] == ["x", "y"]
 
 
 def test_curves_go_through_points_at_their_places() -> None:
-    points = np.array([0.0, 0.25, 1])
     ticks = [Tick(50, "half")]
-    found = curve_chart(
-        "id", "t", "u", "a", "c", [line("a", [1, 1, 0], -1)], points, ["a", "b", "c"], ticks, "MiB"
-    )
-    assert found.x_ticks == ticks
-    assert found.at == [0, 250, 1000]
+    points = Points(np.array([0.0, 0.25, 1]), ["a", "b", "c"], ticks, "MiB")
+    found = curve_chart(CAPTION, [line("a", [1, 1, 0], -1)], points)
+    assert found.x.ticks == ticks
+    assert found.x.at == [0, 250, 1000]
     assert found.lines[0].path.startswith("M0 57L250 57L1000 1000")
 
 
@@ -108,15 +100,15 @@ def test_several_intervals_to_a_step_add_up_average_or_keep_the_last(
     assert join(np.arange(1.0, 6), 2).tolist() == expected
 
 
-def test_looks_of_many_profiles_are_distinct() -> None:
-    assert look(0) == "s0 d0"
-    assert look(9) == "s1 d2"
-    assert len({look(style) for style in range(64)}) == 64
+def test_lines_of_many_profiles_are_drawn_differently() -> None:
+    assert line_classes(0) == "s0 d0"
+    assert line_classes(9) == "s1 d2"
+    assert len({line_classes(style) for style in range(64)}) == 64
 
 
 def ranges(*series: Series, labels: int = 1) -> Chart:
     names = [f"label {at}" for at in range(labels)]
-    return range_chart("id", "Title", "unit", "about", "a.csv", series, names, "x")
+    return range_chart(CAPTION, series, names, "x")
 
 
 def test_a_bar_with_its_range_is_drawn_from_the_foot_and_crossed_by_a_line() -> None:

@@ -325,5 +325,5 @@ def test_figures_of_two_cpus_may_differ_either_way() -> None:
 
 
 def test_a_range_is_told_in_parentheses_unless_it_is_none() -> None:
-    assert Range(2, 1, 3).told(str) == "2 (1 to 3)"
-    assert Range(2, 2, 2).told(str) == "2"
+    assert Range(2, 1, 3).as_text(str) == "2 (1 to 3)"
+    assert Range(2, 2, 2).as_text(str) == "2"

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from eptreplay.report.charts.chart import Caption
 from eptreplay.report.charts.heatmaps import (
     LEVELS,
     LONGEST_GAP,
@@ -28,11 +29,7 @@ GIB = 1 << 30
 def heatmap(counts: np.ndarray[tuple[int, int], np.dtype[np.int64]]) -> HeatMap:
     rows = [Row(at * 4096, (at + 1) * 4096) for at in range(counts.shape[1])]
     return HeatMap(
-        "id",
-        "t",
-        "u",
-        "a",
-        "c",
+        Caption("id", "Title", "unit", "about", "a.csv"),
         counts,
         log_levels(int(counts.max(initial=1))),
         rows,

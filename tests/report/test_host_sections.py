@@ -140,11 +140,11 @@ def test_causes_are_told_event_by_event_for_every_profile(parts: dict[str, Part]
 
 
 def test_memory_is_a_level_in_mib_and_swapping_a_count(parts: dict[str, Part]) -> None:
-    charts = {chart.id: chart for chart in parts["host"].charts}
+    charts = {chart.caption.id: chart for chart in parts["host"].charts}
     resident, swapped = charts["host-resident"], charts["host-swap_ins"]
-    assert (resident.unit, resident.lines[0].values) == ("MiB", list(range(8)))
-    assert (swapped.unit, swapped.lines[0].values) == ("pages per interval", [0, 0, 0, 5, 0, 0, 0, 0])
-    assert "host-wired" in {chart.id for chart in parts["host"].flat()}
+    assert (resident.caption.unit, resident.lines[0].values) == ("MiB", list(range(8)))
+    assert (swapped.caption.unit, swapped.lines[0].values) == ("pages per interval", [0, 0, 0, 5, 0, 0, 0, 0])
+    assert "host-wired" in {chart.caption.id for chart in parts["host"].flat()}
 
 
 def test_what_could_be_taken_leaves_out_what_is_wired(parts: dict[str, Part]) -> None:
@@ -168,5 +168,5 @@ def test_cold_memory_falls_with_age(parts: dict[str, Part]) -> None:
     (chart,) = parts["swap"].charts
     assert chart.lines[0].names == list(PROFILES)
     assert chart.lines[0].values == [4, 3, 2, 1, 0]
-    assert chart.x == ["0 s", "1 s", "2 s", "3 s", "4 s"]
-    assert chart.at == [0, 250, 500, 750, 1000]
+    assert chart.x.labels == ["0 s", "1 s", "2 s", "3 s", "4 s"]
+    assert chart.x.at == [0, 250, 500, 750, 1000]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eptreplay.report.answers.measures import cells, told
+from eptreplay.report.answers.measures import cells, split_zero_lines
 
 
 def test_bars_are_shares_of_the_highest_and_changes_are_against_the_base() -> None:
@@ -15,4 +15,4 @@ def test_bars_are_shares_of_the_highest_and_changes_are_against_the_base() -> No
 def test_lines_of_zeros_are_told_apart() -> None:
     zeros = {"name": "IPIs", "cells": cells([0, 0], ["0", "0"], [0, 0])}
     others = {"name": "exits", "cells": cells([0, 1], ["0", "1"], [0, 0])}
-    assert told([zeros, others]) == ([others], [zeros])
+    assert split_zero_lines([zeros, others]) == ([others], [zeros])

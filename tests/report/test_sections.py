@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from eptreplay.report.charts.charts import Chart
-    from eptreplay.report.charts.heatmaps import HeatMap
+    from eptreplay.report.charts.chart import Caption, Chart
 from eptreplay.report.sections.parts import Grid
 
 PROFILES = ("haswell", "nehalem")
@@ -47,7 +46,7 @@ def parts_of(folder: Path, made: MadeGuest | None = None) -> dict[str, Part]:
 
 
 def chart(part: Part, ident: str) -> Chart:
-    (found,) = (chart for chart in part.charts if chart.id == ident)
+    (found,) = (chart for chart in part.charts if chart.caption.id == ident)
     return found
 
 
@@ -68,9 +67,11 @@ def test_sections_rest_on_tables_that_are_defined() -> None:
 
 def test_every_chart_of_a_guest_has_an_id_of_its_own_and_its_table(tmp_path: Path) -> None:
     parts = parts_of(tmp_path)
-    drawn: list[Chart | HeatMap | Grid] = []
+    drawn: list[Caption | Grid] = []
     for part in parts.values():
-        drawn += [*part.charts, *part.maps, *part.grids]
+        drawn += [one.caption for one in part.charts]
+        drawn += [one.caption for one in part.maps]
+        drawn += part.grids
     assert len({one.id for one in drawn}) == len(drawn)
     for one in drawn:
         path = tmp_path / "run/guests" / one.csv
@@ -121,13 +122,13 @@ def test_harvests_are_shown_only_where_there_were_any(tmp_path: Path) -> None:
     for row in made.tables["dirty"]:
         row["harvests"] = 0
     without = parts_of(tmp_path / "without", made)["dirty"]
-    assert "harvest_pages" not in {one.id for one in without.charts}
+    assert "harvest_pages" not in {one.caption.id for one in without.charts}
     assert "--policy harvest" in without.texts[0]
 
 
 def test_a_log_that_no_profile_has_is_not_drawn(tmp_path: Path) -> None:
     part = parts_of(tmp_path)["dirty"]
-    assert "pml_entries" not in {one.id for one in part.charts}
+    assert "pml_entries" not in {one.caption.id for one in part.charts}
 
 
 def test_a_log_that_one_profile_has_is_drawn_for_that_one(tmp_path: Path) -> None:
@@ -142,7 +143,7 @@ def test_a_log_that_one_profile_has_is_drawn_for_that_one(tmp_path: Path) -> Non
 
 def test_the_dirty_rate_is_told_by_writer_in_mib_a_second(tmp_path: Path) -> None:
     found = chart(parts_of(tmp_path)["dirty"], "dirty-rate")
-    assert found.unit == "MiB/s"
+    assert found.caption.unit == "MiB/s"
     by_name = {name: line.values for line in found.lines for name in line.names}
     assert by_name.keys() == {"all", "vCPU 0", "vCPU 1", "device nic (DMA)"}
     assert by_name["vCPU 1"][2] == round(11 * 4096 / (1 << 20), 7)
@@ -160,7 +161,7 @@ def test_verdicts_have_their_colour(tmp_path: Path) -> None:
 def test_cold_memory_adds_up_from_the_oldest(tmp_path: Path) -> None:
     part = parts_of(tmp_path)["cold"]
     histogram, older = (chart(part, name) for name in ("idle-histogram", "idle-memory"))
-    assert histogram.x == ["0 s", "1 s", "2 s", "4 s"]
+    assert histogram.x.labels == ["0 s", "1 s", "2 s", "4 s"]
     assert histogram.lines[0].values == [2, 2, 4, 8]
     assert older.lines[0].values == [16, 14, 12, 8]
 

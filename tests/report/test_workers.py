@@ -24,7 +24,7 @@ NAMES = ["a", "../../x", "</script>", "d"]
 
 DOOMED = """
 import os, signal, sys
-from eptreplay.report import pages, worker
+from eptreplay.report.pages import text as pages, worker
 plain = pages.Pages.write_guest
 def write_guest(self, number):
     if number == 1:
@@ -53,7 +53,7 @@ def files(folder: Path) -> dict[str, bytes]:
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let several processes render few guests."""
-    monkeypatch.setattr(workers, "GUESTS_A_WORKER", 1)
+    monkeypatch.setattr(workers, "GUESTS_PER_WORKER", 1)
 
 
 def doom(folder: Path, patch: pytest.MonkeyPatch, end: str) -> None:

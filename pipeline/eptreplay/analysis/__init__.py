@@ -1,1 +1,1 @@
-"""Answers made from the books of a trace: working sets, dirty rates, migrations, miss ratios (docs/analysis.md)."""
+"""Answers made from the interval statistics of a trace: working sets, dirty rates, migrations, miss ratios (docs/analysis.md)."""

@@ -1,8 +1,8 @@
-"""How many distinct pages came up in any stretch of a trace, from counts alone.
+"""How many distinct pages occurred in any stretch of a trace, from counts alone.
 
-A page counts in intervals [begin, end) once: at its first time in them, and that is the one whose time before
-lies before `begin`.  So it takes no lists of pages: of every interval it is enough to know how many pages came
-up in it by the interval of their time before.  (The same idea finds working-set sizes in one pass over a
+A page counts once in intervals [begin, end): at its first occurrence in them, the one whose previous occurrence
+lies before `begin`.  So no lists of pages are needed: it is enough to know of every interval how many pages occurred
+in it, by the interval of their previous occurrence.  (The same idea finds working-set sizes in one pass over a
 reference string: Denning and Slutz, Generalized working sets for segment reference strings, CACM 21(9), 1978.)
 """
 
@@ -20,18 +20,18 @@ NEVER = -1
 BEFORE_ALL = -1
 """For what came before interval 0."""
 FOREVER = -2
-"""For the time of what does not come about before the trace ends."""
+"""For the time of what does not happen before the trace ends."""
 
 
 class Gone(NamedTuple):
     """Pages that were gone for a while: given back, and not written again (given_back.py); intervals, shape [n] each.
 
     Args:
-        before: when they came up the last time before; NEVER.
-        lost: when they were given back; BEFORE_ALL.
-        again: when they came up the next time; FOREVER.
-        first: when they came up first of all; NEVER.
-        last: when they came up last of all; NEVER, also where another loss stands for this one when the trace is repeated.
+        before: the interval of their last occurrence before that, or NEVER.
+        lost: the interval in which they were given back, or BEFORE_ALL.
+        again: the interval of their next occurrence, or FOREVER.
+        first: the interval of their first occurrence in the trace, or NEVER.
+        last: the interval of their last occurrence in the trace; NEVER if there is none, or where another loss stands for this one when the trace is repeated.
         pages: how many pages.
     """
 
@@ -56,15 +56,15 @@ NOTHING_GONE = Gone._make(np.zeros((6, 0), np.int64))
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """When pages came up (were touched, say, or written), interval by interval.
+    """When pages occurred (were touched, say, or written), interval by interval.
 
     Args:
         intervals: how many there are, at least 1.
-        at: shape [n]: an interval in which pages came up.
-        before: shape [n]: the interval of their time before; NEVER.
+        at: shape [n]: an interval in which pages occurred.
+        before: shape [n]: the interval of their previous occurrence, or NEVER.
         pages: shape [n]: how many pages; those of equal `at` and `before` may be spread over several.
-        first: shape [m]: the interval in which pages came up first.
-        last: shape [m]: the interval in which they came up last.
+        first: shape [m]: the interval in which pages occurred first.
+        last: shape [m]: the interval in which they occurred last.
         weight: shape [m]: how many pages.
         joined: how many intervals of the replay each of these is; the last one may be fewer.
         gone: pages that were given back.
@@ -81,7 +81,7 @@ class History:
     gone: Gone = NOTHING_GONE
 
     def within(self, begin: int, end: int) -> History:
-        """Return the history of intervals [begin, end) alone, outside of which nothing came up."""
+        """Return the history of intervals [begin, end) alone, as if nothing occurred outside of them."""
         if (begin, end) == (0, self.intervals):
             return self
         return replace(
@@ -103,7 +103,7 @@ class History:
         Returns:
             Shape [intervals - length + 1].
         """
-        # A page that comes up at `at` is new in every window that holds `at` and begins after `before`.
+        # A page that occurs at `at` is new in every window that holds `at` and begins after `before`.
         lowest = np.maximum(np.maximum(self.before + 1, self.at - length + 1), 0)
         highest = np.minimum(self.at, self.intervals - length)
         fits = lowest <= highest
@@ -142,11 +142,11 @@ class Repeated:
         self.pages = int(history.weight.sum())
         came = np.zeros((size + 1, size + 1), np.int64)
         np.add.at(came, (history.at + 1, history.before + 1), history.pages)
-        # [end, begin]: pages that came up before `end`, and whose time before lies before `begin`.
+        # [end, begin]: pages that occurred before `end`, and whose previous occurrence lies before `begin`.
         self._came = came.cumsum(axis=0).cumsum(axis=1)
         lived = np.zeros((size + 1, size + 1), np.int64)
         np.add.at(lived, (history.first + 1, history.last + 1), history.weight)
-        # [end, begin]: pages that came up first before `end` and last before `begin`.
+        # [end, begin]: pages that occurred first before `end` and last before `begin`.
         self._lived = lived.cumsum(axis=0).cumsum(axis=1)
         self.gone = RepeatedGone(history.gone, size)
 
@@ -161,9 +161,9 @@ class Repeated:
         came = self._came[stop, start] - self._came[start, start]
         return int(came + self._lived[wrapped, start])
 
-    def owed(self, begin: int, end: int, surely_over: int) -> int:
+    def to_send(self, begin: int, end: int, surely_over: int) -> int:
         """Return the same without pages that are gone at the end: given back since in intervals before `surely_over`."""
-        return self.distinct(begin, end) - self.gone.owed_no_more(begin, end, surely_over)
+        return self.distinct(begin, end) - self.gone.not_to_send(begin, end, surely_over)
 
     def distinct_within(self, begin: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the distinct pages of stretches [begin, end) that do not go beyond the history's own end."""
@@ -185,8 +185,8 @@ class RepeatedGone:
         self._again = np.where(gone.again == FOREVER, gone.first + intervals, gone.again)
         self._there_again = np.where(gone.again == FOREVER, intervals, gone.again)
 
-    def owed_no_more(self, begin: int, end: int, surely_over: int) -> int:
-        """Return the pages that came up in intervals [begin, end), for the last time before they were given back.
+    def not_to_send(self, begin: int, end: int, surely_over: int) -> int:
+        """Return the pages that occurred in intervals [begin, end), for the last time before they were given back.
 
         Args:
             begin: counted on from 0 without end.

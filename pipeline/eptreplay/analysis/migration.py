@@ -2,7 +2,7 @@
 
 Round 0 sends all memory; every round after that sends what was dirtied during the one before and was not given back since.  When what is left
 fits into the allowed pause, the guest is stopped, the rest is sent, and it goes on at the other end (Clark et al., Live
-Migration of Virtual Machines, NSDI 2005).  Where that has not come about after MAX_ROUNDS rounds it does not converge.
+Migration of Virtual Machines, NSDI 2005).  A migration that is not there after MAX_ROUNDS rounds does not converge.
 
 How much a round finds dirty is not a rate times a time: it is the number of distinct pages that the trace wrote
 in the intervals the round overlaps.  An interval that a round overlaps only in part counts in full, so rounds are
@@ -36,7 +36,7 @@ class Link:
     """What a guest is migrated over.
 
     Args:
-        bandwidths: bits a second, ascending; each is tried.
+        bandwidths: bits per second, ascending; each is tried.
         downtime_ns: the longest pause that is allowed, nanoseconds.
     """
 
@@ -63,7 +63,7 @@ class Migration:
     """What came of a migration.
 
     Args:
-        bandwidth: bits a second.
+        bandwidth: bits per second.
         rounds: those before the pause, at least one.
         left_bytes: what is sent in the pause.
         converges: whether the pause is short enough.
@@ -111,7 +111,7 @@ class Guest:
         """Return the bytes dirtied, and not given back since, while the link sends those from `start_bytes` to `end_bytes`."""
         begin, _ = self._interval(bandwidth, start_bytes)
         over, end = self._interval(bandwidth, end_bytes)
-        return self.dirty.owed(begin, end, over) * PAGE_BYTES
+        return self.dirty.to_send(begin, end, over) * PAGE_BYTES
 
     def gone_bytes(self, bandwidth: int, end_bytes: int) -> int:
         """Return what of its first memory is given back, and not written again, when the link has sent so many bytes."""
@@ -128,7 +128,7 @@ class Guest:
 
 
 def migrate(guest: Guest, bandwidth: int, downtime_ns: int) -> Migration:
-    """Migrate a guest over a link of `bandwidth` bits a second with a pause of at most `downtime_ns` nanoseconds."""
+    """Migrate a guest over a link of `bandwidth` bits per second with a pause of at most `downtime_ns` nanoseconds."""
     allowed = bandwidth * downtime_ns // (8 * 10**9)  # bytes
     rounds: list[Round] = []
     start, sending = 0, guest.memory_bytes
@@ -161,9 +161,9 @@ def _lost(guest: Guest, bandwidth: int, rounds: list[Round]) -> int:
 
 
 def smallest_bandwidth(guest: Guest, downtime_ns: int) -> int | None:
-    """Return the smallest bandwidth of three digits that converges, from 1 Mbit/s to 1 Tbit/s, bits a second; None if none does.
+    """Return the smallest bandwidth of three digits that converges, from 1 Mbit/s to 1 Tbit/s, bits per second; None if none does.
 
-    It is looked for by bisection, as if more bandwidth were never worse.
+    It is found by bisection, as if more bandwidth were never worse.
     """
     low, high = 0, 900 * (len(str(FASTEST)) - 1 - SLOWEST_EXPONENT)
     if not migrate(guest, FASTEST, downtime_ns).converges:
@@ -178,5 +178,5 @@ def smallest_bandwidth(guest: Guest, downtime_ns: int) -> int | None:
 
 
 def _three_digits(number: int) -> int:
-    """Return the bandwidth of three digits that has a number, counted on from 1 Mbit/s, bits a second."""
+    """Return the bandwidth of three digits that has a number, counted on from 1 Mbit/s, bits per second."""
     return int((100 + number % 900) * 10 ** (number // 900 + SLOWEST_EXPONENT - 2))

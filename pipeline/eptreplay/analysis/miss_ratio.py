@@ -1,8 +1,8 @@
 """Miss-ratio curves: how often a guest would miss with so much memory, under LRU and 4 KiB pages.
 
 An access hits in a memory of c pages exactly if its reuse distance (distinct pages since the last access to the same page)
-is below c.  Distances come from model/statistics/reuse.py, of all pages or of a sample; or from the books by interval, which
-bound them on both sides.
+is below c.  Reuse distances come from model/statistics/reuse.py, of all pages or of a sample, or from the interval statistics,
+which bound them on both sides.
 """
 
 from __future__ import annotations
@@ -46,16 +46,16 @@ def from_distances(
     accesses: int,
     sampling_rate: float,
 ) -> Curve:
-    """Return the curve of a distribution of distances.
+    """Return the curve of a distribution of reuse distances.
 
     Its error has two parts: which pages are in the sample decides how many misses are seen (estimated from how far the
     parts of the sample differ), and how many of the pages between two accesses are (a binomial number, which moves
     the curve along the sizes).
 
     Args:
-        starts: shape [buckets]: the smallest distance of each bucket, ascending from 0.
-        distances: shape [parts, buckets]: accesses by distance, for equal parts of the sample, scaled up to all pages;
-            those of distance 0 may be missing.
+        starts: shape [buckets]: the smallest reuse distance of each bucket, ascending from 0.
+        distances: shape [parts, buckets]: accesses by reuse distance, for equal parts of the sample, scaled up to all pages;
+            those of reuse distance 0 may be missing.
         first: first accesses to a page: exact.
         accesses: all accesses to memory.
         sampling_rate: share of the pages in the sample; 1: all of them, and the curve is exact.
@@ -88,11 +88,11 @@ def _at(
 
 
 def from_intervals(starts: NDArray[np.int64], touched: History, accesses: NDArray[np.int64]) -> Curve:
-    """Return the middle between the smallest and the largest miss ratio that the books leave room for.
+    """Return the middle between the smallest and the largest miss ratio that the interval statistics allow.
 
     A page touched in interval i, and before that in p, was away for at least the distinct pages of the intervals between, and
     for at most those of p to i, less itself.  Another access in an interval in which the page was touched has a
-    distance below the distinct pages of that interval.  So from the size of the largest interval on, only first
+    reuse distance below the distinct pages of that interval.  So from the size of the largest interval on, only first
     accesses of an interval can miss.
 
     Args:
@@ -118,7 +118,7 @@ def from_intervals(starts: NDArray[np.int64], touched: History, accesses: NDArra
 def _at_least(
     distance: NDArray[np.int64], pages: NDArray[np.int64], sizes: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Return how many of `pages` have a distance of at least each of `sizes`."""
+    """Return how many of `pages` have a reuse distance of at least each of `sizes`."""
     order = np.argsort(distance)
     above = np.concatenate([np.cumsum(pages[order][::-1])[::-1], [0]])
     return above[np.searchsorted(distance[order], sizes)]

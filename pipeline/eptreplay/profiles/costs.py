@@ -43,8 +43,8 @@ class CostParameter:
 def cost_parameters() -> Mapping[str, CostParameter]:
     """Return every parameter by name, in the order of costs.toml."""
     # Imported here because 'eptreplay --help' does not need them and they are slow to import.
-    import tomllib  # noqa: PLC0415
-    from importlib.resources import files  # noqa: PLC0415
+    import tomllib  # noqa: PLC0415 - only where the file is read: --help needs neither
+    from importlib.resources import files  # noqa: PLC0415 - likewise
 
     found = tomllib.loads(files("eptreplay.profiles").joinpath("costs.toml").read_text(encoding="utf-8"))
     return {

@@ -30,7 +30,7 @@ _SVM_NRIP_SAVE = 1 << 3
 
 _AMD_STANDS_FOR = (
     "FreeBSD 10.0's bhyve runs on Intel only: this profile assumes what bhyve's AMD support of late 2014 (npt.c) "
-    "tells the pmap: processor-set accessed and dirty bits, and 2 MB mappings unless "
+    "passes to the pmap: processor-set accessed and dirty bits, and 2 MB mappings unless "
     "hw.vmm.npt.enable_superpage=0."
 )
 
@@ -50,8 +50,8 @@ _AMD_INVALIDATION = (
 def data() -> Table:
     """Read profiles.toml."""
     # Imported here because 'eptreplay --help' does not need them and they are slow to import.
-    import tomllib  # noqa: PLC0415
-    from importlib.resources import files  # noqa: PLC0415
+    import tomllib  # noqa: PLC0415 - only where the file is read: --help needs neither
+    from importlib.resources import files  # noqa: PLC0415 - likewise
 
     return tomllib.loads(files("eptreplay.profiles").joinpath("profiles.toml").read_text(encoding="utf-8"))
 

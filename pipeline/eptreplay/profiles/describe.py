@@ -34,7 +34,7 @@ def overview_rows() -> list[tuple[str, ...]]:
 
 
 def _confidence(profile: Profile) -> str:
-    """Say how well the facts are known that decide the pmap's flags."""
+    """Say how well the facts that decide the flags of the pmap are known."""
     if profile.vendor == "generic":
         return "-"
     deciding = [profile.features[t.feature].status for t in tunables(profile.pmap_type).values()]

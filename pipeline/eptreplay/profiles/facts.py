@@ -1,4 +1,4 @@
-"""What is known of CPUs, and what becomes of it: the types that the other files of this package fill in."""
+"""Types of facts about CPUs and of profiles, which the other files of this package fill in."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class PmapType(IntEnum):
 
 
 class PmapFlags(IntFlag):
-    """What bhyve tells the pmap about the CPU; the values are eptreplay's, the names FreeBSD's."""
+    """Flags that bhyve passes to the pmap; the values are eptreplay's, the names FreeBSD's."""
 
     PMAP_PDE_SUPERPAGE = 1
     PMAP_EMULATE_AD_BITS = 2

@@ -1,4 +1,4 @@
-"""Whose superpages a replay shows: FreeBSD 10.0's, said wherever they are shown."""
+"""The note that superpages are those of FreeBSD 10.0, which stands wherever superpages are shown."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ SUPERPAGES_OF: Final = (
 
 
 def superpages_note(entries: str, flags: Sequence[str]) -> str:
-    """Return what is to be said of the superpages of a profile with these entries and pmap flags; empty if nothing is."""
+    """Return the note on superpages for a profile with these entries and pmap flags; empty if it makes none."""
     return SUPERPAGES_OF if entries == "PT_EPT" and "PMAP_PDE_SUPERPAGE" in flags else ""

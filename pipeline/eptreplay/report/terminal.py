@@ -1,4 +1,4 @@
-"""The essentials of a run in a terminal: guests times profiles, the four answers, and a map of characters."""
+"""The essentials of a run in a terminal: guests by profiles, the answers, and a heat map of characters."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ CHARACTERS = ".:-=+*#%@"
 
 MAP_ROWS = 16
 MOST_GUESTS = 3
-"""Guests told of in full unless others are asked for."""
+"""Guests shown in full unless others are asked for."""
 
 
 def print_summary(
@@ -81,23 +81,23 @@ def print_summary(
     console.print(_matrix(lines))
     if note := superpages(run):
         console.print(_shown(note, "dim"))
-    told = [line for line in lines if line.guest.name in names] if names else lines[:MOST_GUESTS]
+    shown = [line for line in lines if line.guest.name in names] if names else lines[:MOST_GUESTS]
     guests = {guest.name: guest for guest in run.guests()}
-    for line in told:
+    for line in shown:
         _print_guest(console, line, guests[line.guest.name])
-    if len(told) < len(lines) and not names:
-        rest = len(lines) - len(told)
+    if len(shown) < len(lines) and not names:
+        rest = len(lines) - len(shown)
         console.print()
         console.print(_shown(f"{rest} more; --guest NAME tells of one of them.", "dim"))
 
 
 def _shown(text: str, style: str = "", **layout: Any) -> Text:  # noqa: ANN401 - what rich takes
-    """Return text as it goes to the terminal: nothing else does, so that no name can steer it."""
+    """Return text as it goes to the terminal: all text goes through here, so that no name can control the terminal."""
     return Text(printable(text), style=style, **layout)
 
 
 def _matrix(lines: Sequence[Line]) -> Table:
-    """Return guests times profiles: cost, exits, IPIs."""
+    """Return guests by profiles: cost, exits, IPIs."""
     table = Table(box=None, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
     for title in ("guest", "profile"):
         table.add_column(title, overflow="fold", header_style="bold")
@@ -108,7 +108,7 @@ def _matrix(lines: Sequence[Line]) -> Table:
             table.add_row(
                 _shown(line.guest.name if number == 0 else ""),
                 _shown(at.profile),
-                _shown(at.told()),
+                _shown(at.as_text()),
                 _shown(f"{at.exits:,}"),
                 _shown(f"{at.ipis:,}"),
             )

@@ -1,1 +1,1 @@
-"""From what a replay found to rows of the result tables."""
+"""From what a replay found to the rows of the result tables: one file per table, or per two that belong together."""

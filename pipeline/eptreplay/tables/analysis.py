@@ -11,7 +11,7 @@ from eptreplay.tables.columns import GUEST, INTERVAL, PROFILE, Column, Table
 
 HEATMAP: Final = Table(
     "heatmap",
-    "a stretch of a guest's addresses in an interval, where anything was touched; the same under every profile",
+    "interval and stretch of a guest's addresses in which anything was touched; the same under every profile",
     (
         GUEST,
         INTERVAL,
@@ -36,7 +36,7 @@ HEATMAP: Final = Table(
 
 DIRTY: Final = Table(
     "dirty",
-    "an interval of a guest's trace under a profile: what was written, what the host could see of it, and what that cost",
+    "interval of a guest's trace and profile: what was written, what the host could see of it, and what that cost",
     (
         GUEST,
         PROFILE,
@@ -58,7 +58,7 @@ DIRTY: Final = Table(
             "pages_in_regions",
             "int64",
             "pages",
-            "pages of those regions: what the interval looks like at 2 MiB granularity, where one write makes 512 pages dirty",
+            "pages of those regions: the interval as seen at 2 MiB granularity, where one write makes 512 pages dirty",
         ),
         Column(
             "dirty_bits_4k",
@@ -103,7 +103,7 @@ DIRTY: Final = Table(
 
 WRITERS: Final = Table(
     "writers",
-    "who dirtied pages in an interval; writers of nothing are left out; the same under every profile",
+    "interval and writer that wrote pages in it; the same under every profile",
     (
         GUEST,
         INTERVAL,
@@ -133,7 +133,7 @@ WRITERS: Final = Table(
 
 DIRTY_RATE: Final = Table(
     "dirty_rate",
-    "a writer of a guest: how its dirty rate is distributed over the intervals; the same under every profile",
+    "writer of a guest: how its dirty rate is distributed over the intervals; the same under every profile",
     (
         GUEST,
         Column("writer", "string", "", "as in `writers`; all: every writer together"),
@@ -163,12 +163,12 @@ DIRTY_RATE: Final = Table(
 _GRANULARITY = Column(
     "page_bytes", "int64", "B", "granularity at which dirt is tracked and sent: 4096 or 2097152"
 )
-_BANDWIDTH = Column("gbit_per_second", "double", "Gbit/s", "bandwidth of the link, 10^9 bits a second")
+_BANDWIDTH = Column("gbit_per_second", "double", "Gbit/s", "bandwidth of the link, 10^9 bits per second")
 
 MIGRATIONS: Final = Table(
     "migrations",
-    "a pre-copy migration of a guest over a link, from the beginning of its own trace; what was given back is not owed; none where "
-    "the trace has no times",
+    "pre-copy migration of a guest over a link, from the beginning of its own trace; memory that was given back is not sent; "
+    "no rows where the trace has no times",
     (
         GUEST,
         _GRANULARITY,
@@ -216,7 +216,7 @@ MIGRATIONS: Final = Table(
 
 MIGRATION_ROUNDS: Final = Table(
     "migration_rounds",
-    "a round of a migration; the last one is the pause",
+    "round of a migration; the last one is the pause",
     (
         GUEST,
         _GRANULARITY,
@@ -232,7 +232,7 @@ MIGRATION_ROUNDS: Final = Table(
 
 WORKING_SET: Final = Table(
     "working_set",
-    "a length of window: how much memory a guest uses in windows of it; the same under every profile",
+    "length of window: how much memory a guest uses in windows of it; the same under every profile",
     (
         GUEST,
         Column("kind", "string", "", "touched: pages used; written: pages written"),
@@ -255,7 +255,8 @@ WORKING_SET: Final = Table(
 
 RETURNS: Final = Table(
     "returns",
-    "when pages of an interval came up the time before: enough for the distinct pages of any stretch of time; the same under every profile",
+    "interval and earlier interval: how many pages of the one were last touched, or written, in the other; enough to find the distinct "
+    "pages of any stretch of time; the same under every profile",
     (
         GUEST,
         Column(
@@ -265,15 +266,15 @@ RETURNS: Final = Table(
             "touched: pages used; written: pages written; regions: pages of 2 MiB regions written",
         ),
         INTERVAL,
-        Column("previous", "int64", "interval", "the interval of the time before; null where there was none"),
+        Column("previous", "int64", "interval", "the last interval before; null where there was none"),
         Column("pages", "int64", "pages", "how many pages"),
     ),
 )
 
 IDLE_AGE: Final = Table(
     "idle_age",
-    "an age: how much of a guest's memory was last touched that long before the end of its own trace; what was given back is in "
-    "no row; the same under every profile",
+    "age: how much of a guest's memory was last touched that long before the end of its own trace; memory that was given back is "
+    "in no row; the same under every profile",
     (
         GUEST,
         Column(
@@ -302,14 +303,14 @@ IDLE_AGE: Final = Table(
 
 MISS_RATIO: Final = Table(
     "miss_ratio",
-    "a size of memory: how often a guest would miss with so much memory under LRU; the same under every profile",
+    "size of memory: how often a guest would miss with that much memory under LRU; the same under every profile",
     (
         GUEST,
         Column(
             "method",
             "string",
             "",
-            "shards: from a sample of the pages; exact: with --mrc exact, in its place; intervals: bounds from the books, always",
+            "shards: from a sample of the pages; exact: with --mrc exact, in its place; intervals: bounds from the interval statistics, always",
         ),
         Column("memory_bytes", "int64", "B", "size of memory"),
         Column(

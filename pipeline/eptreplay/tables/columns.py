@@ -17,7 +17,7 @@ class Column(NamedTuple):
 
 
 class Table(NamedTuple):
-    """One table: its name, what a row is, and its columns in order."""
+    """One table: its name, what it has one row for, and its columns in order."""
 
     name: str
     row: str

@@ -12,7 +12,7 @@ _SHARE: Final = (
 
 COSTS: Final = Table(
     "costs",
-    "a kind of event and what it is estimated to have cost a guest under a profile, or the total; what never occurred is "
+    "kind of event, guest and profile: what it is estimated to have cost, or the total; what never occurred is "
     "left out; written when pages are rendered (docs/costs.md)",
     (
         GUEST,

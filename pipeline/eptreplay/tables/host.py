@@ -18,12 +18,12 @@ CAUSE: Final = Column(
     "into guest memory)",
 )
 END: Final = Column(
-    "end_time", "int64", TIME_UNIT, "where the interval ends; null where intervals are cut by rows"
+    "end_time", "int64", TIME_UNIT, "where the interval ends; null where intervals are counted in rows"
 )
 
 INVALIDATIONS: Final = Table(
     "invalidations",
-    "a kind of invalidation of a guest's translations for a cause; combinations that never occurred are left out",
+    "cause and kind of invalidation of a guest's translations, and profile; combinations that never occurred are left out",
     (
         GUEST,
         PROFILE,
@@ -35,7 +35,7 @@ INVALIDATIONS: Final = Table(
 
 IPIS: Final = Table(
     "ipis",
-    "a cause for which CPUs were told to forget translations of a guest; causes that never occurred are left out",
+    "cause for which CPUs had to drop translations of a guest, and profile; causes that never occurred are left out",
     (
         GUEST,
         PROFILE,
@@ -53,8 +53,8 @@ IPIS: Final = Table(
 
 HOST_MEMORY: Final = Table(
     "host_memory",
-    "an interval of a guest under a profile: the host's memory at its end, and the guest's part of it; "
-    "none without a host of its own (--host-memory and the options beside it)",
+    "interval of a guest and profile: the host's memory at its end, and the guest's part of it; "
+    "no rows without a host of its own (--host-memory and the options beside it)",
     (
         GUEST,
         PROFILE,
@@ -96,8 +96,8 @@ HOST_MEMORY: Final = Table(
 
 SWAP_ACTIVITY: Final = Table(
     "swap_activity",
-    "an interval of a guest under a profile: what the page daemon did to the guest and what came back; "
-    "none without a host of its own",
+    "interval of a guest and profile: what the page daemon did to the guest and what came back; "
+    "no rows without a host of its own",
     (
         GUEST,
         PROFILE,
@@ -120,8 +120,8 @@ SWAP_ACTIVITY: Final = Table(
 
 SWAP_CANDIDATES: Final = Table(
     "swap_candidates",
-    "a run of neighbouring pages of a guest that are alike, as the page daemon finds them at the end of the guest's trace; "
-    "none without a host of its own",
+    "run of neighbouring pages of a guest that are alike, and profile, as the page daemon finds them at the end of the guest's trace; "
+    "no rows without a host of its own",
     (
         GUEST,
         PROFILE,
@@ -134,7 +134,7 @@ SWAP_CANDIDATES: Final = Table(
             "position",
             "int64",
             "pages",
-            "pages before the first one of the run to be looked at in its queue; null on no queue",
+            "pages that are examined in its queue before the first one of the run; null if it is on no queue",
         ),
         Column(
             "act_count_min",
@@ -174,8 +174,8 @@ SWAP_CANDIDATES: Final = Table(
 
 COLD_AGE: Final = Table(
     "cold_age",
-    "an age: how much of a guest was not used for at least so long at the end of its trace, and could be reclaimed; "
-    "none without a host of its own",
+    "age and profile: how much of a guest was not used for at least that long at the end of its trace, and could be reclaimed; "
+    "no rows without a host of its own",
     (
         GUEST,
         PROFILE,
@@ -189,8 +189,7 @@ COLD_AGE: Final = Table(
 
 WIRING: Final = Table(
     "wiring",
-    "a guest under a profile in whose memory the host had its hands: wired and held pages, and what the "
-    "hypervisor process touched; none if it had not",
+    "guest and profile under which the host wired, held or accessed memory of the guest",
     (
         GUEST,
         PROFILE,
@@ -208,7 +207,7 @@ WIRING: Final = Table(
             "host_accesses",
             "int64",
             "pages",
-            "pages that the hypervisor process touched through its own mapping",
+            "pages that the hypervisor process accessed through its own mapping",
         ),
         Column("host_faults", "int64", "faults", "those that its mapping did not have"),
         Column("host_ipis", "int64", "IPIs", "TLB shootdowns of the process's mapping"),
@@ -218,7 +217,7 @@ WIRING: Final = Table(
 
 PASSTHROUGH: Final = Table(
     "passthrough",
-    "a device passed through to a guest, under a profile",
+    "device passed through to a guest, and profile",
     (
         GUEST,
         PROFILE,
@@ -232,9 +231,7 @@ PASSTHROUGH: Final = Table(
         ),
         Column("dma_reads", "int64", "pages", "pages that devices of the guest read"),
         Column("dma_writes", "int64", "pages", "pages that they wrote"),
-        Column(
-            "invisible_pages", "int64", "pages", "distinct pages that they wrote: no dirty bit tells of it"
-        ),
+        Column("invisible_pages", "int64", "pages", "distinct pages that they wrote: no dirty bit shows it"),
         Column(
             "bar_reads",
             "int64",

@@ -1,7 +1,7 @@
-"""Columns by the names that other tools have for them: CSV files have them too, behind ours.
+"""Columns under the names that other tools use for them, which CSV files have as their last columns.
 
-KVM counts an exit for a missing right as pf_taken, one that ended with the right given as pf_fixed, and those that took only
-bits of an entry that was there as pf_fast (arch/x86/kvm/mmu: kvm_mmu_do_page_fault, fast_page_fault).  The others are
+KVM counts a VM exit for a missing permission as pf_taken, one that ended with the permission granted as pf_fixed, and one that only
+set bits of a present entry as pf_fast (arch/x86/kvm/mmu: kvm_mmu_do_page_fault, fast_page_fault).  The others are
 FreeBSD's sysctls: vm.pmap.pde (pmap.c), and vm.stats.vm (vm_meter.c, sys/vmmeter.h; those of swapping count what
 swap_pager.c reads and writes).
 """
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-COUNTERS: Final[Mapping[str, tuple[str, ...]]] = {
+SUMMARY: Final[Mapping[str, tuple[str, ...]]] = {
     "pf_taken": ("traps",),
     "pf_fixed": ("ad_emulated_r", "ad_emulated_w", "vm_faults_r", "vm_faults_w", "vm_faults_x"),
     "pf_fast": ("ad_emulated_r", "ad_emulated_w"),
@@ -37,23 +37,23 @@ SWAP_ACTIVITY: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 OTHER_NAMES: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
-    "summary": COUNTERS,
-    "intervals": COUNTERS,
+    "summary": SUMMARY,
+    "intervals": SUMMARY,
     "host_memory": HOST_MEMORY,
     "swap_activity": SWAP_ACTIVITY,
 }
-"""By table and name the columns of ours whose sum it is."""
+"""By table and other name: the columns of ours that add up to it."""
 
 
 def other_names(table: str) -> Mapping[str, tuple[str, ...]]:
-    """Return the names of other tools in a table, each with the columns of ours whose sum it is."""
+    """Return the names of other tools in a table, each with the columns of ours that add up to it."""
     return OTHER_NAMES.get(table, {})
 
 
 def documentation() -> list[str]:
     """Return the names as lines of docs/tables.md."""
     lines = ["| tables | column | sum of | whose name |", "|---|---|---|---|"]
-    groups = {"summary, intervals": COUNTERS, "host_memory": HOST_MEMORY, "swap_activity": SWAP_ACTIVITY}
+    groups = {"summary, intervals": SUMMARY, "host_memory": HOST_MEMORY, "swap_activity": SWAP_ACTIVITY}
     for tables, names in groups.items():
         for name, parts in names.items():
             tool = "KVM" if name.startswith("pf_") else "FreeBSD"

@@ -46,13 +46,13 @@ COUNTERS: Final = (
         "ad_emulated_r",
         "int64",
         "exits",
-        "reads that left the guest and were settled by setting an emulated accessed bit",
+        "reads that left the guest and were resolved by setting an emulated accessed bit",
     ),
     Column(
         "ad_emulated_w",
         "int64",
         "exits",
-        "writes that left the guest and were settled by setting an emulated dirty bit",
+        "writes that left the guest and were resolved by setting an emulated dirty bit",
     ),
     Column("vm_faults_r", "int64", "exits", "reads that left the guest and went to vm_fault"),
     Column("vm_faults_w", "int64", "exits", "writes that left the guest and went to vm_fault"),
@@ -61,7 +61,7 @@ COUNTERS: Final = (
         "traps",
         "int64",
         "exits",
-        "refusals of the page walker, each attempt: at least the sum of the five above",
+        "EPT violations (#NPF on AMD): refusals of the page walker, each attempt; at least the sum of the five above",
     ),
     Column("pages_allocated", "int64", "pages", "4 KB pages of host memory given to the guest"),
     Column(
@@ -107,7 +107,7 @@ COUNTERS: Final = (
 
 SUMMARY: Final = Table(
     "summary",
-    "a guest under a profile, at the end of its trace",
+    "guest and profile, at the end of the guest's trace",
     (
         GUEST,
         PROFILE,
@@ -144,7 +144,7 @@ SUMMARY: Final = Table(
 
 INTERVALS: Final = Table(
     "intervals",
-    "an interval of a guest's trace under a profile; counters are what the interval added, levels are at its end",
+    "interval of a guest's trace and profile; counters are what the interval added, levels are at its end",
     (
         GUEST,
         PROFILE,
@@ -153,7 +153,7 @@ INTERVALS: Final = Table(
             "start_time",
             "int64",
             "time unit of the trace",
-            "where the interval begins; null where intervals are cut by rows",
+            "where the interval begins; null where intervals are counted in rows",
         ),
         Column(
             "end_time",
@@ -173,7 +173,7 @@ INTERVALS: Final = Table(
 
 FAULTS: Final = Table(
     "faults",
-    "a kind and cause of exits of a guest under a profile; combinations that never occurred are left out",
+    "kind and cause of exits, guest and profile; combinations that never occurred are left out",
     (
         GUEST,
         PROFILE,
@@ -193,7 +193,7 @@ FAULTS: Final = Table(
 
 FAULT_INTERVALS: Final = Table(
     "fault_intervals",
-    "a kind and cause of exits in an interval, under a profile; what did not occur is left out",
+    "kind and cause of exits, interval and profile; what did not occur is left out",
     (
         GUEST,
         PROFILE,
@@ -206,7 +206,7 @@ FAULT_INTERVALS: Final = Table(
 
 PAGES: Final = Table(
     "pages",
-    "a guest page the trace touched, under a profile",
+    "page that the guest's trace touched, and profile",
     (
         GUEST,
         PROFILE,
@@ -299,7 +299,7 @@ def documentation() -> str:
             "",
             f"## {table.name}",
             "",
-            f"A row is {table.row}.",
+            f"One row per {table.row}.",
             "",
             "| column | type | unit | meaning |",
             "|---|---|---|---|",

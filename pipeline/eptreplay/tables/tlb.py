@@ -1,4 +1,4 @@
-"""The table of translations (`--tlb`)."""
+"""The table `translations` (`--tlb`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _KINDS: Final = (("r", "reads"), ("w", "writes"), ("x", "fetches"))
 
 TRANSLATIONS: Final = Table(
     "translations",
-    "a guest under a profile, at the end of its trace; the table has no rows unless TLBs were modelled (`--tlb`)",
+    "guest and profile, at the end of the guest's trace; the table has no rows unless TLBs were modelled (`--tlb`)",
     (
         GUEST,
         PROFILE,
@@ -63,7 +63,7 @@ TRANSLATIONS: Final = Table(
             "invepts",
             "int64",
             "INVEPTs",
-            "executed on entry to the guest: one a CPU and invalidation, as all vCPUs count as running",
+            "executed on entry to the guest: one per CPU and invalidation, as all vCPUs count as running",
         ),
     ),
 )

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 
-from eptreplay.report.answers.differences import NOT_APART, equal, more, range_of, told, told_apart
+from eptreplay.report.answers.differences import (
+    NOT_APART,
+    difference_text,
+    distinguishable,
+    equal,
+    more,
+    range_of,
+)
 from eptreplay.report.answers.need import basis, curves, needed
 from eptreplay.report.answers.outside import warning
 from eptreplay.report.costs.times import why_untimed
@@ -54,8 +61,8 @@ def cost_answer(guest: Guest, found: Sequence[Standing]) -> Answer:
     if accesses == 0:
         return Answer(question, "nothing", "The trace has no access to memory.", "exits-ipis")
     sentence = (
-        f"Under {first.profile} it left for the hypervisor {count(first.exits, 'time')} "
-        f"({rate(1e6 * first.exits / accesses)} per million accesses) and cost {count(first.ipis, 'IPI')}: {first.estimated()}."
+        f"Under {first.profile} it took {count(first.exits, 'VM exit')} "
+        f"({rate(1e6 * first.exits / accesses)} per million accesses) and {count(first.ipis, 'IPI')}: {first.estimated()}."
     )
     if first.doubted:
         sentence = f"{sentence} {first.doubted}"
@@ -79,13 +86,13 @@ def profile_answer(found: Sequence[Standing]) -> Answer:
         )
     cheapest, dearest = _alike(best, found), _alike(worst, found)
     events = f"{count(worst.exits, 'exit')} and {count(worst.ipis, 'IPI')} instead of {count(best.exits)} and {count(best.ipis)}."
-    if not told_apart(best, worst):
+    if not distinguishable(best, worst):
         sentence = f"By estimated cost {cheapest} and {dearest} {NOT_APART}: the difference is {range_of(best, worst)}. {events}"
         return Answer(question, NOT_APART, sentence, "profiles")
-    near = [at.profile for at in found if not equal(best, at) and not told_apart(best, at)]
+    near = [at.profile for at in found if not equal(best, at) and not distinguishable(best, at)]
     close = f" {listed(near)} {NOT_APART} from {best.profile}." if near else ""
     sentence = f"{cheapest} {'is' if cheapest == best.profile else 'are'} best and {dearest} worst, by estimated cost: {events}{close}"
-    return Answer(question, f"{told(best, worst)} from best to worst", sentence, "profiles")
+    return Answer(question, f"{difference_text(best, worst)} from best to worst", sentence, "profiles")
 
 
 def _alike(of: Standing, found: Sequence[Standing]) -> str:
@@ -101,7 +108,7 @@ def runs_answer(found: Sequence[Standing]) -> Answer:
         return Answer(question, "the profiles", "The runs share no profile.", "profiles")
     if all(equal(a, b) and a.exits == b.exits for a, b in pairs):
         return Answer(question, "nothing", "Every profile costs the same in both.", "profiles")
-    apart = [pair for pair in pairs if told_apart(*pair)]
+    apart = [pair for pair in pairs if distinguishable(*pair)]
     before, after = max(apart or pairs, key=lambda pair: abs(more(*pair).value))
     events = f"{count(after.exits, 'exit')} and {count(after.ipis, 'IPI')} instead of {count(before.exits)} and {count(before.ipis)}."
     if not apart:
@@ -115,7 +122,7 @@ def runs_answer(found: Sequence[Standing]) -> Answer:
             question, figure, f"From {before.profile} to {after.profile} {cost}: {events}", "profiles"
         )
     sentence = f"From {before.profile} to {after.profile}, where it is most: {events}"
-    return Answer(question, f"{told(before, after)} of estimated cost", sentence, "profiles")
+    return Answer(question, f"{difference_text(before, after)} of estimated cost", sentence, "profiles")
 
 
 COLD_SECONDS = (1.0, 10.0, 60.0)
@@ -139,13 +146,13 @@ def cold(guest: Guest) -> list[Cold]:
 
 
 def first_age(guest: Guest) -> float | None:
-    """Return the first of the ages that `cold` tells of, in seconds; None where there is none, or times are not known."""
+    """Return the first of the ages of `cold`, in seconds; None where there is none, or times are not known."""
     ages = _ages(guest)
     return ages[0] if ages and _is_timed(guest) else None
 
 
 def _ages(guest: Guest) -> list[float]:
-    """Return the ages that memory is told cold at: in seconds, or in intervals where times are not known."""
+    """Return the ages at which memory is called cold: in seconds, or in intervals where times are not known."""
     if guest.frame("idle_age").drop_nulls("age_intervals").is_empty():
         return []
     timed = _is_timed(guest)
@@ -214,7 +221,7 @@ def never_touched(guest: Guest) -> int:
 
 
 def given_back(guest: Guest) -> str:
-    """Return what a guest gave back, which nobody can reclaim, as a sentence; empty if nothing."""
+    """Return, as a sentence, what a guest gave back, which nobody can reclaim; empty if nothing."""
     row = guest.any_summary
     ways = (("unmapped", row["pages_unmapped"]), ("freed by advice", row["pages_freed"]))
     parts = [f"{memory(pages)} was {way}" for way, pages in ways if pages]
@@ -222,7 +229,7 @@ def given_back(guest: Guest) -> str:
 
 
 def silent(guest: Guest) -> str:
-    """Return how long the host went on without the guest, of which nothing is known, as a sentence; empty if not at all."""
+    """Return, as a sentence, how long the host ran before and after the trace of the guest; empty if not at all."""
     before, after = guest.silent_seconds
     parts = [
         f"{seconds(round(time, 9))} {where}"

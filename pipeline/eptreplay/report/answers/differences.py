@@ -29,17 +29,17 @@ def equal(base: Standing, other: Standing) -> bool:
     return found.low == found.high == 0
 
 
-def told_apart(base: Standing, other: Standing) -> bool:
+def distinguishable(base: Standing, other: Standing) -> bool:
     """Return whether one profile costs more than the other by all assumptions: the range of the difference is without 0."""
     found = more(base, other)
     return found.low > 0 or found.high < 0
 
 
-def told(base: Standing, other: Standing) -> str:
+def difference_text(base: Standing, other: Standing) -> str:
     """Return the difference in words: points of run time, percent of CPU time where that is not known, or that there is none."""
     if equal(base, other):
         return ""
-    if not told_apart(base, other):
+    if not distinguishable(base, other):
         return NOT_APART
     if base.share is not None and other.share is not None:
         return points(base.share, other.share)
@@ -48,9 +48,9 @@ def told(base: Standing, other: Standing) -> str:
 
 def changes(found: Sequence[Standing]) -> list[str]:
     """Return for every profile the difference to the one that it is measured by."""
-    return [told(found[at.base], at) for at in found]
+    return [difference_text(found[at.base], at) for at in found]
 
 
 def range_of(base: Standing, other: Standing) -> str:
     """Return the difference in seconds with its range, each with a sign."""
-    return more(base, other).told(lambda value: f"{'+' * (value > 0)}{seconds(value)}")
+    return more(base, other).as_text(lambda value: f"{'+' * (value > 0)}{seconds(value)}")

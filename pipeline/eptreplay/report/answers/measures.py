@@ -1,4 +1,4 @@
-"""What the comparison tables show of a guest under a profile: a measure a line, in this order."""
+"""What the comparison tables show of a guest under a profile: one measure per line, in this order."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ def _counter(title: str, name: str) -> Measure:
 
 
 MEASURES = (
-    Measure("exits", "exits", "accesses that left the guest, however they were settled", exits),
+    Measure("exits", "exits", "VM exits: accesses that left the guest, however they were resolved", exits),
     Measure(
-        "settled by A/D emulation",
+        "resolved by A/D emulation",
         "exits",
         "exits that only set an emulated accessed or dirty bit (ad_emulated_r + ad_emulated_w)",
         lambda row: row["ad_emulated_r"] + row["ad_emulated_w"],
     ),
     Measure(
-        "settled by vm_fault",
+        "resolved by vm_fault",
         "exits",
         "exits that mapped a page or gave it more rights (vm_faults_r + vm_faults_w + vm_faults_x)",
         lambda row: row["vm_faults_r"] + row["vm_faults_w"] + row["vm_faults_x"],
@@ -77,7 +77,7 @@ MEASURES = (
 
 
 def compare(summary: Mapping[str, Mapping[str, Any]], found: Sequence[Standing]) -> list[dict[str, Any]]:
-    """Return the lines of a guest's comparison: a cell a profile, with the change against the first."""
+    """Return the lines of a guest's comparison: one cell per profile, with the change against the first."""
     bases = [standing.base for standing in found]
     return [
         _estimate(found),
@@ -99,7 +99,7 @@ def _cells(
     found: Sequence[Standing],
     bases: Sequence[int],
 ) -> list[dict[str, Any]]:
-    """Return the cells of a measure; the change of a share is told in points."""
+    """Return the cells of a measure; the change of a share is in points."""
     values = [measure.of(summary[standing.profile]) for standing in found]
     if measure.over is None:
         return cells(values, [_text(value) for value in values], bases)
@@ -109,14 +109,14 @@ def _cells(
     return cells(shares, [_text(100 * share) for share in shares], bases, gained)
 
 
-def told(lines: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return the lines of a comparison that have something to tell, and those that are 0 under every profile."""
+def split_zero_lines(lines: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the lines of a comparison that show something, and those that are 0 under every profile."""
     flat = [line for line in lines if not any(cell["bar"] for cell in line["cells"])]
     return [line for line in lines if line not in flat], flat
 
 
 def cells(
-    values: Sequence[float], texts: Sequence[str], bases: Sequence[int], told: Sequence[str] | None = None
+    values: Sequence[float], texts: Sequence[str], bases: Sequence[int], gains: Sequence[str] | None = None
 ) -> list[dict[str, Any]]:
     """Return cells with a bar as long as the value's share of the highest, and the change against each one's base.
 
@@ -124,10 +124,10 @@ def cells(
         values: what bars show.
         texts: what the cells say.
         bases: for each the number of the cell that it is measured by.
-        told: the changes in words; None: in percent.
+        gains: the changes in words; None: in percent.
     """
     highest = max(values, default=0)
-    gained = told or [change(values[base], value) for value, base in zip(values, bases, strict=True)]
+    gained = gains or [change(values[base], value) for value, base in zip(values, bases, strict=True)]
     return [
         {"text": text, "bar": round(100 * value / highest, 2) if highest else 0, "change": gain}
         for value, text, gain in zip(values, texts, gained, strict=True)

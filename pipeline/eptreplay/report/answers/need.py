@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from eptreplay.report.read.run import Guest
 
 METHODS = ("exact", "shards", "intervals")
-"""Ways to find the curve, the most telling first."""
+"""Ways to find the curve, the most exact first."""
 
 FEW_MISSES = 1e-6
-"""Misses an access, beyond first touches, that a guest is taken to bear."""
+"""Misses per access, beyond first touches, that a guest is taken to bear."""
 
 
 class Need(NamedTuple):
@@ -42,7 +42,7 @@ class Need(NamedTuple):
 
 
 def curves(guest: Guest) -> dict[str, pl.DataFrame]:
-    """Return the miss-ratio curves by method, the most telling first; none where no access touched memory."""
+    """Return the miss-ratio curves by method, the most exact first; none where no access touched memory."""
     frame = guest.frame("miss_ratio").sort("memory_bytes")
     if frame.is_empty() or not frame["accesses"][0]:
         return {}
@@ -77,7 +77,7 @@ def _first(part: pl.DataFrame, good: pl.Expr) -> int:
 
 
 def basis(parts: dict[str, pl.DataFrame], pages_touched: int) -> str:
-    """Return what the most telling curve rests on, and with what error, as a sentence."""
+    """Return, as a sentence, what the most exact curve rests on, and its error."""
     method, part = next(iter(parts.items()))
     rate = float(part["sampling_rate"][0])
     if method == "intervals":

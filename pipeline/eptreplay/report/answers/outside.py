@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 MANY: Final = 0.01
 """The share of rows, or of accesses, from which on every answer says that so many lie outside."""
-MOST_TOLD: Final = 3
-"""Guests told of by name."""
+MOST_NAMED: Final = 3
+"""Guests that are named."""
 
 
 def share_outside(row: Mapping[str, Any]) -> float:
@@ -45,18 +45,18 @@ def warning(row: Mapping[str, Any]) -> str:
 
 
 def outside_of_guests(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a line for each guest with rows outside its memory, the worst first, and one for those beyond MOST_TOLD.
+    """Return a line for each guest with rows outside its memory, the worst first, and one for those beyond MOST_NAMED.
 
     Args:
         rows: a row of the summary for every guest.
     """
     found = sorted((row for row in rows if row["unbacked_rows"]), key=share_outside, reverse=True)
-    told = [f"{row['guest']}: {outside(row)}." for row in found[:MOST_TOLD]]
-    rest = found[MOST_TOLD:]
+    lines = [f"{row['guest']}: {outside(row)}." for row in found[:MOST_NAMED]]
+    rest = found[MOST_NAMED:]
     if rest:
         more = sum(row["unbacked_rows"] for row in rest)
-        told.append(f"{count(len(rest), 'more guest')} with {count(more, 'row')} outside their memory.")
-    return told
+        lines.append(f"{count(len(rest), 'more guest')} with {count(more, 'row')} outside their memory.")
+    return lines
 
 
 def warning_of_guests(rows: Sequence[Mapping[str, Any]]) -> str:

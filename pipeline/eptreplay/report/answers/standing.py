@@ -36,17 +36,17 @@ class Standing(NamedTuple):
     doubted: str = ""
     """Why the guest's times cannot be right, if they cannot; there is no share then."""
 
-    def told(self) -> str:
+    def as_text(self) -> str:
         """Return the estimate with its range: a share of run time, or CPU time where that is not known."""
         known = self.range or Range(self.seconds, self.seconds, self.seconds)
         if self.share is None:
-            return known.told(seconds)
+            return known.as_text(seconds)
         shares = known.times(self.share / self.seconds) if self.seconds else known
-        return shares.told(lambda value: percent(value, 1))
+        return shares.as_text(lambda value: percent(value, 1))
 
     def estimated(self) -> str:
         """Return the same as a part of a sentence."""
-        return f"an estimated {self.told()} of {'CPU' if self.share is None else 'its run'} time"
+        return f"an estimated {self.as_text()} of {'CPU' if self.share is None else 'its run'} time"
 
 
 def standings(guest: Guest, profiles: Sequence[Mapping[str, Any]], assumed: Assumptions) -> list[Standing]:
@@ -93,6 +93,6 @@ def total(guests: Sequence[Sequence[Standing]]) -> list[Standing]:
 
 
 def exits(row: Mapping[str, Any]) -> int:
-    """Return the exits in a row of counters: accesses settled by A/D emulation or by vm_fault."""
+    """Return the exits in a row of counters: accesses resolved by A/D emulation or by vm_fault."""
     names = ("ad_emulated_r", "ad_emulated_w", "vm_faults_r", "vm_faults_w", "vm_faults_x")
     return sum(int(row[name]) for name in names)

@@ -1,6 +1,6 @@
-"""Heat maps as SVG: addresses upwards, time to the right, a colour a power of the accesses in a cell.
+"""Heat maps as SVG: addresses upwards, time to the right, one colour per level of the count in a cell.
 
-A map is a handful of paths, one a colour, so that style sheets choose the colours (for dark screens and for paper)
+A map is a handful of paths, one per colour, so that style sheets choose the colours (for dark screens and for paper)
 and no picture has to be embedded. A run of cells of one colour is one stroke.
 """
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from eptreplay.report.charts.chart import Axis
 from eptreplay.report.read.numbers import GIB, short
 from eptreplay.report.read.scales import Tick, nice_values
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from eptreplay.report.charts.chart import Caption
     from eptreplay.report.read.time_axis import Span
 
 LEVELS = 9
@@ -129,27 +131,18 @@ class HeatMap:
     """A heat map, ready for its template.
 
     Args:
-        id: unique on the page.
-        title: what is counted.
-        unit: of a cell's count.
-        about: definition of what is shown.
-        csv: file with the counts, relative to the page.
+        caption: what stands around it; the unit is that of a cell's count.
         counts: shape [columns, rows]: by time, then address.
         levels: what the colours stand for; shared by the maps of a page.
         rows: the addresses of every row.
         span: the time axis.
     """
 
-    id: str
-    title: str
-    unit: str
-    about: str
-    csv: str
+    caption: Caption
     counts: NDArray[np.int64]
     levels: Levels
     rows: list[Row]
     span: Span
-    note: str = ""
     kind: str = "time"
     log: bool = True
 
@@ -159,24 +152,14 @@ class HeatMap:
         return not self.counts.any()
 
     @property
-    def width(self) -> int:
-        """Length of the time axis in drawing units."""
-        return int(self.counts.shape[0])
-
-    @property
     def height(self) -> int:
         """Length of the address axis in drawing units."""
         return int(self.counts.shape[1])
 
     @property
-    def x_unit(self) -> str:
-        """Unit of the time axis."""
-        return self.span.unit
-
-    @property
-    def x_ticks(self) -> list[Tick]:
-        """Marks of the time axis."""
-        return self.span.ticks()
+    def x(self) -> Axis:
+        """The time axis."""
+        return Axis(self.span.unit, self.span.ticks(), int(self.counts.shape[0]))
 
     @property
     def y_unit(self) -> str:
@@ -197,7 +180,7 @@ class HeatMap:
         return round(level * (LEVELS - 1) / last) if last else LEVELS - 1
 
     def strokes(self) -> list[Stroke]:
-        """Return a path a colour: cells of one level beside each other in time are one stroke."""
+        """Return one path per colour: cells of one level beside each other in time are one stroke."""
         columns, rows = np.nonzero(self.counts)
         order = np.lexsort((columns, rows))
         columns, rows = columns[order], rows[order]
@@ -218,9 +201,9 @@ class HeatMap:
         pairs = np.stack([np.diff(flat, prepend=0), self.counts.reshape(-1)[flat]], axis=1)
         return {
             "kind": self.kind,
-            "unit": self.unit,
+            "unit": self.caption.unit,
             "heat": {
-                "columns": self.width,
+                "columns": self.counts.shape[0],
                 "rows": self.height,
                 "labels": [row.label() for row in self.rows],
                 "cells": pairs.reshape(-1).tolist(),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 TOTAL: Final = "total"
 CPU, WAITING, DEVICE = "cpu", "waiting", "device"
-NANOSECONDS_A_MICROSECOND = 1000
+NANOSECONDS_PER_MICROSECOND = 1000
 
 
 class Term(NamedTuple):
@@ -36,13 +36,13 @@ class Term(NamedTuple):
 TERMS: Final[Mapping[str, Term]] = {
     "ad_emulation": Term(
         "emulated A/D",
-        "exits that were settled by setting an emulated accessed or dirty bit",
+        "exits that were resolved by setting an emulated accessed or dirty bit",
         (EXIT, "emulation_cycles"),
     ),
     "vm_fault": Term("vm_fault", "exits that went to vm_fault", (EXIT, "vm_fault_cycles")),
     "pml_full": Term(
         "PML full",
-        "exits because a log of page modifications was full",
+        "exits because a page-modification log was full",
         (EXIT, "pml_full_cycles"),
     ),
     "ipis": Term("IPIs sent", "interrupts sent to CPUs in the guest, by cause", ("ipi_cycles",)),
@@ -60,7 +60,7 @@ TERMS: Final[Mapping[str, Term]] = {
     ),
     "sweeps": Term(
         "sweeps",
-        "pages that aging and harvest sweeps looked at: sweeps of each interval times pages mapped at its end",
+        "pages that aging and harvest sweeps examined: sweeps of each interval times pages mapped at its end",
         ("sweep_page_cycles",),
     ),
     "demotions": Term("demotions", "superpages split, in harvests and elsewhere", ("demotion_cycles",)),
@@ -258,7 +258,7 @@ class _Counts:
         yield "swap_writes", "", swap.get("pageouts", 0)
 
     def with_swap_times(self, profile: str, assumed: Assumptions) -> Assumptions:
-        """Return the assumptions with what the replay was told a read and a write take, if that is not the usual."""
+        """Return the assumptions with the swap times that were given to the replay, where they are not the default."""
         swap = self._swap.get(profile, {})
         for name, events, time in (
             ("swap_read", "swap_ins", "read_ns"),
@@ -266,10 +266,10 @@ class _Counts:
         ):
             if not swap.get(events) or f"{name}_us" in assumed.given:
                 continue
-            told = swap[time] / swap[events] / NANOSECONDS_A_MICROSECOND
-            if told != assumed.parameters[f"{name}_us"].value:
+            given = swap[time] / swap[events] / NANOSECONDS_PER_MICROSECOND
+            if given != assumed.parameters[f"{name}_us"].value:
                 option = f"--{name.replace('_', '-')} of the replay"
-                assumed = assumed.with_value(f"{name}_us", option, Range(told, told, told))
+                assumed = assumed.with_value(f"{name}_us", option, Range(given, given, given))
         return assumed
 
 
@@ -277,7 +277,7 @@ _WALKS = tuple(f"{tables}_refs_l{level}" for tables in ("guest", "host") for lev
 
 
 def _exits(row: Mapping[str, Any]) -> Iterator[tuple[str, str, int]]:
-    """Yield the exits in a row of counters; an access may be refused again, which emulation settles."""
+    """Yield the exits in a row of counters; an access may be refused again, which emulation resolves."""
     emulated = {"read": row["ad_emulated_r"], "write": row["ad_emulated_w"]}
     resolved = {"read": row["vm_faults_r"], "write": row["vm_faults_w"], "fetch": row["vm_faults_x"]}
     for kind, events in emulated.items():
@@ -288,7 +288,7 @@ def _exits(row: Mapping[str, Any]) -> Iterator[tuple[str, str, int]]:
 
 
 def _sweeps(guest: Guest) -> dict[str, dict[str, int]]:
-    """Return the pages that sweeps looked at, by profile and kind of sweep."""
+    """Return the pages that sweeps examined, by profile and kind of sweep."""
     harvests = guest.frame("dirty").select("profile", "interval", "harvests")
     found = (
         guest.frame("intervals")

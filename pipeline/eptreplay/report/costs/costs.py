@@ -40,7 +40,7 @@ class Range(NamedTuple):
         """Return the estimate of both: bounds add up, as one parameter stands behind many terms."""
         return Range(self.value + other.value, self.low + other.low, self.high + other.high)
 
-    def told(self, text: Callable[[float], str]) -> str:
+    def as_text(self, text: Callable[[float], str]) -> str:
         """Return it as people read it: `2 ms (1 ms to 4 ms)`."""
         return f"{text(self.value)}{self.aside(text)}"
 
@@ -69,7 +69,7 @@ class Assumptions:
         return found
 
     def with_value(self, name: str, text: str, value: Range) -> Assumptions:
-        """Return the same with another value, whose origin a text tells."""
+        """Return the same with another value, and a text that says where it comes from."""
         changed = replace(
             self.parameters[name], **value._asdict(), status=Status.OVERRIDE, sources=(), note=text
         )
@@ -125,7 +125,7 @@ def _with_own_exit(assumed: Assumptions, fact: Mapping[str, Any]) -> Assumptions
 def exit_origin(profile: Mapping[str, Any], assumed: Assumptions) -> str:
     """Return what an exit is taken to cost under a profile, and why a figure of the CPU's own is not used."""
     parameter = assumed.parameters[EXIT]
-    text = f"{parameter.value:,.0f} cycles an exit ({parameter.note if parameter.status is Status.OVERRIDE else parameter.status})"
+    text = f"{parameter.value:,.0f} cycles per exit ({parameter.note if parameter.status is Status.OVERRIDE else parameter.status})"
     fact = profile.get("costs", {}).get(EXIT_FACT)
     if fact is None or parameter.status is Status.OVERRIDE:
         return text

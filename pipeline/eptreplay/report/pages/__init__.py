@@ -1,1 +1,1 @@
-"""The pages: an index, and a page a guest."""
+"""The pages: an index, and one page per guest."""

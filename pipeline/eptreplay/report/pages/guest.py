@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from eptreplay.report.answers import answers
-from eptreplay.report.answers.measures import compare, told
+from eptreplay.report.answers.measures import compare, split_zero_lines
 from eptreplay.report.answers.outside import outside
 from eptreplay.report.answers.standing import standings
 from eptreplay.report.pages.index import Line, brief
@@ -30,7 +30,7 @@ def guest_page(
     found = standings(guest, profiles, assumed)
     shown = sections(Context(guest, Files(folder, guest), profiles, assumed))
     first = answers.answers(guest, found)
-    compared, flat = told(compare(guest.summary, found))
+    compared, flat = split_zero_lines(compare(guest.summary, found))
     drawn = [chart for _, part in shown for chart in part.drawn()]
     return {
         "name": guest.name,
@@ -46,7 +46,7 @@ def guest_page(
         "timed": any(chart.kind == "time" for chart in drawn),
         "counters": _counters(guest),
         "data": {
-            "charts": {chart.id: chart.data() for chart in drawn},
+            "charts": {chart.caption.id: chart.data() for chart in drawn},
             "span": {"steps": guest.span.steps, "end": guest.span.end, "symbol": guest.span.symbol},
         },
         "line": Line(brief(guest), found, first),

@@ -1,4 +1,4 @@
-"""Writes the pages of a run: an index that compares guests and profiles, and a page a guest, from its tables alone."""
+"""Writes the pages of a run: an index that compares guests and profiles, and one page per guest, from its tables alone."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from eptreplay.report.pages.index import Line
 
     OnPage = Callable[[int, int], None]
-    """Hears how many pages are made, and of how many; first of none."""
+    """Called with how many pages are made, and of how many; first with 0."""
 
 ASSETS_FOLDER = "assets"
 ASSETS = ("report.css", "report.js")
@@ -32,7 +32,7 @@ ASSETS = ("report.css", "report.js")
 def render(
     folder: Path, assumed: Assumptions | None = None, *, workers: int = 1, on_page: OnPage | None = None
 ) -> list[Unrendered]:
-    """Write `index.html`, a page a guest and the table of costs into the folder of a run.
+    """Write `index.html`, one page per guest and the table of costs into the folder of a run.
 
     A guest whose page cannot be made costs its page: it is named on the index and returned, the others are there.
 
@@ -40,7 +40,7 @@ def render(
         folder: of the run.
         assumed: parameters of the estimates; None: the defaults.
         workers: the most processes that render side by side; few guests are rendered in this one.
-        on_page: hears of pages made.
+        on_page: called before the first page, and after every one.
 
     Returns:
         Guests without a page, in the order of the run.
@@ -62,7 +62,7 @@ def render(
     lines, unrendered = _write_guests(pages, workers, on_page)
     if unrendered and not lines:
         raise RenderError(unrendered[0].why)
-    text = pages.index(index_page(run, lines), [failure.told() for failure in unrendered])
+    text = pages.index(index_page(run, lines), [failure.as_failure() for failure in unrendered])
     (folder / "index.html").write_text(text, encoding="utf-8")
     return unrendered
 

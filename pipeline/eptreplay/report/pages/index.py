@@ -1,4 +1,4 @@
-"""What stands on the first page of a run: the four answers for all guests, then guests times profiles, the worst first."""
+"""The first page of a run: answers for all guests together, then guests by profiles, the costliest guest first."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from eptreplay.report.read.run import Guest, Run
 
 MOST_ANSWERED = 12
-"""Guests whose own answers the index repeats; with more of them, they stand on their pages alone."""
+"""Most guests whose own answers the index repeats; with more guests, these are on their pages only."""
 
 
 class Brief(NamedTuple):
@@ -93,7 +93,7 @@ class Line(NamedTuple):
         return f"guests/{self.guest.slug}.html"
 
     def worst(self) -> tuple[bool, float]:
-        """Return what the order is by: the highest estimated share under any profile; without times, the cost."""
+        """Return the key of the order: the highest estimated share under any profile; without times, the cost."""
         shares = [at.share for at in self.found if at.share is not None]
         return (True, max(shares)) if shares else (False, max(at.seconds for at in self.found))
 
@@ -133,7 +133,7 @@ def superpages(run: Run) -> str:
 
 
 def fleet_answers(lines: Sequence[Line]) -> list[Answer]:
-    """Return the four answers for all guests of a run together; `lines` begin with the worst."""
+    """Return the answers for all guests of a run together; `lines` begin with the costliest guest."""
     together = total([line.found for line in lines])
     profiles = runs_answer(together) if together[0].compared else profile_answer(together)
     mind = warning_of_guests([line.guest.any_summary for line in lines])
@@ -153,7 +153,7 @@ def _cost(lines: Sequence[Line], together: Sequence[Standing]) -> Answer:
     line = lines[0]
     worst = max(line.found, key=lambda at: at.seconds)
     sentence = (
-        f"Under {first.profile} they left for the hypervisor {count(first.exits, 'time')} and cost "
+        f"Under {first.profile} they took {count(first.exits, 'VM exit')} and "
         f"{count(first.ipis, 'IPI')}. The costliest is {line.guest.name} under {worst.profile}: {worst.estimated()}."
     )
     return Answer("What did these guests cost?", count(first.exits, "exit"), sentence, "guests")
@@ -175,7 +175,7 @@ def _reclaim(lines: Sequence[Line]) -> Answer:
     timed = [(guest, guest.first_age) for guest in free if guest.first_age is not None]
     if not timed:
         why = (
-            " How long their pages were idle is told on each guest's page."
+            " How long their pages were idle is on each guest's page."
             if any(guest.is_cold for guest in free)
             else ""
         )
@@ -218,7 +218,7 @@ def _migrate(lines: Sequence[Line]) -> Answer:
 
 
 def _row(line: Line) -> dict[str, Any]:
-    """Return a guest's row: cost, exits and IPIs, a cell a profile; then what can be reclaimed, and where it can migrate."""
+    """Return a guest's row: cost, exits and IPIs, one cell per profile; then what can be reclaimed, and where it can migrate."""
     found = line.found
     bases = [at.base for at in found]
     return {

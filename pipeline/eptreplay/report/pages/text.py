@@ -1,4 +1,4 @@
-"""Pages as text: one guest's, written with its CSV files, and the index."""
+"""Pages as text: one per guest, written with its CSV files, and the index."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jinja2
 
 from eptreplay.errors import EptReplayError
-from eptreplay.report.charts.charts import look
 from eptreplay.report.charts.csvs import CSV_FOLDER
+from eptreplay.report.charts.lines import line_classes
 from eptreplay.report.costs.cost_terms import cost_rows, estimates
 from eptreplay.report.costs.costs import Assumptions, by_profile, described, exit_origin
 from eptreplay.report.pages.guest import guest_page
@@ -51,8 +51,8 @@ class Unrendered(NamedTuple):
     why: str
     traceback: str = ""
 
-    def told(self) -> dict[str, str]:
-        """Return the guest and what is to be said of it, as run.json has it of guests that failed."""
+    def as_failure(self) -> dict[str, str]:
+        """Return the guest and why it has no page, in the form of the guests that failed in run.json."""
         return {"guest": self.guest, "error": f"its tables are complete, but it has no page ({self.why})"}
 
 
@@ -172,7 +172,7 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    pages.filters["look"] = look
+    pages.filters["line_classes"] = line_classes
     return pages
 
 

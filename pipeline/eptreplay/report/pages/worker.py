@@ -11,7 +11,7 @@ from eptreplay.report.pages.text import Pages
 
 def main(descriptor: int) -> None:
     """Take a run, then guests by number, and answer what became of each; end when the other side does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the other side hears of an interrupt, and ends this one
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets the interrupt too, and ends this process
     with Connection(descriptor) as connection:
         try:
             pages = Pages(*connection.recv())

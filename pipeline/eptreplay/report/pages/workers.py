@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from eptreplay.report.costs.costs import Assumptions
 
-GUESTS_A_WORKER = 12
+GUESTS_PER_WORKER = 12
 """Guests below which another process costs more than it saves: it takes half a second to start."""
 
 MODULE = "eptreplay.report.pages.worker"
@@ -37,7 +37,7 @@ def rendered(pages: Pages, workers: int) -> Iterator[Rendered | Unrendered]:
         workers: the most processes.
     """
     numbers = iter(range(pages.guests))
-    wanted = min(workers, pages.guests // GUESTS_A_WORKER)
+    wanted = min(workers, pages.guests // GUESTS_PER_WORKER)
     if wanted > 1:
         yield from _by_workers(pages, numbers, wanted)
     for number in numbers:

@@ -30,7 +30,7 @@ class TableByGuest:
     """
 
     def __init__(self, folder: Path, table: Table) -> None:
-        """Look up where every guest's rows are.
+        """Find where the rows of every guest are.
 
         Args:
             folder: of the run.
@@ -90,7 +90,7 @@ class TableByGuest:
         return found
 
     def _rows(self, begin: int, end: int) -> Iterator[pl.DataFrame]:
-        """Yield rows [begin, end) of the table, a part a row group."""
+        """Yield rows [begin, end) of the table, one part per row group."""
         number = int(np.searchsorted(self._first_rows, begin, side="right")) - 1
         while begin < end:
             first = int(self._first_rows[number])

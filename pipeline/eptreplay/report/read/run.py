@@ -11,10 +11,11 @@ import polars as pl
 
 from eptreplay.errors import OutputError
 from eptreplay.report.read.by_guest import TableByGuest
-from eptreplay.report.read.numbers import in_seconds
+from eptreplay.report.read.numbers import MIB, in_seconds
 from eptreplay.report.read.time_axis import MOST_STEPS, SHORTEST, TIME_UNITS, Span
 from eptreplay.tables import schema as tables
 from eptreplay.tables.files import RUN_FILE, TABLES_FOLDER, read_run_file
+from eptreplay.units import PAGE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -191,7 +192,7 @@ class Guest:
 
     @cached_property
     def interval_seconds(self) -> float | None:
-        """Length of an interval in seconds; None where intervals are not cut by time."""
+        """Length of an interval in seconds; None where intervals are not of equal time."""
         if self.bounds is None or not self.seconds:
             return None
         return self.seconds / self.intervals
@@ -211,10 +212,10 @@ class Guest:
 
     @cached_property
     def mib_second(self) -> tuple[float, str]:
-        """What turns pages of an interval into MiB a second, and the unit; MiB an interval without time."""
+        """What turns pages of an interval into MiB per second, and the unit; MiB per interval without time."""
         if self.interval_seconds:
-            return 4096 / (1 << 20) / self.interval_seconds, "MiB/s"
-        return 4096 / (1 << 20), "MiB per interval"
+            return PAGE_BYTES / MIB / self.interval_seconds, "MiB/s"
+        return PAGE_BYTES / MIB, "MiB per interval"
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""What is said of traces that nothing guards against damage."""
+"""What pages say of traces whose input no checksum guards."""
 
 from __future__ import annotations
 

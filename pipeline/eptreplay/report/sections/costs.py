@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eptreplay.report.answers.differences import NOT_APART
-from eptreplay.report.charts.charts import Series, range_chart
+from eptreplay.report.charts.bar_charts import range_chart
+from eptreplay.report.charts.chart import Caption
+from eptreplay.report.charts.lines import Series
 from eptreplay.report.costs.cost_terms import TERMS, TOTAL, cost_rows, difference, estimates
 from eptreplay.report.costs.costs import EXIT, by_profile, described
 from eptreplay.report.costs.times import doubt, why_untimed
@@ -19,7 +21,7 @@ from eptreplay.tables.costs import COSTS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from eptreplay.report.charts.charts import Chart
+    from eptreplay.report.charts.chart import Chart
     from eptreplay.report.costs.cost_terms import Estimate
     from eptreplay.report.costs.costs import Range
     from eptreplay.report.sections.parts import Context
@@ -58,8 +60,8 @@ def _own_exits(context: Context) -> list[str]:
     if all(of.parameters[EXIT] is context.assumed.parameters[EXIT] for of in each):
         return []
     names = [profile["name"] for profile in context.profiles]
-    told = [f"{name} {of.parameters[EXIT].value:,.0f}" for name, of in zip(names, each, strict=True)]
-    return [f"Every CPU here has a figure of its own for the cycles of an exit: {', '.join(told)}."]
+    figures = [f"{name} {of.parameters[EXIT].value:,.0f}" for name, of in zip(names, each, strict=True)]
+    return [f"Every CPU here has a figure of its own for the cycles of an exit: {', '.join(figures)}."]
 
 
 def _chart(found: Sequence[Estimate], used: Sequence[str], link: str) -> Chart:
@@ -67,27 +69,25 @@ def _chart(found: Sequence[Estimate], used: Sequence[str], link: str) -> Chart:
     for number, each in enumerate(found):
         ranges = [each.cycles(term) for term in (*used, TOTAL)]
         series.append(Series(each.profile, np.array(ranges, np.float64).T.reshape(-1), number))
-    return range_chart(
+    caption = Caption(
         "cost-chart",
         "Estimated cost",
         "cycles",
         "Cycles by what they were spent on. A bar is the estimate, the line through its top the range that the assumptions "
         "leave; bars stand in the order of the legend.",
         link,
-        series,
-        [*(TERMS[term].title for term in used), "total"],
-        "spent on",
     )
+    return range_chart(caption, series, [*(TERMS[term].title for term in used), "total"], "spent on")
 
 
 def _terms(context: Context, found: Sequence[Estimate], used: Sequence[str], link: str) -> Grid:
-    """Return a row a term, then the total as cycles, as time, as share, and beside another profile's."""
+    """Return one row per term, then the total as cycles, as time, as share, and beside another profile's."""
     rows = [
         (
             Head(
                 TERMS[term].title, f"{TERMS[term].meaning}. Each costs {' + '.join(TERMS[term].parameters)}"
             ),
-            [Cell(each.cycles(term).told(_cycles)) for each in found],
+            [Cell(each.cycles(term).as_text(_cycles)) for each in found],
         )
         for term in used
     ]
@@ -95,11 +95,11 @@ def _terms(context: Context, found: Sequence[Estimate], used: Sequence[str], lin
     rows += [
         (
             Head("total", "cycles of all terms but writes to swap, which nobody waits for"),
-            [Cell(each.cycles().told(_cycles)) for each in found],
+            [Cell(each.cycles().as_text(_cycles)) for each in found],
         ),
         (
             Head("as time", "the total as time of one CPU"),
-            [Cell(each.seconds().told(seconds)) for each in found],
+            [Cell(each.seconds().as_text(seconds)) for each in found],
         ),
         (
             Head(
@@ -129,17 +129,17 @@ def _cycles(value: float) -> str:
 
 def _share(estimate: Estimate) -> str:
     share = estimate.share(estimate.seconds())
-    return "-" if share is None else share.told(lambda value: percent(value, 1))
+    return "-" if share is None else share.as_text(lambda value: percent(value, 1))
 
 
 def _compared(base: Estimate, other: Estimate) -> str:
     """Return the difference to a base, with a sign before each number."""
-    return "" if other is base else _told_apart(difference(base, other))
+    return "" if other is base else _difference_text(difference(base, other))
 
 
-def _told_apart(found: Range) -> str:
+def _difference_text(found: Range) -> str:
     """Return a difference with its range; one whose range holds 0 is said to be none."""
-    text = found.told(lambda value: f"{'+' * (value > 0)}{seconds(value)}")
+    text = found.as_text(lambda value: f"{'+' * (value > 0)}{seconds(value)}")
     return f"{NOT_APART}: {text}" if found.low < 0 < found.high else text
 
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from eptreplay.report.answers.answers import devices, passed
-from eptreplay.report.charts.charts import Series, group_sum
+from eptreplay.report.charts.chart import Caption
+from eptreplay.report.charts.lines import Series
+from eptreplay.report.charts.time_charts import group_sum
 from eptreplay.report.read.numbers import count, memory
 from eptreplay.report.sections.dirty import writer_name
 from eptreplay.report.sections.parts import Cell, Grid, Head, Part, interval_values, over_time, profile_heads
@@ -17,7 +19,7 @@ from eptreplay.units import binary_size
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from eptreplay.report.charts.charts import Chart
+    from eptreplay.report.charts.chart import Chart
     from eptreplay.report.read.run import Guest
     from eptreplay.report.sections.parts import Context
 
@@ -43,7 +45,7 @@ WIRED = (
 def wired(context: Context) -> Part:
     """Return what keeps memory from being taken, who else than vCPUs wrote, and the devices."""
     guest = context.guest
-    grids = [_hands(context)]
+    grids = [_wiring(context)]
     if guest.has("passthrough"):
         grids.append(_devices(context))
     return Part(charts=_writes(context), grids=grids, texts=[*why(guest), *_dma(guest)], columns=1)
@@ -78,18 +80,15 @@ def _writes(context: Context) -> list[Chart]:
     return [
         over_time(
             context,
-            "other-writers",
-            "Written by others than vCPUs",
-            "pages per interval",
-            about,
+            Caption("other-writers", "Written by others than vCPUs", "pages per interval", about),
             lines,
             join=group_sum,
         )
     ]
 
 
-def _hands(context: Context) -> Grid:
-    """Return what was wired, held and touched, a column a profile; lines of nothing but 0 are left out."""
+def _wiring(context: Context) -> Grid:
+    """Return what was wired, held and touched, one column per profile; lines of nothing but 0 are left out."""
     guest = context.guest
     frame = guest.frame("wiring")
     link = context.files.table("wiring", frame.columns[1:], frame.drop("guest").rows())
@@ -98,9 +97,9 @@ def _hands(context: Context) -> Grid:
     lines = [
         (
             Head(title, f"{meanings[name]} (column {name} of wiring)"),
-            [Cell(told(rows[profile][name]) if profile in rows else "0") for profile in guest.profiles],
+            [Cell(text(rows[profile][name]) if profile in rows else "0") for profile in guest.profiles],
         )
-        for name, title, told in MEASURES
+        for name, title, text in MEASURES
         if any(row[name] for row in rows.values())
     ]
     return Grid(

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eptreplay.report.charts.charts import Series, group_mean
+from eptreplay.report.charts.chart import Caption
+from eptreplay.report.charts.lines import Series
+from eptreplay.report.charts.time_charts import group_mean
 from eptreplay.report.costs.times import why_untimed
 from eptreplay.report.read.numbers import memory
 from eptreplay.report.sections.parts import (
@@ -23,7 +25,7 @@ from eptreplay.tables.analysis import DIRTY, DIRTY_RATE
 if TYPE_CHECKING:
     import polars as pl
 
-    from eptreplay.report.charts.charts import Chart
+    from eptreplay.report.charts.chart import Chart
     from eptreplay.report.read.run import Guest
     from eptreplay.report.sections.parts import Context
 
@@ -41,7 +43,7 @@ HARVEST = (
     ("repromotions", "Promotions after harvests", "superpages"),
 )
 TRUTH = 6
-"""Look of the line that is true under every profile: not that of the first profiles."""
+"""Style of the line that is true under every profile: not that of the first profiles."""
 
 NO_HARVEST = (
     "No harvest took place, so what collecting dirty bits costs is not shown; replay with --policy harvest."
@@ -70,7 +72,9 @@ def dirty(context: Context) -> Part:
         lines = by_profile(guest, "dirty", name)
         if lines:
             about = f"{meanings[name]} (column {name} of the table dirty)"
-            charts.append(over_time(context, name, title, f"{unit} per interval", about, lines, log=True))
+            charts.append(
+                over_time(context, Caption(name, title, f"{unit} per interval", about), lines, log=True)
+            )
     return Part(
         charts=charts,
         grids=[_rates(context)] if guest.has("dirty_rate") else [],
@@ -95,11 +99,13 @@ def _truth(context: Context) -> Chart:
         series.append(Series("seen by dirty bits, at 4 KB", written - invisible, style=2))
     return over_time(
         context,
-        "dirtied",
-        "Memory written",
-        "pages per interval",
-        "Distinct pages written in an interval (the truth, the same under every profile), and what the interval looks like "
-        "at a granularity of 2 MB, where one write makes 512 pages dirty. Dirty bits do not see what only devices wrote.",
+        Caption(
+            "dirtied",
+            "Memory written",
+            "pages per interval",
+            "Distinct pages written in an interval (the truth, the same under every profile), and what the interval looks like "
+            "at a granularity of 2 MB, where one write makes 512 pages dirty. Dirty bits do not see what only devices wrote.",
+        ),
         series,
         join=group_mean,
         log=True,
@@ -111,11 +117,13 @@ def _found(context: Context) -> Chart:
     written = interval_values(guest, one_profile(guest), "harvest_written")
     return over_time(
         context,
-        "harvest_pages",
-        "Found dirty by harvests",
-        "pages per interval",
-        "Pages that harvests found dirty, beside the truth: distinct pages written since the harvest before, by whomever. More than "
-        "that are pages entered as written, such as wired ones; fewer are writes that no dirty bit shows.",
+        Caption(
+            "harvest_pages",
+            "Found dirty by harvests",
+            "pages per interval",
+            "Pages that harvests found dirty, beside the truth: distinct pages written since the harvest before, by whomever. More than "
+            "that are pages entered as written, such as wired ones; fewer are writes that no dirty bit shows.",
+        ),
         [
             Series("written since the harvest before", written, style=TRUTH),
             *by_profile(guest, "dirty", "harvest_pages"),
@@ -141,9 +149,9 @@ def _rate(context: Context) -> list[Chart]:
         series.insert(0, Series("all", np.sum([line.values for line in series], axis=0), style=len(series)))
     about = (
         "Distinct pages written in an interval, as a rate over trace time, by writer: the vCPU or hypervisor that was first to "
-        "write each, or a device where nobody else wrote it, so that no dirty bit tells."
+        "write each, or a device where nobody else wrote it, so that no dirty bit shows it."
     )
-    return [over_time(context, "dirty-rate", "Dirty rate", unit, about, series, join=group_mean)]
+    return [over_time(context, Caption("dirty-rate", "Dirty rate", unit, about), series, join=group_mean)]
 
 
 def _order(writer: object, vcpu: object, device: object) -> tuple[int, int, str]:

@@ -1,4 +1,4 @@
-"""Exits and IPIs: what made the guest's CPUs leave it."""
+"""VM exits and IPIs: what made vCPUs leave the guest."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from eptreplay.report.charts.charts import Series, group_last
+from eptreplay.report.charts.chart import Caption
+from eptreplay.report.charts.lines import Series
+from eptreplay.report.charts.time_charts import group_last
 from eptreplay.report.sections.parts import (
     Cell,
     Grid,
@@ -20,7 +22,7 @@ from eptreplay.report.sections.parts import (
 )
 
 if TYPE_CHECKING:
-    from eptreplay.report.charts.charts import Chart
+    from eptreplay.report.charts.chart import Chart
     from eptreplay.report.read.run import Guest
     from eptreplay.report.sections.parts import Context
 
@@ -47,29 +49,35 @@ def _charts(context: Context) -> list[Chart]:
     return [
         over_time(
             context,
-            "exits",
-            "Exits",
-            "exits per interval",
-            "Accesses that left the guest, settled by A/D emulation or by vm_fault.",
+            Caption(
+                "exits",
+                "Exits",
+                "exits per interval",
+                "VM exits: accesses that left the guest, resolved by A/D emulation or by vm_fault.",
+            ),
             summed(guest, EMULATED + RESOLVED),
             log=True,
         ),
         *_by_cause(context),
         over_time(
             context,
-            "ipis",
-            "IPIs",
-            "IPIs per interval",
-            "Interprocessor interrupts to CPUs that run the guest, after an invalidation (ipis + x86_ipis).",
+            Caption(
+                "ipis",
+                "IPIs",
+                "IPIs per interval",
+                "Interprocessor interrupts to CPUs that run the guest, after an invalidation (ipis + x86_ipis).",
+            ),
             summed(guest, ("ipis", "x86_ipis")),
             log=True,
         ),
         over_time(
             context,
-            "targets",
-            "Targets per invalidation",
-            "IPIs per invalidation",
-            "IPIs divided by calls of pmap_invalidate_*; a gap where nothing was invalidated.",
+            Caption(
+                "targets",
+                "Targets per invalidation",
+                "IPIs per invalidation",
+                "IPIs divided by calls of pmap_invalidate_*; a gap where nothing was invalidated.",
+            ),
             _targets(guest),
             join=group_last,
         ),
@@ -77,7 +85,7 @@ def _charts(context: Context) -> list[Chart]:
 
 
 def _by_cause(context: Context) -> list[Chart]:
-    """Return exits over time, a chart a cause."""
+    """Return exits over time, one chart per cause."""
     guest = context.guest
     if not guest.has("fault_intervals"):
         return []
@@ -89,10 +97,12 @@ def _by_cause(context: Context) -> list[Chart]:
     return [
         over_time(
             context,
-            f"cause-{cause}",
-            f"Exits: {cause.replace('_', ' ')}",
-            "exits per interval",
-            f"Exits because {about}.",
+            Caption(
+                f"cause-{cause}",
+                f"Exits: {cause.replace('_', ' ')}",
+                "exits per interval",
+                f"Exits because {about}.",
+            ),
             [
                 Series(name, interval_values(guest, parts.get((name, cause), nothing), "count"), number)
                 for number, name in enumerate(guest.profiles)
@@ -115,7 +125,7 @@ def _targets(guest: Guest) -> list[Series]:
 
 
 def _causes(context: Context) -> Grid:
-    """Return a row a kind and cause: how often under every profile."""
+    """Return one row per kind and cause: how often it occurred under every profile."""
     guest = context.guest
     counts: dict[tuple[str, str, str], dict[str, int]] = {}
     for row in guest.frame("faults").iter_rows(named=True):
@@ -123,13 +133,13 @@ def _causes(context: Context) -> Grid:
     found = sorted(counts.items())
     link = context.files.table(
         "causes",
-        ["kind", "cause", "settled by", *(f"{name} [exits]" for name in guest.profiles)],
+        ["kind", "cause", "resolved by", *(f"{name} [exits]" for name in guest.profiles)],
         [[*key, *(of.get(name, 0) for name in guest.profiles)] for key, of in found],
     )
     heads = profile_heads(guest, Head("kind", "what the guest did"))
     heads[1:1] = [
         Head("cause", "why the page walker refused the access", word=True),
-        Head("settled by", "setting an emulated bit, or vm_fault", word=True),
+        Head("resolved by", "setting an emulated bit, or vm_fault", word=True),
     ]
     return Grid(
         "causes",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from eptreplay.report.charts.chart import Caption
 from eptreplay.report.charts.heatmaps import HeatMap, axis_rows, log_levels
 from eptreplay.report.sections.parts import Part
 from eptreplay.units import PAGE_BYTES, binary_size
@@ -37,12 +38,14 @@ def heatmaps(context: Context) -> Part:
     return Part(
         maps=[
             HeatMap(
-                ident,
-                title,
-                "pages in a cell",
-                f"Distinct 4 KB pages {word} in a cell of the map: {binary_size(size)} of addresses ({size // PAGE_BYTES} pages) "
-                f"and an interval of time{most}. Addresses are guest-physical. An empty cell: none.{gaps}",
-                link,
+                Caption(
+                    ident,
+                    title,
+                    "pages in a cell",
+                    f"Distinct 4 KB pages {word} in a cell of the map: {binary_size(size)} of addresses ({size // PAGE_BYTES} pages) "
+                    f"and an interval of time{most}. Addresses are guest-physical. An empty cell: none.{gaps}",
+                    link,
+                ),
                 of,
                 levels,
                 rows,

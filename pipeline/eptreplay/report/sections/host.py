@@ -8,7 +8,10 @@ import numpy as np
 import polars as pl
 
 from eptreplay.report.answers.answers import silent
-from eptreplay.report.charts.charts import Series, curve_chart, group_last, group_sum
+from eptreplay.report.charts.chart import Caption
+from eptreplay.report.charts.curve_charts import Points, curve_chart
+from eptreplay.report.charts.lines import Series
+from eptreplay.report.charts.time_charts import group_last, group_sum
 from eptreplay.report.read.numbers import GIB, MIB, in_seconds, seconds
 from eptreplay.report.read.scales import Scale
 from eptreplay.report.sections.devices import why
@@ -19,7 +22,7 @@ from eptreplay.units import PAGE_BYTES, binary_size
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from eptreplay.report.charts.charts import Chart
+    from eptreplay.report.charts.chart import Chart
     from eptreplay.report.read.run import Guest
     from eptreplay.report.sections.parts import Context
 
@@ -63,7 +66,7 @@ def _meaning(table: str, name: str) -> str:
 
 
 def causes(context: Context) -> Part:
-    """Return what CPUs were interrupted for: a row a cause and event, a column a profile."""
+    """Return what CPUs were interrupted for: one row per cause and event, one column per profile."""
     guest = context.guest
     counts: dict[tuple[str, str], dict[str, int]] = {}
     for row in guest.frame("invalidations").iter_rows(named=True):
@@ -100,10 +103,7 @@ def host_memory(context: Context) -> Part:
                 charts.append(
                     over_time(
                         context,
-                        f"host-{name}",
-                        title,
-                        f"{unit}{per}",
-                        _meaning(table, name),
+                        Caption(f"host-{name}", title, f"{unit}{per}", _meaning(table, name)),
                         lines,
                         join=join,
                         log=bool(per),
@@ -194,7 +194,7 @@ def _first_in_line(guest: Guest, frame: pl.DataFrame, link: str) -> Grid:
     return Grid(
         "swap-first",
         "First in line",
-        f"The {FIRST_IN_LINE} runs of pages of every profile that the page daemon would look at first; the CSV file has all.",
+        f"The {FIRST_IN_LINE} runs of pages of every profile that the page daemon would examine first; the CSV file has all.",
         link,
         [
             Head("profile"),
@@ -243,16 +243,13 @@ def _cold_age(context: Context) -> Chart:
         values[np.searchsorted(scans, part["age_scans"].to_numpy())] = part["bytes"].to_numpy() / MIB
         series.append(Series(profile, values, number))
     axis = Scale(0, float(scans.max(initial=1)), whole=True)
-    return curve_chart(
+    caption = Caption(
         "cold-age",
         "Cold to the page daemon",
         "MiB",
         "Memory that no scan found used for at least an age, at the end of the guest's trace: what the page daemon could reclaim. Wired and held "
         "pages are not in it.",
         link,
-        series,
-        axis.place(scans.astype(np.float64)),
-        labels,
-        axis.ticks(6),
-        "age, idle scans",
     )
+    points = Points(axis.place(scans.astype(np.float64)), labels, axis.ticks(6), "age, idle scans")
+    return curve_chart(caption, series, points)

@@ -9,7 +9,10 @@ import numpy as np
 import polars as pl
 
 from eptreplay.report.answers.need import basis, curves, first_touches, needed
-from eptreplay.report.charts.charts import Series, bar_chart, curve_chart
+from eptreplay.report.charts.bar_charts import bar_chart
+from eptreplay.report.charts.chart import Caption
+from eptreplay.report.charts.curve_charts import Points, curve_chart
+from eptreplay.report.charts.lines import Series
 from eptreplay.report.read.numbers import MIB, count, rate, seconds
 from eptreplay.report.read.scales import Tick
 from eptreplay.report.sections.parts import Cell, Grid, Head, Part
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from eptreplay.report.charts.charts import Chart
+    from eptreplay.report.charts.chart import Chart
     from eptreplay.report.sections.parts import Context
 
 PERCENTILES = (
@@ -52,11 +55,13 @@ def _windows(context: Context, kind: str, title: str, about: str) -> Chart:
         for row in frame.iter_rows(named=True)
     ]
     return bar_chart(
-        ident,
-        title,
-        "MiB",
-        f"{about}: of all windows of that length, one beginning with every interval, the percentiles 0, 25, 50, 75 and 100.",
-        link,
+        Caption(
+            ident,
+            title,
+            "MiB",
+            f"{about}: of all windows of that length, one beginning with every interval, the percentiles 0, 25, 50, 75 and 100.",
+            link,
+        ),
         [
             Series(name, frame[column].cast(pl.Float64).to_numpy() / MIB, style=number)
             for number, (column, name) in enumerate(PERCENTILES)
@@ -88,22 +93,26 @@ def idle(context: Context) -> Part:
     return Part(
         charts=[
             bar_chart(
-                "idle-histogram",
-                "Idle age",
-                "MiB",
-                "Memory by the time since its last touch, at the end of the trace; a bar spans from its mark to the next, and the "
-                "first one is the last interval. Memory never touched is not in it. Written memory costs a write to reclaim.",
-                link,
+                Caption(
+                    "idle-histogram",
+                    "Idle age",
+                    "MiB",
+                    "Memory by the time since its last touch, at the end of the trace; a bar spans from its mark to the next, and the "
+                    "first one is the last interval. Memory never touched is not in it. Written memory costs a write to reclaim.",
+                    link,
+                ),
                 _both(sums),
                 labels,
                 unit,
             ),
             bar_chart(
-                "idle-memory",
-                "Cold memory",
-                "MiB",
-                "Touched memory that had been idle at least so long at the end of the trace: what could be reclaimed by then.",
-                link,
+                Caption(
+                    "idle-memory",
+                    "Cold memory",
+                    "MiB",
+                    "Touched memory that had been idle at least so long at the end of the trace: what could be reclaimed by then.",
+                    link,
+                ),
                 _both(older),
                 labels,
                 unit,
@@ -148,13 +157,13 @@ def miss_ratio(context: Context) -> Part:
     return Part(
         charts=[_curve(link, *next(iter(parts.items())))],
         grids=[_needs(link, parts)],
-        texts=[_told(parts, guest.any_summary["pages_touched"])],
+        texts=[_sentence(parts, guest.any_summary["pages_touched"])],
         columns=1,
     )
 
 
-def _told(parts: dict[str, pl.DataFrame], pages_touched: int) -> str:
-    """Return how much memory the guest needs, as a sentence."""
+def _sentence(parts: dict[str, pl.DataFrame], pages_touched: int) -> str:
+    """Return, as a sentence, how much memory the guest needs."""
     return (
         f"It needs {needed(parts)}: with that at most one access in a million would miss beyond first touches, which are "
         f"{rate(1e6 * first_touches(parts))} in a million. {basis(parts, pages_touched)}"
@@ -162,24 +171,24 @@ def _told(parts: dict[str, pl.DataFrame], pages_touched: int) -> str:
 
 
 def _curve(link: str, method: str, part: pl.DataFrame) -> Chart:
-    """Return the most telling curve, with the bounds around it."""
+    """Return the most exact curve, with the bounds around it."""
     sizes = part["memory_bytes"].to_numpy()
     accesses = count(int(part["accesses"][0]), "access", "accesses")
-    return curve_chart(
+    caption = Caption(
         "miss-ratio",
         "Miss ratio",
         "misses per million accesses",
         "Accesses that would miss, first touches included, if the guest had so much memory and the least recently used "
         f"page were always replaced. Over {accesses}.",
         link,
-        [Series(name, values, style=number) for number, (name, values) in enumerate(_lines(method, part))],
-        size_places(sizes, sizes),
-        [binary_size(int(size)) for size in sizes],
-        size_ticks(sizes),
-        "memory (log scale)",
-        log=True,
-        note=f"{METHODS[method].capitalize()}{_error(method, part)}.",
+        f"{METHODS[method].capitalize()}{_error(method, part)}.",
     )
+    series = [
+        Series(name, values, style=number) for number, (name, values) in enumerate(_lines(method, part))
+    ]
+    labels = [binary_size(int(size)) for size in sizes]
+    points = Points(size_places(sizes, sizes), labels, size_ticks(sizes), "memory (log scale)")
+    return curve_chart(caption, series, points, log=True)
 
 
 def _lines(method: str, part: pl.DataFrame) -> list[tuple[str, NDArray[np.float64]]]:
@@ -192,7 +201,7 @@ def _lines(method: str, part: pl.DataFrame) -> list[tuple[str, NDArray[np.float6
 
 
 def _needs(link: str, parts: dict[str, pl.DataFrame]) -> Grid:
-    """Return how much memory it takes to miss so seldom, a column a target."""
+    """Return how much memory it takes to miss so seldom, one column per target."""
     return Grid(
         "memory-needed",
         "Memory it takes to miss no more often",

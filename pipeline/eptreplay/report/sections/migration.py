@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eptreplay.report.charts.charts import Series, bar_chart
+from eptreplay.report.charts.bar_charts import bar_chart
+from eptreplay.report.charts.chart import Caption
+from eptreplay.report.charts.lines import Series
 from eptreplay.report.read.numbers import MIB, count, seconds
 from eptreplay.report.sections.parts import Cell, Grid, Head, Part
 from eptreplay.units import binary_size
 
 if TYPE_CHECKING:
-    from eptreplay.report.charts.charts import Chart
+    from eptreplay.report.charts.chart import Chart
     from eptreplay.report.sections.parts import Context
 
 VERDICTS = {
@@ -49,7 +51,7 @@ def _sweep(found: list[dict[str, Any]], link: str) -> Grid:
         f"the pause may last {seconds(target)}.",
         link,
         [
-            Head("link", "bandwidth of the link, 10^9 bits a second"),
+            Head("link", "bandwidth of the link, 10^9 bits per second"),
             Head("tracked at", "granularity at which dirt is tracked and sent"),
             Head("verdict", "; ".join(f"{name}: {about}" for name, about in VERDICTS.items()), word=True),
             Head("rounds", "rounds before the pause; the first one sends all memory"),
@@ -92,7 +94,7 @@ def _failures(found: list[dict[str, Any]], link: str) -> Grid:
         "that the guest does not write again.",
         link,
         [
-            Head("link", "bandwidth of the link, 10^9 bits a second"),
+            Head("link", "bandwidth of the link, 10^9 bits per second"),
             Head("tracked at", "granularity at which dirt is tracked and sent"),
             Head("failed round", "the last round before the pause: nothing of it arrives"),
             Head("under way", "sent in that round, its dirty bits cleared"),
@@ -120,7 +122,7 @@ def _size(value: int | None) -> Cell:
 
 
 def _rounds(context: Context, size: int) -> Chart:
-    """Return what every round sent, a line a bandwidth."""
+    """Return what every round sent, one line per bandwidth."""
     frame = context.guest.frame("migration_rounds")
     frame = frame.filter(frame["page_bytes"] == size).sort("gbit_per_second", "round")
     name = binary_size(size)
@@ -132,16 +134,13 @@ def _rounds(context: Context, size: int) -> Chart:
         sent = np.full(rounds, np.nan)
         sent[part["round"].to_numpy()] = part["sent_bytes"].to_numpy() / MIB
         series.append(Series(link_name(part.row(0, named=True)), sent, style=number))
-    return bar_chart(
+    caption = Caption(
         ident,
         f"Sent by round, tracked at {name}",
         "MiB",
         f"What every round of pre-copy sent when dirt is tracked at {name}; round 0 sends all memory, the last one is the pause. "
         "A line that falls converges.",
         link,
-        series,
-        [str(number) for number in range(rounds)],
-        "round",
-        log=True,
-        note="" if rounds > 1 else f"Every link needs {count(rounds, 'round')} only.",
+        "" if rounds > 1 else f"Every link needs {count(rounds, 'round')} only.",
     )
+    return bar_chart(caption, series, [str(number) for number in range(rounds)], "round", log=True)

@@ -16,7 +16,7 @@ MOST_ROWS = 20
 
 
 def first_rows(context: Context, tables: Sequence[Table]) -> Part:
-    """Return a table each: the first rows of the guest, with all of them as CSV."""
+    """Return one grid per table: the first rows of the guest, with all of them as CSV."""
     return Part(grids=[_first_rows(context, table) for table in tables])
 
 
@@ -30,7 +30,7 @@ def _first_rows(context: Context, table: Table) -> Grid:
     return Grid(
         f"table-{table.name}",
         table.name,
-        f"A row is {table.row}.{more}",
+        f"One row per {table.row}.{more}",
         link,
         [
             Head(

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
-from eptreplay.report.charts.charts import Series, group_sum, time_chart
 from eptreplay.report.charts.csvs import CSV_FOLDER, write_columns, write_csv
+from eptreplay.report.charts.lines import Series
+from eptreplay.report.charts.time_charts import group_sum, time_chart
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from eptreplay.report.charts.charts import Chart
+    from eptreplay.report.charts.chart import Caption, Chart
     from eptreplay.report.charts.heatmaps import HeatMap
     from eptreplay.report.costs.costs import Assumptions
     from eptreplay.report.read.run import Guest
@@ -41,7 +42,7 @@ class Files:
         return f"{self._link}/{name}.csv"
 
     def over_time(self, name: str, unit: str, series: Sequence[Series]) -> str:
-        """Write values by interval, a column a line of the chart, and return the link."""
+        """Write values by interval, one column per line of the chart, and return the link."""
         bounds = self._guest.bounds
         columns = [("interval", np.arange(self._guest.intervals, dtype=np.float64))]
         if bounds is not None:
@@ -120,7 +121,7 @@ class Context:
 class Section(NamedTuple):
     """A section of the page: its heading, the tables it rests on, and what makes its content.
 
-    A guest that one of the tables says nothing of has no such section.
+    A guest about which one of these tables says nothing has no such section.
     """
 
     id: str
@@ -133,26 +134,22 @@ class Section(NamedTuple):
 
 def over_time(
     context: Context,
-    ident: str,
-    title: str,
-    unit: str,
-    about: str,
+    caption: Caption,
     series: Sequence[Series],
     *,
     join: Join = group_sum,
     log: bool = False,
     top: float | None = None,
-    note: str = "",
 ) -> Chart:
-    """Return a chart over trace time, with its CSV written; `series` has a value an interval."""
-    link = context.files.over_time(ident, unit, series)
+    """Return a chart over trace time, with its CSV file written; a series has one value per interval."""
+    link = context.files.over_time(caption.id, caption.unit, series)
     span = context.guest.span
     drawn = [line._replace(values=join(line.values, span.group)) for line in series]
-    return time_chart(ident, title, unit, about, link, drawn, span, log=log, top=top, note=note)
+    return time_chart(replace(caption, csv=link), drawn, span, log=log, top=top)
 
 
 def summed(guest: Guest, names: Sequence[str]) -> list[Series]:
-    """Return the sum of counters by interval, a line a profile."""
+    """Return the sum of counters by interval, one line per profile."""
     return [
         Series(profile, np.sum([guest.interval_column(profile, name) for name in names], axis=0), number)
         for number, profile in enumerate(guest.profiles)
@@ -179,5 +176,5 @@ def by_profile(guest: Guest, table: str, name: str, scale: float = 1) -> list[Se
 
 
 def profile_heads(guest: Guest, first: Head) -> list[Head]:
-    """Return the heads of a table with a column a profile."""
+    """Return the heads of a table with one column per profile."""
     return [first, *(Head(name, style=number) for number, name in enumerate(guest.profiles))]

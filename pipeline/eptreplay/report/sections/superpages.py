@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eptreplay.profiles import superpages_note
-from eptreplay.report.charts.charts import Series, group_last
+from eptreplay.report.charts.chart import Caption
+from eptreplay.report.charts.lines import Series
+from eptreplay.report.charts.time_charts import group_last
 from eptreplay.report.sections.parts import Part, over_time, summed
 
 if TYPE_CHECKING:
@@ -46,16 +48,21 @@ def superpages(context: Context) -> Part:
         charts=[
             over_time(
                 context,
-                "superpages",
-                "Superpages standing",
-                "superpages of 2 MB",
-                "Mappings of 2 MB at the end of the interval: promotions + direct mappings - demotions since the start.",
+                Caption(
+                    "superpages",
+                    "Superpages standing",
+                    "superpages of 2 MB",
+                    "Mappings of 2 MB at the end of the interval: promotions + direct mappings - demotions since the start.",
+                ),
                 standing,
                 join=group_last,
             ),
             *(
                 over_time(
-                    context, name, title, f"{unit} per interval", about, summed(guest, (name,)), log=True
+                    context,
+                    Caption(name, title, f"{unit} per interval", about),
+                    summed(guest, (name,)),
+                    log=True,
                 )
                 for name, title, unit, about in EVENTS
             ),

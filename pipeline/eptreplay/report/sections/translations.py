@@ -16,7 +16,7 @@ ABOUT = "guest_page_bytes"
 
 
 def translations(context: Context) -> Part:
-    """Return every count of the table of translations, a column a profile."""
+    """Return every count of the table `translations`, one column per profile."""
     guest = context.guest
     frame = guest.frame("translations")
     link = context.files.table("translations", frame.columns[1:], frame.drop("guest").rows())
@@ -48,9 +48,9 @@ def translations(context: Context) -> Part:
 
 
 def guest_pages(guest: Guest) -> str:
-    """Return what is assumed of the guest's own pages, which no trace of guest-physical addresses tells."""
+    """Return what is assumed of the guest's own pages, which no trace of guest-physical addresses shows."""
     size = binary_size(int(guest.frame("translations")[ABOUT][0]))
     return (
-        f"The trace does not tell the size of the guest's own pages: {size} is assumed (--guest-pages), and every page walk "
+        f"The trace does not show the size of the guest's own pages: {size} is assumed (--guest-pages), and every page walk "
         "here is one of such a guest."
     )

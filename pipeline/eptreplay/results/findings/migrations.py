@@ -1,4 +1,4 @@
-"""Whether the guest can be migrated: verdicts by bandwidth, and the rounds behind them."""
+"""Rows of the tables `migrations` and `migration_rounds`: a verdict per bandwidth, and the rounds behind it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from eptreplay.analysis.history import NOTHING_GONE, Repeated, RepeatedGone
 from eptreplay.analysis.migration import GBIT, Guest, Migration, migrate, smallest_bandwidth
-from eptreplay.results.findings.intervals import MOST_INTERVALS, columns_of
+from eptreplay.results.columns import columns_of
+from eptreplay.results.findings.histories import MOST_INTERVALS
 from eptreplay.tables.analysis import MIGRATION_ROUNDS, MIGRATIONS
-from eptreplay.units import PAGE_BYTES
+from eptreplay.units import BLOCK_PAGES, PAGE_BYTES
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -16,12 +17,13 @@ if TYPE_CHECKING:
     from eptreplay.analysis.history import Gone, History
     from eptreplay.analysis.migration import Link
     from eptreplay.replay.found.guest import GuestResult
-    from eptreplay.results.findings.intervals import Columns, Times
+    from eptreplay.results.columns import Columns
+    from eptreplay.results.findings.times import Times
 
-SUPERPAGE_BYTES = 1 << 21
+SUPERPAGE_BYTES = BLOCK_PAGES * PAGE_BYTES
 
 
-def estimates(
+def migrations(
     result: GuestResult, pages: History, regions: History, times: Times, link: Link
 ) -> tuple[Columns, Columns]:
     """Return migrations over every bandwidth at either granularity, and their rounds."""
@@ -47,12 +49,12 @@ def estimates(
 def _guest(result: GuestResult, history: History, gone: Gone, times: Times) -> Guest:
     """Return the guest to migrate, from the first interval of its trace to the last.
 
-    Of joined intervals the last one counts as being as long as the others.  What was given back before the first access is not
-    there at the beginning.
+    Where intervals are joined, the last one counts as long as the others.  What was given back before the first access is
+    not there at the beginning.
     """
     coarser = history.within(*times.life).coarser(MOST_INTERVALS)
     stretched = times.of_intervals(coarser.intervals * coarser.joined)
-    assert stretched is not None  # noqa: S101 - the caller has looked whether times are known
+    assert stretched is not None  # noqa: S101 - the caller has checked that times are known
     pages = result.trace.ram_pages - (0 if result.given_back is None else result.given_back.initial)
     absent = RepeatedGone(gone.moved(times.life.begin).coarser(coarser.joined), coarser.intervals)
     return Guest(pages * PAGE_BYTES, Repeated(coarser), stretched, absent)

@@ -1,4 +1,4 @@
-"""Rows of the table of translations."""
+"""Rows of the table `translations`: TLB misses and page walks."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eptreplay.model.cpu.tlb import STRUCTURES, TLB_COUNTERS, WALK_LEVELS, walk_references
+from eptreplay.units import BLOCK_PAGES, PAGE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from eptreplay.replay.found.guest import GuestResult
 
-SMALL_BYTES, LARGE_BYTES = 4096, 1 << 21
-
 
 def translations(result: GuestResult, profiles: Sequence[str]) -> dict[str, Any]:
-    """Return the rows of one guest: one a profile, none if TLBs were not modelled."""
+    """Return one row per profile; none if TLBs were not modelled."""
     found = result.tlb
     if found is None:
         profiles, found = (), np.zeros(0, TLB_COUNTERS)
@@ -25,7 +24,7 @@ def translations(result: GuestResult, profiles: Sequence[str]) -> dict[str, Any]
     columns: dict[str, Any] = {
         "guest": [result.trace.name] * len(profiles),
         "profile": list(profiles),
-        "guest_page_bytes": [LARGE_BYTES if result.guest_large else SMALL_BYTES] * len(profiles),
+        "guest_page_bytes": [BLOCK_PAGES * PAGE_BYTES if result.guest_large else PAGE_BYTES] * len(profiles),
         "walks_4k": found["walks"][:, 0].sum(axis=-1),
         "walks_2m": found["walks"][:, 1].sum(axis=-1),
         "walk_refs": guest.sum(axis=1) + host.sum(axis=1),

@@ -1,4 +1,4 @@
-"""What was dirtied, by whom, and what the host sees of it at what price."""
+"""Rows of the tables `dirty`, `writers` and `dirty_rate`: what was written, by whom, and what the host could see of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from eptreplay.analysis.distribution import percentiles
 from eptreplay.replay.found.snapshots import stacked
-from eptreplay.results.findings.intervals import columns_of
+from eptreplay.results.columns import columns_of
 from eptreplay.tables.analysis import DIRTY_RATE, WRITERS
 from eptreplay.units import PAGE_BYTES
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eptreplay.replay.found.guest import GuestResult
-    from eptreplay.results.findings.intervals import Columns, Times
+    from eptreplay.results.columns import Columns
+    from eptreplay.results.findings.times import Times
 
 MIB = 1 << 20
 
