@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -21,15 +20,14 @@ from eptreplay.replay.driver.replay import Replay
 from eptreplay.replay.found.snapshots import counters
 from eptreplay.replay.rows.in_order import guest_rows
 from eptreplay.replay.rows.schedule import Action, Schedule
+from eptreplay.replay.state.pmap_choice import AnyPmap
 from eptreplay.request.choices import Policy
 from eptreplay.request.options import Options, TlbOptions
 from eptreplay.units import Every
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
-
-    from eptreplay.profiles import Fact, TlbGeometry
 
 
 def golden_files(folder: Path) -> list[Path]:
@@ -45,15 +43,6 @@ def _is_golden(path: Path) -> bool:
         except (ValueError, UnicodeDecodeError):
             return False
     return isinstance(head, dict) and {"trace", "mode", "ram_pages", "nvcpus"} <= head.keys()
-
-
-class _GoldenPmap(NamedTuple):
-    """The pmap of a golden replay."""
-
-    pmap_type: int
-    pmap_flags: int
-    pml: bool = False
-    tlb: Mapping[str, Fact[TlbGeometry | None]] = MappingProxyType({})
 
 
 class _Golden(NamedTuple):
@@ -128,7 +117,7 @@ def _check_group(
         raise UsageError(f"{path}: no such trace; give the folder of the traces with --traces")
     trace = open_trace(path)
     options = Options(policy=_MODES[int(head["mode"])], every=Every(head["every"], timed=False), intervals=0)
-    pmaps = [_GoldenPmap(int(golden.head["type"]), int(golden.head["flags"])) for golden in group]
+    pmaps = [AnyPmap(int(golden.head["type"]), int(golden.head["flags"])) for golden in group]
     guest = GuestMemory(np.array(head["ram_pages"], np.int64), int(head["nvcpus"]))
     replay = Replay(pmaps, [guest], slow_path=slow_path, tlb=TlbOptions() if tlb else None)
     schedules = [Schedule(Action.SWEEP, rows=head["every"]), Schedule(Action.CHECKPOINT, rows=head["every"])]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from dataclasses import replace
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -26,15 +25,15 @@ from eptreplay.replay.driver.replay import Replay
 from eptreplay.replay.found.snapshots import counters
 from eptreplay.replay.rows.interleave import Source, interleaved
 from eptreplay.replay.rows.schedule import Action, Schedule
+from eptreplay.replay.state.pmap_choice import AnyPmap
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from eptreplay.ingest.native.reader import Batch
-    from eptreplay.profiles import Fact, TlbGeometry
     from eptreplay.replay.rows.batch import RowBatch
 
 _HEAD = {"traces", "H", "every", "nvcpus", "ram_pages", "type", "flags"}
@@ -77,15 +76,6 @@ class Recording(NamedTuple):
     path: Path
     head: dict[str, Any]
     lines: list[dict[str, Any]]
-
-
-class _RecordedPmap(NamedTuple):
-    """The pmaps of a recording."""
-
-    pmap_type: int
-    pmap_flags: int
-    pml: bool = False
-    tlb: Mapping[str, Fact[TlbGeometry | None]] = MappingProxyType({})
 
 
 def pageout_files(folder: Path) -> list[Path]:
@@ -153,7 +143,7 @@ def replay_of(group: Sequence[Recording], ram_pages: Sequence[Any], log_words: i
         for ranges, vcpus in zip(ram_pages, group[0].head["nvcpus"], strict=True)
     ]
     heads = [recording.head for recording in group]
-    pmaps = [_RecordedPmap(int(head["type"]), int(head["flags"])) for head in heads]
+    pmaps = [AnyPmap(int(head["type"]), int(head["flags"])) for head in heads]
     hosts = [
         HostMemory(frames=int(head["H"]), update_period=int(head.get("update_period", 1))) for head in heads
     ]

@@ -28,6 +28,7 @@ from eptreplay.model.pmap.entry import set_bits
 from eptreplay.model.pmap.pmap import leaf_of
 from eptreplay.model.pmap.ptp import NULL, pmap_pde, table_of
 from eptreplay.model.state.fast_path import NO_OP, NO_OP_SHIFT
+from eptreplay.model.state.guest_pages import page_at
 from eptreplay.model.state.pte import NO_BITS, NPTEPG, PAGE_SHIFT, PG_PS
 from eptreplay.model.state.state import State, instance, instances_in
 from eptreplay.model.statistics.intervals import IntervalStatistics
@@ -45,7 +46,7 @@ ONE_NO_OP = np.uint8(1 << NO_OP_SHIFT)
 @kernel
 def only_sets_accessed(deferred: NDArray[np.uint8], flat: Int, op: np.uint8) -> bool:
     """Return whether an access to a page of memory would do no more than mark it."""
-    return (deferred[flat] >> op) & ONE_NO_OP != 0
+    return (deferred[page_at(flat)] >> op) & ONE_NO_OP != 0
 
 
 @kernel
@@ -65,10 +66,10 @@ def defer_alone(
 
     What is to be counted, count_deferred adds where defers_alone; after a sweep most accesses are such.  Else defer_accessed.
     """
-    if page >= np.uint64(len(deferred)) or (deferred[page] >> op) & ONE_NO_OP == 0:
+    if page >= np.uint64(len(deferred)) or (deferred[page_at(page)] >> op) & ONE_NO_OP == 0:
         return False
-    kinds = deferred[page] & NO_OP
-    deferred[page] = kinds | DEFERRED
+    kinds = deferred[page_at(page)] & NO_OP
+    deferred[page_at(page)] = kinds | DEFERRED
     fast_path[page] |= kinds
     return True
 
@@ -129,16 +130,16 @@ def _nearly_full(st: State, pmap: Record, va: np.uint64) -> bool:
 @kernel
 def _write_deferred_of(states: State, statistics: IntervalStatistics, guest: Int, flat: Int) -> None:
     """Set the accessed bits that a page's mark stands for; it can be marked no more before the next sweep."""
-    cold = statistics.deferred[flat]
+    cold = statistics.deferred[page_at(flat)]
     if cold & DEFERRED == 0:
-        statistics.deferred[flat] = cold & ~NO_OP
+        statistics.deferred[page_at(flat)] = cold & ~NO_OP
         return
     for number in range(instances_in(states)):
         st = instance(states, number)
         pmap = st.pmap[guest]
         _, slot = leaf_of(st, pmap, np.uint64(flat - st.guests[guest].begin) << PAGE_SHIFT)
         set_bits(st, slot, pmap.PG_HW_A)
-    statistics.deferred[flat] = NOT_CLEARED
+    statistics.deferred[page_at(flat)] = NOT_CLEARED
 
 
 @kernel
@@ -170,6 +171,6 @@ def write_deferred(states: State, statistics: IntervalStatistics) -> None:
     if statistics.tally[0].deferring == 0:
         return
     for flat in range(len(statistics.deferred)):
-        if statistics.deferred[flat] & (DEFERRED | NO_OP) != 0:
+        if statistics.deferred[page_at(flat)] & (DEFERRED | NO_OP) != 0:
             _write_deferred_of(states, statistics, guest_of(instance(states, 0), flat), flat)
     statistics.tally[0].deferring = 0

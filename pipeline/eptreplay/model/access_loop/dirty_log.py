@@ -22,6 +22,7 @@ from eptreplay.model._numba.types import Int
 from eptreplay.model.page.vm_page import vm_page_dirty
 from eptreplay.model.pmap.invalidate import CAUSE_FAULT, CAUSE_HARVEST
 from eptreplay.model.pmap.pmap_page import pmap_clear_modify, pmap_is_modified
+from eptreplay.model.state.guest_pages import page_at
 from eptreplay.model.state.pte import NPTEPG
 from eptreplay.model.state.rows import OP_WRITE
 from eptreplay.model.state.state import State, account, instance, instances_in
@@ -97,9 +98,9 @@ def logged_access(
         dirty = cnt.dirty_bits_4k + cnt.dirty_bits_2m != dirty_bits
         if dirty or cnt.accessed_bits != accessed_bits:
             pml_log(st, log.pml[number], vcpu, dirty)
-    if cnt.harvests != 0 and log.clean[number, flat] != 0:
+    if cnt.harvests != 0 and log.clean[number, page_at(flat)] != 0:
         cnt.refaults += np.int64(cnt.traps != traps)
-        log.clean[number, flat] = np.uint8(op != OP_WRITE)
+        log.clean[number, page_at(flat)] = np.uint8(op != OP_WRITE)
     if cnt.promotions != promotions and log.split[number, flat // NPTEPG] != 0:
         cnt.repromotions += 1
         log.split[number, flat // NPTEPG] = 0
@@ -162,9 +163,9 @@ def _harvest_block(st: State, log: DirtyLog, number: Int, first: Int, end: Int) 
     found: Int = 0
     demotions = account(st).demotions
     for flat in range(first, end):
-        if st.object[flat].frame > 0:
-            dirty = _harvest_page(st, st.object[flat].frame - 1)
-            log.clean[number, flat] |= np.uint8(dirty)
+        if st.object[page_at(flat)].frame > 0:
+            dirty = _harvest_page(st, st.object[page_at(flat)].frame - 1)
+            log.clean[number, page_at(flat)] |= np.uint8(dirty)
             found += dirty
     if account(st).demotions != demotions:
         log.split[number, first // NPTEPG] = 1

@@ -27,6 +27,7 @@ from eptreplay.model.cpu.translation import translate_rows
 from eptreplay.model.cpu.walk import walk_changes_nothing
 from eptreplay.model.pmap.ptp import NULL, pmap_pde, pmap_pde_to_pte
 from eptreplay.model.state.fast_path import NO_MEMORY, NO_OP, NO_OP_SHIFT
+from eptreplay.model.state.guest_pages import page_at
 from eptreplay.model.state.pte import EMPTY, NO_BITS, PAGE_SHIFT, PG_PS
 from eptreplay.model.state.rows import (
     ADDRESS_MASK,
@@ -192,21 +193,21 @@ def _make_access(
         return False
     guest = guest_of(first, known)
     # A no_op write is one after another since the last harvest, which unsettles all.
-    statistics.unharvested[known] |= np.uint8(op == OP_WRITE) * JUST_WRITTEN
+    statistics.unharvested[page_at(known)] |= np.uint8(op == OP_WRITE) * JUST_WRITTEN
     kind = np.uint8(op)
     if only_sets_accessed(statistics.deferred, known, kind) and defer_accessed(
         states, statistics.deferred, log.pml, guest, known, kind, vcpu
     ):
         return False
-    if statistics.first_row[known] == 0:
-        statistics.first_row[known] = row + 1
+    if statistics.first_row[page_at(known)] == 0:
+        statistics.first_row[page_at(known)] = row + 1
     va = (page - np.uint64(first.guests[guest].begin)) << PAGE_SHIFT
     # Kinds that would do no more than set accessed bits do nothing after this access, which sets them.
-    kinds = statistics.deferred[known] & NO_OP
+    kinds = statistics.deferred[page_at(known)] & NO_OP
     states.fast_path[known] |= kinds
     if statistics.tally[0].deferring != 0:
         write_deferred_for(states, statistics, guest, known, va, 1 << op)
-    statistics.deferred[known] = NOT_CLEARED
+    statistics.deferred[page_at(known)] = NOT_CLEARED
     disturbed = False
     no_op = statistics.tally[0].no_ops
     for number in range(instances_in(states)):

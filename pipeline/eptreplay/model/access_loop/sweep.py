@@ -24,13 +24,13 @@ from eptreplay.model.pmap.invalidate import CAUSE_AGING, pmap_invalidate_pages
 from eptreplay.model.pmap.pmap import leaf_of
 from eptreplay.model.pmap.pmap_page import pmap_is_modified, pmap_is_referenced, pmap_ts_referenced
 from eptreplay.model.state.fast_path import NO_OP
+from eptreplay.model.state.guest_pages import page_at
 from eptreplay.model.state.pages import PGA_REFERENCED
-from eptreplay.model.state.pte import NO_BITS, NPTEPG, PAGE_SHIFT
+from eptreplay.model.state.pte import NO_BITS, NPTEPG, PAGE_SHIFT, PDE_LEVEL
 from eptreplay.model.state.state import State, account, instance, instances_in
 from eptreplay.model.statistics.intervals import IntervalStatistics
 from eptreplay.model.vm.vm_pageout import vm_pageout_idle
 
-SUPERPAGE_LEVEL = 2
 AHEAD = 32  # pages whose memory is on its way
 
 
@@ -86,7 +86,7 @@ def _age_pages(
         if k + 2 * AHEAD < uncleared:
             _prefetch_asked(st, statistics, k)
         flat = np.int64(statistics.listed[k])
-        frame = st.object[flat].frame
+        frame = st.object[page_at(flat)].frame
         kinds = st.fast_path[flat] & light
         shows = wired or statistics.tally[0].no_ops == 0
         if frame > 0:
@@ -94,9 +94,9 @@ def _age_pages(
             shows |= st.pv_table[m // NPTEPG] != 0 or _mapped_twice(st, m)
             found += pmap_ts_referenced(st, m)
         if shows:
-            statistics.deferred[flat] = NOT_CLEARED
+            statistics.deferred[page_at(flat)] = NOT_CLEARED
         elif first:
-            statistics.deferred[flat] = CLEARING | kinds
+            statistics.deferred[page_at(flat)] = CLEARING | kinds
     account(st).ts_referenced += found
     account(st).sweeps += 1
 
@@ -104,10 +104,10 @@ def _age_pages(
 @kernel
 def _prefetch_asked(st: State, statistics: IntervalStatistics, k: Int) -> None:
     """Ask for the memory of listed pages that come after number `k`."""
-    frame = st.object[statistics.listed[k + AHEAD]].frame
+    frame = st.object[page_at(statistics.listed[k + AHEAD])].frame
     if frame > 0:
         prefetch(st.pv, np.int64(st.page[frame - 1].pv_last))
-    frame = st.object[statistics.listed[k + 2 * AHEAD]].frame
+    frame = st.object[page_at(statistics.listed[k + 2 * AHEAD])].frame
     if frame > 0:
         prefetch(st.page, np.int64(frame - 1))
 
@@ -141,19 +141,19 @@ def observe_pages(states: State, guest: Int, pages: NDArray[np.int64], seen: NDA
         st = instance(states, number)
         for i in range(len(pages)):
             flat = st.guests[guest].begin + pages[i]
-            if st.object[flat].frame > 0:
+            if st.object[page_at(flat)].frame > 0:
                 seen[number, i] = _observe_page(st, guest, flat)
 
 
 @kernel
 def _observe_page(st: State, guest: Int, flat: Int) -> Int:
     """Return the SEEN_* bits of a guest page that is in memory."""
-    m = st.object[flat].frame - 1
+    m = st.object[page_at(flat)].frame - 1
     seen = SEEN_ALLOCATED
     level, _ = leaf_of(st, st.pmap[guest], np.uint64(flat - st.guests[guest].begin) << PAGE_SHIFT)
     if level != 0:
         seen |= SEEN_MAPPED
-    if level == SUPERPAGE_LEVEL:
+    if level == PDE_LEVEL:
         seen |= SEEN_SUPERPAGE
     if (st.page[m].aflags & PGA_REFERENCED) != 0 or pmap_is_referenced(st, m):
         seen |= SEEN_ACCESSED

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from eptreplay.compiled import kernel
 from eptreplay.model._numba.types import Int, Record
-from eptreplay.model.state.pte import PT_EPT
 from eptreplay.model.state.state import State, account
 
 # On whose behalf an invalidation happens: HOST.cause, first index of COUNTERS.invalidations and its like.
@@ -47,7 +46,7 @@ def _shoot_down(st: State, pmap: Record, kind: Int, times: Int) -> None:
     cnt.ipis_saved[cause] += (pmap.pm_vcpus - pmap.pm_active) * times
     ipis = pmap.pm_active * times
     pmap.pm_cause = cause
-    if pmap.pm_type == PT_EPT:
+    if pmap.pm_nested != 0:
         pmap.pm_eptgen += times
         cnt.ipis += ipis
         cnt.ipis_by_cause[cause] += ipis

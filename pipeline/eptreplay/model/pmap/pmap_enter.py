@@ -55,6 +55,9 @@ from eptreplay.model.state.state import State, account
 def pmap_enter(st: State, pmap: Record, va: np.uint64, access: Int, m: Int, prot: Int, wired: bool) -> None:
     """Map page `m` at `va`, whatever was there before, then try to promote.
 
+    Left out of the original: locks and the retries that they ask for; invlpg of the local CPU, which pmap_invalidate_page
+    covers; mappings of the kernel's own addresses; the check that a page to be mapped writable is busy or locked.
+
     Args:
         st: the host.
         pmap: the address space.
@@ -65,20 +68,8 @@ def pmap_enter(st: State, pmap: Record, va: np.uint64, access: Int, m: Int, prot
         wired: whether the mapping must stay.
     """
     va &= ~PAGE_MASK
-    newpte = vm_page_to_phys(st, m) | pmap.PG_A | pmap.PG_V | PG_U
-    newpte |= pmap.PG_CACHE_UC if (st.page[m].oflags & UNCACHEABLE) != 0 else pmap.PG_CACHE_WB
-    if (access & VM_PROT_WRITE) != 0:
-        newpte |= pmap.PG_M
-    if (prot & VM_PROT_WRITE) != 0:
-        newpte |= pmap.PG_RW
-    if (prot & VM_PROT_EXECUTE) == 0:
-        newpte |= PG_NX
-    if wired:
-        newpte |= PG_W
+    newpte = _new_pte(st, pmap, access, m, prot, wired)
     managed = (st.page[m].oflags & VPO_UNMANAGED) == 0
-    if not managed and (newpte & pmap.PG_RW) != NO_BITS:
-        # Nobody asks whether device memory is dirty: spare the fault that would find out.
-        newpte |= pmap.PG_M
 
     pde = pmap_pde(st, pmap, va)
     if (
@@ -114,6 +105,25 @@ def pmap_enter(st: State, pmap: Record, va: np.uint64, access: Int, m: Int, prot
 
     if may_promote(st, pmap, table, m):
         pmap_promote_pde(st, pmap, pde, va)
+
+
+@kernel
+def _new_pte(st: State, pmap: Record, access: Int, m: Int, prot: Int, wired: bool) -> np.uint64:
+    """Return the PTE that pmap_enter makes of its arguments, not yet marked as managed."""
+    newpte = vm_page_to_phys(st, m) | pmap.PG_A | pmap.PG_V | PG_U
+    newpte |= pmap.PG_CACHE_UC if (st.page[m].oflags & UNCACHEABLE) != 0 else pmap.PG_CACHE_WB
+    if (access & VM_PROT_WRITE) != 0:
+        newpte |= pmap.PG_M
+    if (prot & VM_PROT_WRITE) != 0:
+        newpte |= pmap.PG_RW
+    if (prot & VM_PROT_EXECUTE) == 0:
+        newpte |= PG_NX
+    if wired:
+        newpte |= PG_W
+    if (st.page[m].oflags & VPO_UNMANAGED) != 0 and (newpte & pmap.PG_RW) != NO_BITS:
+        # Nobody asks whether device memory is dirty: spare the fault that would find out.
+        newpte |= pmap.PG_M
+    return newpte
 
 
 @kernel

@@ -28,7 +28,6 @@ from eptreplay.model.state.pte import (
     PG_NX,
     PG_PS,
     PG_W,
-    PMAP_EMULATE_AD_BITS,
     VM_MAXUSER_ADDRESS,
     VM_PROT_EXECUTE,
     VM_PROT_READ,
@@ -171,7 +170,7 @@ def pmap_advise(st: State, pmap: Record, sva: np.uint64, eva: np.uint64, advice:
 
     Does nothing for a pmap with emulated A/D bits, where clearing them takes more care than advice is worth.
     """
-    if advice not in (MADV_DONTNEED, MADV_FREE) or (pmap.pm_flags & PMAP_EMULATE_AD_BITS) != 0:
+    if advice not in (MADV_DONTNEED, MADV_FREE) or pmap.pm_emulate_ad_bits != 0:
         return
     anychanged = False
     va = sva

@@ -52,7 +52,6 @@ from eptreplay.model.state.pte import (
     PG_PS_FRAME,
     PG_U,
     PG_W,
-    PMAP_PDE_SUPERPAGE,
     VM_PROT_EXECUTE,
     VM_PROT_WRITE,
 )
@@ -64,7 +63,7 @@ PDR_FRAME_MASK = PG_FRAME & PDRMASK  # the part of a 4 KB frame that must be 0 i
 @kernel
 def pmap_ps_enabled(pmap: Record) -> bool:
     """Return whether a pmap may hold superpages."""
-    return (pmap.pm_flags & PMAP_PDE_SUPERPAGE) != 0
+    return pmap.pm_ps_enabled != 0
 
 
 @kernel

@@ -6,8 +6,12 @@ import numpy as np
 
 from eptreplay.model._numba.arrays import Field, record_type
 
-# struct pmap: one address space.  The masks are what the kernel computes at every use from pm_type and
-# pm_flags (pmap_valid_bit and its kin); they never change after pmap_pinit_type.
+# struct pmap: one address space.
+#
+# The facts of a pmap that decide what rules do stand here, and only here: pmap_pinit_type works them out of pm_type and
+# pm_flags, and they never change after.  The masks are what the kernel computes at every use (pmap_valid_bit and its kin).
+# Whatever differs between formats, CPUs or releases belongs into one of these fields, so that rules need not ask for
+# the type or the flags again.
 # fmt: off
 PMAP_FIELDS = (
     #     name                  type       unit     owner                              meaning
@@ -15,6 +19,9 @@ PMAP_FIELDS = (
     Field("pm_type",            np.int32,  "",      "pmap/pmap",                       "PT_X86 or PT_EPT"),
     Field("pm_flags",           np.int32,  "flags", "pmap/pmap",                       "PMAP_* flags"),
     Field("pm_pml4",            np.int32,  "",      "pmap/pmap",                       "page-table page that is the root"),
+    Field("pm_nested",          np.int32,  "flag",  "pmap/pmap",                       "1: PT_EPT: invalidations make generations (pm_eptgen), and refused accesses may be emulated"),
+    Field("pm_emulate_ad_bits", np.int32,  "flag",  "pmap/pmap",                       "1: software sets accessed and dirty bits (pmap_emulate_ad_bits)"),
+    Field("pm_ps_enabled",      np.int32,  "flag",  "pmap/pmap",                       "1: it may hold superpages (pmap_ps_enabled)"),
     Field("pm_process",         np.int32,  "flag",  "vm/hypervisor",                   "1: the hypervisor process's own address space, not a guest's"),
     Field("PG_V",               np.uint64, "mask",  "pmap/pmap",                       "valid"),
     Field("PG_RW",              np.uint64, "mask",  "pmap/pmap",                       "writable"),
@@ -23,7 +30,8 @@ PMAP_FIELDS = (
     Field("PG_G",               np.uint64, "mask",  "pmap/pmap",                       "global (none in EPT)"),
     Field("PG_CACHE_WB",        np.uint64, "mask",  "pmap/pmap",                       "bits of a write-back leaf of either size"),
     Field("PG_CACHE_UC",        np.uint64, "mask",  "pmap/pmap",                       "bits of an uncacheable PTE"),
-    Field("PG_PTE_PROMOTE",     np.uint64, "mask",  "pmap/pmap",                       "what 512 PTEs must have in common to become one PDE"),
+    Field("PG_PTE_PROMOTE",     np.uint64, "mask",  "pmap/pmap",                       "promotion rule: the bits in which 512 PTEs must agree to become one PDE (pmap_promote_pde)"),
+    Field("PG_KEEPS_A",         np.uint64, "mask",  "pmap/pmap",                       "a leaf with any of these cannot lose PG_A (safe_to_clear_referenced)"),
     Field("PG_READ",            np.uint64, "mask",  "pmap/pmap",                       "hardware: bits that every level needs for a read"),
     Field("PG_WRITE",           np.uint64, "mask",  "pmap/pmap",                       "hardware: bits that every level needs for a write"),
     Field("PG_FETCH",           np.uint64, "mask",  "pmap/pmap",                       "hardware: bits that every level needs for a fetch"),

@@ -78,7 +78,9 @@ PDRMASK    = U64((1 << 21) - 1)
 PDPMASK    = U64((1 << 30) - 1)
 PML4MASK   = U64((1 << 39) - 1)
 INDEX_MASK = U64(511)
-NPTEPG     = 512                       # entries a table
+NPTEPG     = 512                       # entries per table
+PTE_LEVEL  = 1                         # of a leaf that maps 4 KB
+PDE_LEVEL  = 2                         # of a leaf that maps 2 MB: a superpage
 VM_MAXUSER_ADDRESS = U64(1 << 47)      # end of the user half, bytes
 
 # fmt: on

@@ -13,6 +13,7 @@ from eptreplay.compiled import entry_point, kernel
 from eptreplay.model._numba.bits import BYTES, bytes_having, list_bits, lowest
 from eptreplay.model._numba.types import ONE, Int
 from eptreplay.model.state.fast_path import TOUCHED
+from eptreplay.model.state.guest_pages import page_at
 from eptreplay.model.state.rows import OP_FETCH, OP_READ, OP_WRITE
 from eptreplay.model.state.state import State, instance
 from eptreplay.model.statistics.intervals import (
@@ -88,8 +89,8 @@ def _close_touched(statistics: IntervalStatistics, guest: Int, touched: Int) -> 
     now: Int = statistics.tally[guest].interval + 1
     for i in range(np.uint64(touched)):
         page = np.uint64(statistics.listed[i])
-        _return(statistics, guest, PAGES_TOUCHED, np.uint64(statistics.touch[page].last_touch), 1)
-        statistics.touch[page].last_touch = now
+        _return(statistics, guest, PAGES_TOUCHED, np.uint64(statistics.touch[page_at(page)].last_touch), 1)
+        statistics.touch[page_at(page)].last_touch = now
 
 
 @kernel
@@ -127,7 +128,7 @@ def _close_written(statistics: IntervalStatistics, guest: Int, written: Int) -> 
     now: Int = statistics.tally[guest].interval + 1
     for i in range(np.uint64(written)):
         page = np.uint64(statistics.listed[i])
-        touch = statistics.touch[page]
+        touch = statistics.touch[page_at(page)]
         _return(statistics, guest, PAGES_WRITTEN, np.uint64(touch.last_write), 1)
         if touch.first_write == 0:
             touch.first_write = now

@@ -31,6 +31,7 @@ from eptreplay.model._numba.arrays import (
 )
 from eptreplay.model._numba.types import ONE, Int, Record, Records
 from eptreplay.model.state.fast_path import NO_MEMORY, NO_OP
+from eptreplay.model.state.guest_pages import page_at
 from eptreplay.model.state.pte import NPTEPG, PAGE_SHIFT
 from eptreplay.model.state.rows import KINDS, OP_FETCH, OP_READ, OP_WRITE, Rows, accesses_of, crosses
 
@@ -245,9 +246,9 @@ def note_harvest(
     written: Int = 0
     for page in range(begin, end):
         written += np.int64(
-            statistics.unharvested[page] & UNHARVESTED & np.uint8(fast_path[page] & NO_MEMORY == 0)
+            statistics.unharvested[page_at(page)] & UNHARVESTED & np.uint8(fast_path[page] & NO_MEMORY == 0)
         )
-        statistics.unharvested[page] &= WRITTEN_AGAIN
+        statistics.unharvested[page_at(page)] &= WRITTEN_AGAIN
     statistics.tally[guest].harvest_written += written
 
 

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from eptreplay.compiled import entry_point
 from eptreplay.model._numba.types import Int
+from eptreplay.model.state.guest_pages import page_at
 from eptreplay.model.state.rows import OP_WRITE
 from eptreplay.model.statistics.intervals import OPEN_SHIFT, IntervalStatistics
 
@@ -29,7 +30,7 @@ def enter_access(
     """
     state = fast_path[flat]
     statistics.open[flat >> OPEN_SHIFT] = 1
-    if statistics.first_row[flat] == 0:
-        statistics.first_row[flat] = row + 1
+    if statistics.first_row[page_at(flat)] == 0:
+        statistics.first_row[page_at(flat)] = row + 1
     fast_path[flat] = state | (ONE << np.uint8(op))
     return bool(op == OP_WRITE and state & WRITTEN == 0)

@@ -9,6 +9,7 @@ from eptreplay.compiled import entry_point, kernel
 from eptreplay.model._numba.types import Int
 from eptreplay.model.page.vm_pagequeue import PQ_ACTIVE, PQ_FREE, PQ_INACTIVE, PQ_NONE, queue_head
 from eptreplay.model.pmap.pv import pv_first, pv_next
+from eptreplay.model.state.guest_pages import page_at
 from eptreplay.model.state.pte import NPTEPG, PAGE_SHIFT
 from eptreplay.model.state.state import EXTRA_PAGES, State, instance, instances_in
 from eptreplay.model.vm.vm_object import pmap_guest
@@ -74,7 +75,7 @@ def _count_unqueued(st: State) -> Int:
     resident: Int = 0
     unqueued: Int = 0
     for flat in range(len(st.object)):
-        m = st.object[flat].frame - 1
+        m = st.object[page_at(flat)].frame - 1
         if m >= 0:
             resident += 1
             page = st.pageq[m]
@@ -111,7 +112,7 @@ def _swap_holds(st: State) -> bool:
     """Return whether every slot ever taken is either free or holds the copy of exactly one page."""
     copies: Int = 0
     for flat in range(len(st.object)):
-        slot = st.swblk[flat]
+        slot = st.swblk[page_at(flat)]
         if slot != 0:
             copies += 1
             if st.swap[slot] != flat + 1:

@@ -17,6 +17,7 @@ from eptreplay.model.pmap.invalidate import CAUSE_HOST_ACCESS, CAUSE_WIRING
 from eptreplay.model.pmap.pmap import leaf_of, pmap_pinit_type
 from eptreplay.model.pmap.pmap_enter import pmap_enter
 from eptreplay.model.pmap.pmap_range import pmap_change_wiring
+from eptreplay.model.state.guest_pages import page_at
 from eptreplay.model.state.pte import (
     PMAP_PDE_SUPERPAGE,
     PT_X86,
@@ -40,7 +41,7 @@ def wire(states: State, guest: Int, flat: Int) -> Int:
     """
     if not is_memory(states, flat):
         return NOT_MEMORY
-    rights = VM_PROT_ALL & ~instance(states, 0).object[flat].taken
+    rights = VM_PROT_ALL & ~instance(states, 0).object[page_at(flat)].taken
     if (rights & (VM_PROT_READ | VM_PROT_EXECUTE)) == 0:
         return NOT_ALLOWED
     for number in range(instances_in(states)):
@@ -85,7 +86,7 @@ def hold(states: State, guest: Int, flat: Int, prot: Int) -> Int:
     """Bring a page in with the rights asked for, and hold it: it is not freed until it is released (vm_gpa_hold)."""
     if not is_memory(states, flat):
         return NOT_MEMORY
-    if (instance(states, 0).object[flat].taken & prot) != 0:
+    if (instance(states, 0).object[page_at(flat)].taken & prot) != 0:
         return NOT_ALLOWED
     for number in range(instances_in(states)):
         st = begin_event(states, number, guest, CAUSE_HOST_ACCESS)
@@ -146,10 +147,10 @@ def host_access(states: State, guest: Int, flat: Int, write: bool) -> Int:
         if access_page(st, st.pmap[pm], va, access) != 0:
             account(st).host_faults += 1
             # The process has every right to the guest's memory, whatever the guest has.
-            taken = st.object[flat].taken
-            st.object[flat].taken = 0
+            taken = st.object[page_at(flat)].taken
+            st.object[page_at(flat)].taken = 0
             vm_fault(st, st.pmap[pm], va, access, flat)
-            st.object[flat].taken = taken
+            st.object[page_at(flat)].taken = taken
             access_page(st, st.pmap[pm], va, access)
         account(st).traps = traps  # the process's, not the guest's
     return OK
@@ -166,8 +167,8 @@ def dma(states: State, guest: Int, flat: Int, write: bool) -> Int:
         st = begin_event(states, number, guest, CAUSE_HOST_ACCESS)
         if write:
             account(st).dma_writes += 1
-            account(st).dma_pages += 1 - st.object[flat].dma_written
-            st.object[flat].dma_written = 1
+            account(st).dma_pages += 1 - st.object[page_at(flat)].dma_written
+            st.object[page_at(flat)].dma_written = 1
         else:
             account(st).dma_reads += 1
     return OK

@@ -20,6 +20,7 @@ from eptreplay.model._numba.types import Int
 from eptreplay.model.cpu.vmm import vm_enter, vm_exit
 from eptreplay.model.pmap.invalidate import CAUSE_FAULT
 from eptreplay.model.pmap.pmap_enter import pmap_enter
+from eptreplay.model.state.guest_pages import page_at
 from eptreplay.model.state.pages import PG_FICTITIOUS, UNCACHEABLE, VPO_UNMANAGED
 from eptreplay.model.state.pte import PAGE_SHIFT
 from eptreplay.model.state.state import State, account
@@ -59,7 +60,7 @@ def _vm_fault(st: State, guest: Int, bar: Int, page: Int, access: Int) -> bool:
     """Resolve a fault on a BAR with every right its entry gives; return whether the access may go on."""
     known = st.guests[guest]
     offset = page - known.bar_page[bar]
-    rights = max_protection(bar) & ~st.object[known.bar_flat[bar] + offset].taken
+    rights = max_protection(bar) & ~st.object[page_at(known.bar_flat[bar] + offset)].taken
     if (access & ~rights) != 0:
         account(st).denied += 1
         return False

@@ -11,11 +11,10 @@ from eptreplay.model._numba.types import Int, Records
 from eptreplay.model.page.vm_pagequeue import PQ_ACTIVE, PQ_INACTIVE, PQ_NONE, queue_head
 from eptreplay.model.pmap.pmap import leaf_of
 from eptreplay.model.pmap.pmap_page import pmap_is_modified, pmap_is_referenced
+from eptreplay.model.state.guest_pages import page_at
 from eptreplay.model.state.pages import PGA_REFERENCED, PGA_WRITEABLE
-from eptreplay.model.state.pte import NO_BITS, PAGE_SHIFT
+from eptreplay.model.state.pte import NO_BITS, PAGE_SHIFT, PDE_LEVEL
 from eptreplay.model.state.state import State, instance
-
-SUPERPAGE_LEVEL = 2
 
 # A guest page; all zero: it is not in memory.
 # fmt: off
@@ -70,7 +69,7 @@ def list_candidates(
     begin = st.guests[guest].begin
     alone = st.pmap[len(st.guests) + guest].pm_pml4 == 0  # the hypervisor process maps nothing
     for page in range(len(found)):
-        m = st.object[begin + page].frame - 1
+        m = st.object[page_at(begin + page)].frame - 1
         if m >= 0:
             _describe(st, guest, page, m, alone, found)
             found[page].position = positions[m]
@@ -98,7 +97,7 @@ def _describe(st: State, guest: Int, page: Int, m: Int, alone: bool, found: Reco
     flags |= WIRED if known.wire_count != 0 else 0
     flags |= HELD if known.hold_count != 0 else 0
     flags |= MAPPED if level != 0 else 0
-    flags |= SUPERPAGE if level == SUPERPAGE_LEVEL else 0
+    flags |= SUPERPAGE if level == PDE_LEVEL else 0
     flags |= WRITEABLE if (st.page[m].aflags & PGA_WRITEABLE) != 0 else 0
     flags |= COPIED if st.swblk[st.page[m].pindex] != 0 else 0
     candidate.flags = flags

@@ -22,8 +22,9 @@ from eptreplay.model.page.vm_pagequeue import (
 from eptreplay.model.pmap.emulate import HANDLED, pmap_emulate_accessed_dirty
 from eptreplay.model.pmap.pmap import leaf_of
 from eptreplay.model.pmap.pmap_enter import pmap_enter
+from eptreplay.model.state.guest_pages import page_at
 from eptreplay.model.state.objects import GONE
-from eptreplay.model.state.pte import PT_EPT, VM_PROT_ALL, VM_PROT_EXECUTE, VM_PROT_WRITE
+from eptreplay.model.state.pte import PDE_LEVEL, PTE_LEVEL, VM_PROT_ALL, VM_PROT_EXECUTE, VM_PROT_WRITE
 from eptreplay.model.state.state import State, account
 from eptreplay.model.vm.event_log import LOG_ALLOCATE, LOG_SOFT_FAULT, LOG_SWAP_IN, LOG_ZERO_FILL, log_event
 from eptreplay.model.vm.vm_object import (
@@ -59,7 +60,7 @@ def access_page(st: State, pmap: Record, va: np.uint64, access: Int) -> Int:
     outcome = HIT
     while not walk(st, pmap, va, access):
         account(st).traps += 1
-        if pmap.pm_type != PT_EPT or access == VM_PROT_EXECUTE:
+        if pmap.pm_nested == 0 or access == VM_PROT_EXECUTE:
             return REFUSED
         if pmap_emulate_accessed_dirty(st, pmap, va, access) != HANDLED:
             return REFUSED
@@ -92,7 +93,6 @@ def vm_fault_page(st: State, flat: Int) -> Int:
     vm_page_insert(st, m, guest, flat)
     vm_page_xbusy(st, m)
     note_reference(st, m)
-    vm.v_free_count -= 1
     log_event(st, LOG_ALLOCATE, flat, vm.v_free_count)
     if vm.v_free_count < vm.vm_pageout_wakeup_thresh:
         vm_pageout(st)
@@ -112,7 +112,7 @@ def vm_fault(st: State, pmap: Record, va: np.uint64, access: Int, flat: Int) -> 
 
     Returns whether the access may go on: the entry allows it, and there was a frame.
     """
-    taken = st.object[flat].taken
+    taken = st.object[page_at(flat)].taken
     if (access & taken) != 0:
         account(st).denied += 1
         st.host[0].refused = 1
@@ -140,15 +140,15 @@ def fault_cause(st: State, pmap: Record, va: np.uint64, flat: Int) -> Int:
 
     A page that is not in memory is mapped nowhere, so that its tables need not be asked.
     """
-    frame = st.object[flat].frame
+    frame = st.object[page_at(flat)].frame
     if frame == GONE:
         return CAUSE_SWAPPED_OUT if swap_slot(st, flat) != 0 else CAUSE_FREED_CLEAN
     if frame == 0:
         return CAUSE_FIRST_USE
     level, _ = leaf_of(st, pmap, va)
-    if level == 2:
+    if level == PDE_LEVEL:
         return CAUSE_SUPERPAGE_PROTECTED
-    return CAUSE_WRITE_PROTECTED if level == 1 else CAUSE_UNMAPPED
+    return CAUSE_WRITE_PROTECTED if level == PTE_LEVEL else CAUSE_UNMAPPED
 
 
 @part

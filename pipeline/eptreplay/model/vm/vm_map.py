@@ -31,8 +31,9 @@ from eptreplay.model.page.vm_pagequeue import (
 )
 from eptreplay.model.pmap.invalidate import CAUSE_ADVISE, CAUSE_PROTECT, CAUSE_UNMAP
 from eptreplay.model.pmap.pmap_page import pmap_is_modified, pmap_remove_all
-from eptreplay.model.pmap.pmap_range import pmap_advise, pmap_protect, pmap_remove
+from eptreplay.model.pmap.pmap_range import MADV_FREE, pmap_advise, pmap_protect, pmap_remove
 from eptreplay.model.state.fast_path import NO_MEMORY
+from eptreplay.model.state.guest_pages import page_at
 from eptreplay.model.state.pages import PGA_REFERENCED
 from eptreplay.model.state.pte import PAGE_SHIFT, PAGE_SIZE, VM_PROT_ALL, VM_PROT_READ, VM_PROT_WRITE
 from eptreplay.model.state.state import State, instance, instances_in
@@ -41,9 +42,6 @@ from eptreplay.model.vm.vm_object import NOT_RESIDENT, swap_pager_unswapped, vm_
 from eptreplay.model.vm.vm_reserv import vm_phys_free
 
 VM_PROT_RW = VM_PROT_READ | VM_PROT_WRITE
-
-MADV_DONTNEED = 4
-MADV_FREE = 5
 
 NO_BAR = -1
 
@@ -59,7 +57,9 @@ def is_memory(states: State, flat: Int) -> bool:
     """Return whether a flat page is memory that its guest has now."""
     inside = 0 <= flat < len(states.fast_path) - 1
     return bool(
-        inside and (states.fast_path[flat] & NO_MEMORY) == 0 and instance(states, 0).object[flat].absent == 0
+        inside
+        and (states.fast_path[flat] & NO_MEMORY) == 0
+        and instance(states, 0).object[page_at(flat)].absent == 0
     )
 
 
@@ -70,7 +70,7 @@ def bar_at(st: State, guest: Int, page: Int) -> Int:
     for bar in range(known.bars):
         offset = page - known.bar_page[bar]
         if 0 <= offset < known.bar_pages[bar]:
-            return bar if st.object[known.bar_flat[bar] + offset].absent == 0 else NO_BAR
+            return bar if st.object[page_at(known.bar_flat[bar] + offset)].absent == 0 else NO_BAR
     return NO_BAR
 
 
@@ -102,7 +102,9 @@ def max_protection(bar: Int) -> Int:
 @kernel
 def _is_mapped(states: State, bar: Int, flat: Int) -> bool:
     """Return whether there is a map entry for a flat page, which belongs to this BAR if to any."""
-    return bool(is_memory(states, flat) if bar == NO_BAR else instance(states, 0).object[flat].absent == 0)
+    return bool(
+        is_memory(states, flat) if bar == NO_BAR else instance(states, 0).object[page_at(flat)].absent == 0
+    )
 
 
 @entry_point
@@ -116,8 +118,8 @@ def vm_map_protect(states: State, guest: Int, flat: Int, prot: Int) -> Int:
         return NOT_ALLOWED
     for number in range(instances_in(states)):
         st = begin_event(states, number, guest, CAUSE_PROTECT)
-        lost = most & ~prot & ~st.object[flat].taken
-        st.object[flat].taken = most & ~prot
+        lost = most & ~prot & ~st.object[page_at(flat)].taken
+        st.object[page_at(flat)].taken = most & ~prot
         if lost != 0:  # a right that is given is found out by the next fault
             va = address_of(st, guest, flat)
             pmap_protect(st, st.pmap[guest], va, va + PAGE_SIZE, prot)
@@ -142,8 +144,8 @@ def vm_map_delete(states: State, guest: Int, flat: Int) -> Int:
         else:
             va = address_of(st, guest, flat)
             pmap_remove(st, st.pmap[guest], va, va + PAGE_SIZE)
-        st.object[flat].taken = 0
-        st.object[flat].absent = 1
+        st.object[page_at(flat)].taken = 0
+        st.object[page_at(flat)].absent = 1
     if bar == NO_BAR:
         states.fast_path[flat] |= NO_MEMORY
     return OK
@@ -159,9 +161,8 @@ def _free_memory(st: State, flat: Int) -> None:
         vm_page_remove(st, m)
         vm_page_free(st, m)
         vm_phys_free(st, m, flat)
-        st.vm[0].v_free_count += 1
     swap_pager_unswapped(st, flat)
-    st.object[flat].frame = 0
+    st.object[page_at(flat)].frame = 0
 
 
 @entry_point
@@ -172,10 +173,10 @@ def vm_map_insert(states: State, guest: Int, flat: Int) -> Int:
         len(states.fast_path) - 1, instance(states, 0).guests[guest].end
     ):
         return NOT_MEMORY
-    if instance(states, 0).object[flat].absent == 0:
+    if instance(states, 0).object[page_at(flat)].absent == 0:
         return IS_THERE if _is_mapped(states, bar, flat) else NOT_MEMORY
     for number in range(instances_in(states)):
-        instance(states, number).object[flat].absent = 0
+        instance(states, number).object[page_at(flat)].absent = 0
     if bar == NO_BAR:
         states.fast_path[flat] &= ~NO_MEMORY
     return OK

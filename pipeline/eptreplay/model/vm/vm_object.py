@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from eptreplay.compiled import kernel
 from eptreplay.model._numba.types import Int
+from eptreplay.model.state.guest_pages import page_at
 from eptreplay.model.state.objects import GONE
 from eptreplay.model.state.state import State, account
 
@@ -24,7 +25,7 @@ SWAP_UNUSED = 1  # VM.swap_used before any slot was taken: there is no slot 0
 @kernel
 def vm_page_lookup(st: State, flat: Int) -> Int:
     """Return the page that holds a flat guest page, NOT_RESIDENT if none does."""
-    frame = st.object[flat].frame
+    frame = st.object[page_at(flat)].frame
     return frame - 1 if frame > 0 else NOT_RESIDENT
 
 
@@ -47,7 +48,7 @@ def pmap_guest(st: State, pm_id: Int) -> Int:
 @kernel
 def vm_page_insert(st: State, m: Int, guest: Int, flat: Int) -> None:
     """Let page `m` hold a flat guest page of a guest; it is on no queue yet."""
-    st.object[flat].frame = m + 1
+    st.object[page_at(flat)].frame = m + 1
     st.page[m].pindex = flat
     st.cnt[guest].v_resident += 1
 
@@ -55,7 +56,7 @@ def vm_page_insert(st: State, m: Int, guest: Int, flat: Int) -> None:
 @kernel
 def vm_page_remove(st: State, m: Int) -> None:
     """Let page `m` hold nothing any more."""
-    st.object[st.page[m].pindex].frame = GONE
+    st.object[page_at(st.page[m].pindex)].frame = GONE
     st.cnt[guest_of(st, st.page[m].pindex)].v_resident -= 1
 
 
@@ -65,13 +66,13 @@ def swap_slot(st: State, flat: Int) -> Int:
 
     As long as nothing was ever swapped, the page's own word is not looked at: it would come from memory.
     """
-    return st.swblk[flat] if st.vm[0].swap_used != SWAP_UNUSED else 0
+    return st.swblk[page_at(flat)] if st.vm[0].swap_used != SWAP_UNUSED else 0
 
 
 @kernel
 def swap_out(st: State, flat: Int) -> None:
     """Give a flat guest page a copy in swap, in its old slot if it has one."""
-    if st.swblk[flat] != 0:
+    if st.swblk[page_at(flat)] != 0:
         return
     vm = st.vm[0]
     slot = vm.swap_free
@@ -81,7 +82,7 @@ def swap_out(st: State, flat: Int) -> None:
         slot = vm.swap_used
         vm.swap_used += 1
     st.swap[slot] = flat + 1
-    st.swblk[flat] = slot
+    st.swblk[page_at(flat)] = slot
     account(st).swap_copies += 1
 
 
@@ -91,7 +92,7 @@ def swap_pager_unswapped(st: State, flat: Int) -> None:
     slot = swap_slot(st, flat)
     if slot == 0:
         return
-    st.swblk[flat] = 0
+    st.swblk[page_at(flat)] = 0
     st.swap[slot] = st.vm[0].swap_free
     st.vm[0].swap_free = slot
     account(st).swap_copies -= 1

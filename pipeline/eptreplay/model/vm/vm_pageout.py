@@ -22,7 +22,6 @@ from eptreplay.model.page.vm_pagequeue import (
     ACT_MAX,
     PQ_ACTIVE,
     PQ_INACTIVE,
-    PQ_NONE,
     insert_after,
     marker,
     note_reference,
@@ -40,6 +39,7 @@ from eptreplay.model.pmap.pmap_page import (
     pmap_remove_write,
     pmap_ts_referenced,
 )
+from eptreplay.model.state.guest_pages import page_at
 from eptreplay.model.state.pages import PGA_REFERENCED
 from eptreplay.model.state.state import State, account
 from eptreplay.model.vm.event_log import LOG_FREE, LOG_LAUNDER, log_event, log_scan
@@ -196,7 +196,7 @@ def vm_page_cache(st: State, m: Int) -> None:
     """Free an unmapped clean page; a copy in swap stays.  The cache keeps nothing: the frame is free at once."""
     vm = st.vm[0]
     flat = st.page[m].pindex
-    copied = st.swblk[flat] != 0
+    copied = st.swblk[page_at(flat)] != 0
     if copied:
         account(st).cached += 1
     else:
@@ -205,7 +205,6 @@ def vm_page_cache(st: State, m: Int) -> None:
     vm_page_remove(st, m)
     vm_page_free(st, m)
     vm_phys_free(st, m, flat)
-    vm.v_free_count += 1
     vm.v_tfree += 1
     if vm.v_free_count >= vm.v_free_min:
         vm.vm_pages_needed = 0
@@ -276,9 +275,3 @@ def _try_to_cache(st: State, m: Int) -> None:
     pmap_remove_all(st, m)
     if st.page[m].dirty == 0:
         vm_page_cache(st, m)
-
-
-@kernel
-def is_queued(st: State, m: Int) -> bool:
-    """Return whether a page is on a queue."""
-    return st.pageq[m].queue != PQ_NONE

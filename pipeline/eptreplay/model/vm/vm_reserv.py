@@ -17,6 +17,7 @@ from __future__ import annotations
 from eptreplay.compiled import kernel
 from eptreplay.model._numba.types import Int
 from eptreplay.model.page.vm_pagequeue import PQ_FREE, insert_after, queue_head, remove
+from eptreplay.model.page.vm_phys import vm_phys_freecnt_adj
 from eptreplay.model.state.pte import NPTEPG
 from eptreplay.model.state.state import EXTRA_RESERVATIONS, State, account
 
@@ -174,11 +175,20 @@ def _identity_frame(st: State, guest: Int, flat: Int) -> Int:
 
 @kernel
 def vm_phys_alloc(st: State, guest: Int, flat: Int) -> Int:
-    """Return the free frame that a flat guest page of a guest gets, -1 if there is none."""
+    """Take a free frame for a flat guest page of a guest, and return it; -1 if there is none.
+
+    Every frame that holds a guest page comes from here; for page-table pages see vm_phys_alloc_wired.
+    """
+    m: Int = -1
     if st.vm[0].identity != 0:
-        return _identity_frame(st, guest, flat)
-    m = vm_reserv_alloc_page(st, flat)
-    return m if m >= 0 else _alloc_single(st, flat)
+        m = _identity_frame(st, guest, flat)
+    else:
+        m = vm_reserv_alloc_page(st, flat)
+        if m < 0:
+            m = _alloc_single(st, flat)
+    if m >= 0:
+        vm_phys_freecnt_adj(st, -1)
+    return m
 
 
 @kernel
@@ -193,6 +203,7 @@ def vm_phys_foreseen(st: State, guest: Int, flat: Int) -> Int:
 @kernel
 def vm_phys_free(st: State, m: Int, flat: Int) -> None:
     """Take back the frame of a flat guest page; the page is free already (vm_page_free)."""
+    vm_phys_freecnt_adj(st, 1)
     if st.vm[0].identity != 0:
         return
     block = m // NPTEPG

@@ -10,11 +10,10 @@ from eptreplay.model.access_loop.dirty_log import harvest_guest
 from eptreplay.model.access_loop.sweep import scan
 from eptreplay.model.cpu.vmm import vcpu_run, vcpu_stop
 from eptreplay.model.instances import flat_page
+from eptreplay.model.pmap.pmap_range import MADV_DONTNEED, MADV_FREE
 from eptreplay.model.state.pte import VM_PROT_ALL
 from eptreplay.model.vm import answers, hypervisor
 from eptreplay.model.vm.vm_map import (
-    MADV_DONTNEED,
-    MADV_FREE,
     vm_map_delete,
     vm_map_insert,
     vm_map_madvise,

@@ -14,9 +14,9 @@ import numpy as np
 
 from eptreplay.analysis.history import BEFORE_ALL, FOREVER, NEVER, Gone
 from eptreplay.ingest.trace.schema import Event
+from eptreplay.model.pmap.pmap_range import MADV_FREE
 from eptreplay.model.state.fast_path import NO_OP
 from eptreplay.model.statistics.intervals import WRITTEN_AGAIN
-from eptreplay.model.vm.vm_map import MADV_FREE
 from eptreplay.replay.found.given_back import GivenBackPages
 
 if TYPE_CHECKING:
