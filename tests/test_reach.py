@@ -74,7 +74,7 @@ def test_one_operation_may_take_all_the_room_there_is() -> None:
     enters = [an_operation(Operation.ENTER, (slot << 39) + 4096 * slot, page=slot) for slot in range(256)]
     ops = [*enters, an_operation(Operation.COPY, 0, eva=1 << 47, page=NO_PAGE)]
     sizes = pool_sizes_of(np.concatenate(ops).view(np.recarray), REGIONS, PAGES)
-    st = run(ops, reach)
+    st = run(ops, sizes)
     assert not st.host[0].exhausted
     assert st.host[0].ptp_used - 1 == 2 * (1 + 3 * 256)
     assert st.pmap[1].resident_count == 4 * 256

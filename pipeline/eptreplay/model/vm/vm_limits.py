@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from eptreplay.model.state import pte
 from eptreplay.model.state.host import CLUSTER_MOST
 
 SMALL_HOST = 2000  # frames below which less is written to swap at once
@@ -18,6 +19,9 @@ FREE_MIN_SHARE = 200  # by one page for every so many frames
 INTERRUPT_FREE_MIN = 2  # frames kept for interrupt handlers
 SHARE_OF_RESERVE = 768  # frames for which one more page is kept in reserve
 MAXPHYS_PAGES = 32  # frames of the largest transfer, kept for the page daemon's own I/O
+
+LARGEST_HOST = (1 << 31) - pte.NPTEPG * 2
+"""Most frames that the model can number: frames and flat pages are 32-bit numbers."""
 
 
 class Limits(NamedTuple):
