@@ -3,7 +3,7 @@
 Such a CPU (before Haswell) never writes to an EPT entry.  The pmap therefore lets the entry's own rights
 stand for the bits: READ means accessed, WRITE means modified, and whether the mapping is valid and writable
 at all is kept in bits 52 and 53, which the CPU ignores.  The first read or write after a right was taken
-away leaves the guest with an EPT violation, and pmap_emulate_accessed_dirty gives the right back.
+away makes an EPT violation, and pmap_emulate_accessed_dirty gives the right back.
 
 What cannot be taken away (PMAP.PG_KEEPS_A): READ alone when WRITE is set (XWR = 010 and 110 are misconfigurations), and READ
 when EXECUTE is set unless the CPU takes execute-only entries (XWR = 100).
@@ -36,7 +36,7 @@ NOT_HANDLED = -1
 
 @kernel
 def pmap_emulate_accessed_dirty(st: State, pmap: Record, va: np.uint64, ftype: Int) -> Int:
-    """Record an access that the CPU could not: HANDLED if the entry allows it now, NOT_HANDLED for vm_fault.
+    """Record an access in place of the CPU: HANDLED if the entry allows it now, NOT_HANDLED if vm_fault has to resolve it.
 
     Args:
         st: the host.

@@ -55,8 +55,8 @@ from eptreplay.model.state.state import State, account
 def pmap_enter(st: State, pmap: Record, va: np.uint64, access: Int, m: Int, prot: Int, wired: bool) -> None:
     """Map page `m` at `va`, whatever was there before, then try to promote.
 
-    Left out of the original: locks and the retries that they ask for; invlpg of the local CPU, which pmap_invalidate_page
-    covers; mappings of the kernel's own addresses; the check that a page to be mapped writable is busy or locked.
+    Left out of the original: locks, and what is done again after waiting for one, since a replay is one thread; assertions;
+    mappings of kernel addresses (PG_G, and the panic where there is no table), since guests and processes have none.
 
     Args:
         st: the host.
@@ -130,7 +130,7 @@ def _new_pte(st: State, pmap: Record, access: Int, m: Int, prot: Int, wired: boo
 def _track_mapping(
     st: State, pmap: Record, va: np.uint64, m: Int, newpte: np.uint64, managed: bool
 ) -> np.uint64:
-    """Record a new mapping of a managed page; return its entry, marked as managed."""
+    """Record a new mapping of a page that is managed; return its entry, with PG_MANAGED then."""
     if not managed:
         return newpte
     pv_insert_page(st, pmap, va, m)
@@ -141,7 +141,7 @@ def _track_mapping(
 
 @kernel
 def _replace_mapping(st: State, pmap: Record, va: np.uint64, slot: Int, newpte: np.uint64) -> None:
-    """Put a new PTE in the place of a valid one: save what the old one knew, invalidate if CPUs may differ."""
+    """Put a new PTE in the place of a valid one: save what the old one recorded, invalidate if CPUs may hold the old one."""
     origpte = pte_load_store(st, pmap, va, slot, newpte)
     written = (origpte & (pmap.PG_M | pmap.PG_RW)) == (pmap.PG_M | pmap.PG_RW)
     managed = (origpte & PG_MANAGED) != NO_BITS

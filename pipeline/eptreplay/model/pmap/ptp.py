@@ -135,7 +135,7 @@ def ptp_free(st: State, table: Int) -> None:
 
 @kernel
 def ptp_zero(st: State, table: Int) -> None:
-    """Zero a page-table page that still holds entries from before a promotion."""
+    """Zero a page-table page that still holds the entries from before a promotion."""
     for slot in range(table * NPTEPG, (table + 1) * NPTEPG):
         pte_store(st, slot, EMPTY)
 

@@ -40,8 +40,8 @@ PMAP_FIELDS = (
     Field("PG_HW_M",            np.uint64, "mask",  "pmap/pmap",                       "hardware: bit it sets in a leaf on a write (0: it sets none)"),
     Field("pm_address",         np.uint64, "bytes", "pmap/pmap",                       "the pmap's own kernel address, of which pmap_ts_referenced hashes 9 bits"),
     Field("pm_active",          np.int64,  "",      "cpu/vmm instances vm/hypervisor", "host CPUs that are executing in this address space"),
-    Field("pm_vcpus",           np.int64,  "",      "instances",                       "CPUs that may: vCPUs of the guest"),
-    Field("pm_cause",           np.int64,  "",      "pmap/invalidate",                 "on whose behalf the last invalidation happened"),
+    Field("pm_vcpus",           np.int64,  "",      "instances",                       "CPUs that may be: the vCPUs of the guest"),
+    Field("pm_cause",           np.int64,  "",      "pmap/invalidate",                 "why the last invalidation happened, CAUSE_* in invalidate.py"),
     Field("pm_eptgen",          np.int64,  "",      "pmap/invalidate",                 "invalidations so far (PT_EPT only)"),
     Field("resident_count",     np.int64,  "pages", "pmap/*",                          "pages mapped, with page-table pages but without the root"),
     Field("wired_count",        np.int64,  "pages", "pmap/*",                          "pages mapped wired"),
@@ -52,8 +52,8 @@ PMAP_FIELDS = (
 
 PMAP = record_type(PMAP_FIELDS)
 
-# struct pv_entry: one mapping of one managed page.  Entries of a list form a ring; the list's owner holds
-# the last one, so that appending and rotating need no walk.
+# struct pv_entry: one mapping of one managed page.  The entries of a list form a ring, and whoever has the list holds its
+# last entry, so that appending and rotating need not walk through it.
 # fmt: off
 PV_ENTRY_FIELDS = (
     #     name       type       unit     owner      meaning
@@ -65,7 +65,7 @@ PV_ENTRY_FIELDS = (
 
 PV_ENTRY = record_type(PV_ENTRY_FIELDS)
 
-# The vm_page of a page-table page, reduced to what is used of it.
+# The vm_page of a page-table page, as far as it is used.
 # fmt: off
 PTP_FIELDS = (
     #     name          type      unit owner       meaning
