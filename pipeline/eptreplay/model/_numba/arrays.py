@@ -148,7 +148,10 @@ def allocated(
 
 def saved(structure: Any) -> dict[str, NDArray[Any]]:
     """Return copies of all arrays of a structure by name, as plain arrays: what is to be kept of it."""
-    return {name: np.array(getattr(structure, name)) for name in arrays_in(type(structure))}
+    return {
+        name: np.asarray(_copy(getattr(structure, name), each.dtype))
+        for name, each in arrays_in(type(structure)).items()
+    }
 
 
 def loaded_arrays(
@@ -163,7 +166,7 @@ def loaded_arrays(
     """
     common = dict(shared or {})
     return {
-        name: common[name] if name in common else _loaded(kept[name], each.dtype)
+        name: common[name] if name in common else _copy(kept[name], each.dtype)
         for name, each in arrays_in(cls).items()
     }
 
