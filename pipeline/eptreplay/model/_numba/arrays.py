@@ -171,11 +171,24 @@ def loaded_arrays(
     }
 
 
-def _loaded(kept: NDArray[Any], dtype: np.dtype[Any]) -> Any:
-    """Return a copy of an array; records have their fields as attributes."""
-    copy = zeros(kept.shape, dtype)
-    copy[...] = kept
+def _copy(original: NDArray[Any], dtype: np.dtype[Any]) -> Any:
+    """Return a copy of an array; records have their fields as attributes.
+
+    Bytes are copied, padding included: numpy would copy records field by field, 20 times slower.
+
+    Raises:
+        TypeError: the elements are of another type.
+    """
+    if original.dtype != dtype:
+        raise TypeError(f"elements are {original.dtype}, not {dtype}")
+    copy = zeros(original.shape, dtype)
+    _bytes_of(copy)[:] = _bytes_of(original)
     return copy
+
+
+def _bytes_of(whole: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return a view of the bytes of an array."""
+    return whole.view(np.ndarray).reshape(-1).view(np.uint8)
 
 
 def loaded(
