@@ -1,6 +1,6 @@
-"""Laws of the host's memory that must hold between any two accesses: nothing is lost, shared, or in two places.
+"""Conservation laws of the host's memory, which hold between any two accesses: no page is lost, shared, or in two places.
 
-A debugging aid and a property for tests; every check looks at all pages.
+A debugging aid, and properties for tests; every check looks at all pages.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from eptreplay.model.state.pte import NPTEPG, PAGE_SHIFT
 from eptreplay.model.state.state import EXTRA_PAGES, State, instance, instances_in
 from eptreplay.model.vm.vm_object import pmap_guest
 
-# What was found broken.
+# Which law is broken: an index of LAWS.
 HOLDS = 0
 BROKEN_SUM = 1
 BROKEN_RESIDENT = 2
@@ -71,7 +71,7 @@ def _check(st: State) -> Int:
 
 @kernel
 def _count_unqueued(st: State) -> Int:
-    """Return how many pages are held and neither on a queue nor wired; -1 if pages and frames do not belong together."""
+    """Return how many pages are held and neither on a queue nor wired; -1 if guest pages and frames do not match one to one."""
     resident: Int = 0
     unqueued: Int = 0
     for flat in range(len(st.object)):
@@ -148,7 +148,7 @@ def _mappings_hold(st: State, m: Int) -> bool:
 
 @kernel
 def _is_home(st: State, pv: Int, m: Int, offset: Int) -> bool:
-    """Return whether a mapping of page `m`, that many pages behind where it begins, is where the page belongs."""
+    """Return whether a mapping, in which page `m` comes `offset` pages after its beginning, is where the page belongs."""
     guest = pmap_guest(st, st.pv[pv].pv_pmap)
     flat = st.guests[guest].begin + (st.pv[pv].pv_va >> PAGE_SHIFT) + offset
     return st.page[m].allocated != 0 and st.page[m].pindex == flat
@@ -156,7 +156,7 @@ def _is_home(st: State, pv: Int, m: Int, offset: Int) -> bool:
 
 @kernel
 def _free_holds(st: State) -> bool:
-    """Return whether free single frames, blocks and rests of reservations are all the frames that hold nothing."""
+    """Return whether free single frames, whole blocks and the free frames of reservations are all frames that hold nothing."""
     head = queue_head(st, PQ_FREE)
     singles: Int = 0
     m = st.pageq[head].q_next

@@ -1,7 +1,7 @@
-"""What the host did, event by event, for tests, comparisons and people who look for a fault.
+"""A log of what the host did, event by event, for tests, comparisons and debugging.
 
-Nothing is logged unless `State.log` has room; words beyond its end are counted and dropped.  An event is
-its kind and two numbers; a scan's start is followed by the pages of both queues.
+Nothing is logged unless `State.log` has room; words beyond its end are counted and dropped.  An event is its kind and two
+numbers; the start of a scan is followed by the pages of both queues.
 """
 
 from __future__ import annotations

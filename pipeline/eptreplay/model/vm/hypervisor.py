@@ -1,6 +1,7 @@
-"""What a host does to a guest's memory in mid-trace: wiring, holding, host access, DMA.
+"""Hypervisor accesses: what a host does to a guest's memory between two accesses of the guest: wiring, holding, accesses of the
+hypervisor process, DMA of passthrough devices.
 
-What changes the guest's address space stands in vm_map.py; what all events have in common, in event.py.
+What changes the guest's address space is in vm_map.py; what all events have in common, in answers.py.
 
 Source: vmm.c vm_gpa_hold, vm_gpa_release, vm_gpa_wire, vm_iommu_modify, vm_assign_pptdev; vm_map.c vm_map_wire,
 vm_map_unwire; vm_fault.c vm_fault_wire, vm_fault_unwire, vm_fault_quick_hold_pages; vm_page.c vm_page_hold,
@@ -35,9 +36,9 @@ from eptreplay.model.vm.vm_object import NOT_RESIDENT, vm_page_lookup
 
 @entry_point
 def wire(states: State, guest: Int, flat: Int) -> Int:
-    """Bring a page in and keep it: it leaves its queue, and its mapping is entered wired, as if written (vm_fault_wire).
+    """Wire a page: bring it in and take it off its queue; its mapping is entered wired, as if written (vm_fault_wire).
 
-    So a superpage is demoted at its first page, and promoted again with its last, when all are wired alike.
+    A superpage is so demoted when its first page is wired, and promoted again when its last one is, since all agree then.
     """
     if not is_memory(states, flat):
         return NOT_MEMORY
@@ -60,7 +61,7 @@ def wire(states: State, guest: Int, flat: Int) -> Int:
 
 @entry_point
 def unwire(states: State, guest: Int, flat: Int) -> Int:
-    """Let go of a wired page; with the last reason to keep it, it goes to the active queue (vm_map_unwire)."""
+    """Unwire a page; when nothing wires it any more, it goes to the active queue (vm_map_unwire)."""
     if not is_memory(states, flat):
         return NOT_MEMORY
     for number in range(instances_in(states)):
@@ -83,7 +84,7 @@ def unwire(states: State, guest: Int, flat: Int) -> Int:
 
 @entry_point
 def hold(states: State, guest: Int, flat: Int, prot: Int) -> Int:
-    """Bring a page in with the rights asked for, and hold it: it is not freed until it is released (vm_gpa_hold)."""
+    """Hold a page: bring it in with the rights asked for; it is not freed until it is released (vm_gpa_hold)."""
     if not is_memory(states, flat):
         return NOT_MEMORY
     if (instance(states, 0).object[page_at(flat)].taken & prot) != 0:
@@ -106,7 +107,7 @@ def hold(states: State, guest: Int, flat: Int, prot: Int) -> Int:
 
 @kernel
 def _dirty_for_host(st: State, flat: Int) -> None:
-    """Mark a page dirty that is about to be written through a mapping that no bit tells of."""
+    """Mark a page dirty that is about to be written without any dirty bit being set."""
     m = vm_page_lookup(st, flat)
     if st.page[m].dirty == 0:
         vm_page_dirty(st, m)
@@ -130,7 +131,7 @@ def release(states: State, guest: Int, flat: Int) -> Int:
 
 @entry_point
 def host_access(states: State, guest: Int, flat: Int, write: bool) -> Int:
-    """Let the hypervisor process touch a page through its own PT_X86 mapping, which it gets at its first touch."""
+    """Let the hypervisor process access a page through its own PT_X86 mapping, which is made at the first access."""
     if not is_memory(states, flat):
         return NOT_MEMORY
     access = VM_PROT_WRITE if write else VM_PROT_READ
@@ -152,13 +153,13 @@ def host_access(states: State, guest: Int, flat: Int, write: bool) -> Int:
             vm_fault(st, st.pmap[pm], va, access, flat)
             st.object[page_at(flat)].taken = taken
             access_page(st, st.pmap[pm], va, access)
-        account(st).traps = traps  # the process's, not the guest's
+        account(st).traps = traps  # those above were the process's, not the guest's
     return OK
 
 
 @entry_point
 def dma(states: State, guest: Int, flat: Int, write: bool) -> Int:
-    """Let a passthrough device touch a page through the IOMMU: no bit of any table or page tells of it."""
+    """Let a passthrough device access a page through the IOMMU, which sets no bit in any table or page."""
     if instance(states, 0).guests[guest].iommu_pages == 0:
         return NO_DEVICE
     if not is_memory(states, flat):

@@ -1,4 +1,4 @@
-"""What follows an access that the hardware refuses: the exit, A/D emulation, vm_fault.
+"""What follows an access that the hardware refuses: the VM exit (EPT violation; #NPF on AMD), A/D emulation, vm_fault.
 
 Source: vmm.c vm_handle_paging, vm_fault.c vm_fault, FreeBSD 10.0.
 """
@@ -38,8 +38,8 @@ from eptreplay.model.vm.vm_pageout import vm_pageout
 from eptreplay.model.vm.vm_reserv import vm_phys_alloc
 
 # How an access came out.
-HIT = 0  # the walker took it
-EMULATED = 1  # A/D emulation gave back a right
+HIT = 0  # the walker allowed it
+EMULATED = 1  # the walker allowed it after A/D emulation gave back a right
 REFUSED = 2  # a fault that nobody resolved
 FAULTED = 3  # vm_fault mapped the page
 
@@ -108,9 +108,9 @@ def vm_fault_page(st: State, flat: Int) -> Int:
 
 @part
 def vm_fault(st: State, pmap: Record, va: np.uint64, access: Int, flat: Int) -> bool:
-    """Resolve a fault on a guest's memory: give it the page, dirty on a write, with every right its entry gives.
+    """Resolve a fault on a guest's memory: map the page, dirty on a write, with every right that its map entry gives.
 
-    Returns whether the access may go on: the entry allows it, and there was a frame.
+    Returns whether the access may go on: the map entry allows it, and there was a frame.
     """
     taken = st.object[page_at(flat)].taken
     if (access & taken) != 0:
@@ -120,11 +120,11 @@ def vm_fault(st: State, pmap: Record, va: np.uint64, access: Int, flat: Int) -> 
     m = vm_fault_page(st, flat)
     if m < 0:
         return False
-    # As long as the guest has no wired page, the page's own count is not fetched from memory.
+    # As long as the guest has no wired page, the count of this page is not loaded from memory.
     wired = account(st).v_wired != 0 and st.pageq[m].wire_count != 0 and pmap.pm_process == 0
     rights = VM_PROT_ALL & ~taken
     if wired:
-        access = rights  # what must stay is got for every access at once (vm_map_lookup)
+        access = rights  # a wired page is faulted in for every kind of access at once (vm_map_lookup)
     if (access & VM_PROT_WRITE) != 0:
         vm_page_dirty(st, m)
         swap_pager_unswapped(st, flat)
@@ -136,9 +136,9 @@ def vm_fault(st: State, pmap: Record, va: np.uint64, access: Int, flat: Int) -> 
 
 @kernel
 def fault_cause(st: State, pmap: Record, va: np.uint64, flat: Int) -> Int:
-    """Return why the walker refused an access to a guest page that A/D emulation could not settle.
+    """Return why the walker refused an access to a guest page that A/D emulation did not resolve.
 
-    A page that is not in memory is mapped nowhere, so that its tables need not be asked.
+    A page that is not in memory is mapped nowhere, so the tables need not be asked.
     """
     frame = st.object[page_at(flat)].frame
     if frame == GONE:

@@ -1,10 +1,10 @@
 """Which frame holds which guest page, and which guest pages have a copy in swap.
 
-The memory of a guest is an object of anonymous pages (OBJT_DEFAULT).  Its pages are numbered flat: all
-guests of a host share one page space (`State.object`), each from its `GUEST.begin` on.
+The memory of a guest is an object of anonymous pages (OBJT_DEFAULT).  Its pages have flat numbers: `State.object` holds
+the pages of all guests of a host, those of each from its `GUEST.begin` on.
 
-Swap is a device of slots, one a page.  A copy stays when its page is read back, until a fault for writing
-makes it worthless.
+The swap device has slots of one page.  A copy stays there when its page is read back, until a fault for writing
+makes it obsolete.
 
 Source: vm_page.c vm_page_insert, vm_page_remove, vm_page_lookup; swap_pager.c swp_pager_getswapspace,
 swap_pager_unswapped, FreeBSD 10.0.
@@ -55,7 +55,7 @@ def vm_page_insert(st: State, m: Int, guest: Int, flat: Int) -> None:
 
 @kernel
 def vm_page_remove(st: State, m: Int) -> None:
-    """Let page `m` hold nothing any more."""
+    """Take from page `m` the guest page that it holds."""
     st.object[page_at(st.page[m].pindex)].frame = GONE
     st.cnt[guest_of(st, st.page[m].pindex)].v_resident -= 1
 
@@ -64,7 +64,7 @@ def vm_page_remove(st: State, m: Int) -> None:
 def swap_slot(st: State, flat: Int) -> Int:
     """Return the slot of swap that holds a copy of a flat guest page, 0 if it has none.
 
-    As long as nothing was ever swapped, the page's own word is not looked at: it would come from memory.
+    As long as nothing was ever swapped, the word of the page is not looked at: loading it would have to wait for memory.
     """
     return st.swblk[page_at(flat)] if st.vm[0].swap_used != SWAP_UNUSED else 0
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from eptreplay.ingest.native.reader import BATCH_ROWS
 from eptreplay.ingest.trace.schema import EVENT_MIN
-from eptreplay.model.access_loop.shares import region_owners, take_rows, upper_tables
+from eptreplay.model.access_loop.shares import UPPER_LEVELS, region_owners, take_rows, upper_tables
 from eptreplay.model.instances import GuestMemory
 from eptreplay.model.state.rows import Rows, rows_of
 from eptreplay.model.statistics.reuse import note_reuses, reuse_of
@@ -233,6 +233,6 @@ def _replay_share(
         else:
             replay.close_interval()
             snapshots.append(replay.snapshot(step.time)._replace(rows=step.rows))
-            upper.append(np.zeros((len(replay.profiles), 2, gigabytes), np.uint8))
+            upper.append(np.zeros((len(replay.profiles), UPPER_LEVELS, gigabytes), np.uint8))
             upper_tables(replay.states, upper[-1])
     return Share(guest_result(trace, replay, snapshots), upper)
