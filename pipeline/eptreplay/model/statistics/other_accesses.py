@@ -1,4 +1,4 @@
-"""Accesses to a guest's memory that no vCPU makes, entered in the interval statistics: those of the hypervisor and of devices."""
+"""Accesses to guest memory that no vCPU makes, but the hypervisor or a device, entered in the interval statistics."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def enter_access(
 
     Args:
         statistics: of all guests, updated.
-        fast_path: shape [flat guest pages + 1]: State.fast_path; the page gets its TOUCHED bit.
+        fast_path: shape [guest pages + 1]: State.fast_path; the page gets its TOUCHED bit.
         flat: the page, a flat number.
         op: OP_READ or OP_WRITE.
         row: number of the row in its guest's trace.

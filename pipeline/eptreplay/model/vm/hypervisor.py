@@ -1,5 +1,4 @@
-"""Hypervisor accesses: what a host does to a guest's memory between two accesses of the guest: wiring, holding, accesses of the
-hypervisor process, DMA of passthrough devices.
+"""Hypervisor accesses: wiring and holding of guest memory, accesses of the hypervisor process, DMA of passthrough devices.
 
 What changes the guest's address space is in vm_map.py; what all events have in common, in answers.py.
 
