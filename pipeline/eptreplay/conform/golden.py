@@ -1,4 +1,4 @@
-"""Golden replays: whole traces through a real pmap, with counters at every so many rows, replayed and compared.
+"""Golden replays: whole traces that went through a real pmap, with its counters every so many rows, replayed and compared.
 
 docs/conformance.md describes the files.
 """
@@ -73,7 +73,7 @@ def check_golden(
         traces: holds the traces they name; None: the same folder.
         slow_path: whether the models make every access, also those known to change nothing.
         tlb: whether TLBs are modelled, too.
-        on_rows: hears what is replayed and how many rows more of it are done.
+        on_rows: called with the name of what is replayed, and how many more rows of it are done.
 
     Raises:
         UsageError: a trace is not there.

@@ -55,7 +55,7 @@ _GUEST_COUNTERS = (
 )
 # Counters of golden replays that page daemon replays do not have.
 _OF_SWEEPS = {"x86_ipis", "sweeps", "ts_referenced", "dirty_last_harvest", "dirty_all_harvests"}
-# Counters of the host likewise.
+# Counters of the host that are compared under their own names.
 _HOST_COUNTERS = (
     "v_free_count",
     "v_active_count",
@@ -103,7 +103,7 @@ def check_pageout(
     Args:
         folder: holds the recordings.
         traces: holds the traces they name; None: the same folder.
-        on_rows: hears what is replayed and how many rows more of it are done.
+        on_rows: called with the name of what is replayed, and how many more rows of it are done.
 
     Raises:
         UsageError: a trace is not there.
@@ -131,7 +131,7 @@ def _load(path: Path) -> Recording:
 
 
 def replay_of(group: Sequence[Recording], ram_pages: Sequence[Any], log_words: int = 0) -> Replay:
-    """Return the beginning of a replay of the same guests with a profile for every recording.
+    """Return a replay, at its beginning, of the same guests with one profile per recording.
 
     Args:
         group: the recordings, which differ in pmap and host only.

@@ -83,7 +83,7 @@ class _Vectors(NamedTuple):
 
 
 def _read_sequences(path: Path) -> list[dict[str, Any]]:
-    """Return a dictionary a sequence.
+    """Return one dictionary per sequence.
 
     Raises:
         TraceError: the file is damaged, lacks a column, or describes no possible host.
@@ -137,7 +137,7 @@ def check_vectors(
     Args:
         folder: holds the files named above.
         only: numbers of the sequences to replay; None for all.
-        on_rows: hears the name of a sequence and its number of operations, when it is done.
+        on_rows: called with the name of a sequence and its number of operations, when it is done.
 
     Raises:
         TraceError: a file is missing or damaged.

@@ -183,7 +183,8 @@ def new_interval_statistics(
         intervals: the most intervals there will be.
         stretches: the most stretches of addresses of a guest that heat is kept of; each is a power of two of pages.
         slow_path: whether the models make every access, also those known to change nothing.
-        deferring: whether accessed bits may be deferred: nothing but accesses and sweeps looks at entries unannounced.
+        deferring: whether accessed bits may be deferred: everybody but accesses and aging sweeps has them written to the
+            entries before looking at those (deferred_accessed.py).
     """
     count = len(guests)
     sizes = [int(guest.end - guest.begin) for guest in guests]
