@@ -103,7 +103,7 @@ def _load_golden(path: Path) -> _Golden:
         head, *lines = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
     except ValueError as error:
         raise TraceError(
-            str(path), f"not a golden replay: {error}", expected="a JSON object a line"
+            str(path), f"not a golden replay: {error}", expected="one JSON object per line"
         ) from error
     return _Golden(path, head, lines)
 

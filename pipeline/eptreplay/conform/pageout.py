@@ -125,7 +125,7 @@ def _load(path: Path) -> Recording:
         head, *lines = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
     except ValueError as error:
         raise TraceError(
-            str(path), f"not a page daemon replay: {error}", expected="a JSON object a line"
+            str(path), f"not a page daemon replay: {error}", expected="one JSON object per line"
         ) from error
     return Recording(path, head, lines)
 

@@ -210,23 +210,23 @@ def _make_access(
         write_deferred_for(states, statistics, guest, known, va, 1 << op)
     statistics.deferred[page_at(known)] = NOT_CLEARED
     disturbed = False
-    no_op = statistics.tally[0].no_ops
+    may_set = statistics.tally[0].no_ops
     for number in range(instances_in(states)):
         st = instance(states, number)
         st.host[0].disturbed = 0
         st.host[0].refused = 0
         if len(tlbs.counters) != 0 and not _walks(st, tlbs, number, page, op, vcpu):
-            no_op = NO_KIND
+            may_set = NO_KIND
         else:
             logged_access(st, log, number, guest, va, op, vcpu, known)
             if len(tlbs.counters) != 0:
                 flush_if_invalidated(st, tlbs, number)
         if st.host[0].refused != 0:
-            no_op = NO_KIND
+            may_set = NO_KIND
         disturbed |= st.host[0].disturbed != 0
-    if no_op == NO_KIND:
+    if may_set == NO_KIND:
         states.fast_path[known] &= ~kinds
-    states.fast_path[known] |= NO_OP_AFTER[op] & no_op
+    states.fast_path[known] |= NO_OP_AFTER[op] & may_set
     return disturbed
 
 

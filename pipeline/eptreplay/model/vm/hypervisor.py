@@ -28,7 +28,7 @@ from eptreplay.model.state.pte import (
 )
 from eptreplay.model.state.state import State, account, instance, instances_in
 from eptreplay.model.vm.answers import NO_DEVICE, NO_HOLD, NOT_ALLOWED, NOT_MEMORY, NOT_WIRED, OK, begin_event
-from eptreplay.model.vm.vm_fault import access_page, vm_fault, vm_fault_page
+from eptreplay.model.vm.vm_fault import HIT, access_page, vm_fault, vm_fault_page
 from eptreplay.model.vm.vm_map import address_of, is_memory
 from eptreplay.model.vm.vm_object import NOT_RESIDENT, vm_page_lookup
 
@@ -144,7 +144,7 @@ def host_access(states: State, guest: Int, flat: Int, write: bool) -> Int:
         va = address_of(st, guest, flat)
         traps = account(st).traps
         account(st).host_accesses += 1
-        if access_page(st, st.pmap[pm], va, access) != 0:
+        if access_page(st, st.pmap[pm], va, access) != HIT:
             account(st).host_faults += 1
             # The process has every right to the guest's memory, whatever the guest has.
             taken = st.object[page_at(flat)].taken
