@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.small_host import READ, WRITE, SmallHost
 
+from eptreplay.model.pmap import pmap_range
 from eptreplay.model.vm import answers as event
 from eptreplay.model.vm import hypervisor, vm_map
 from eptreplay.model.vm.vm_limits import limits
@@ -168,8 +169,8 @@ def test_a_right_that_is_taken_denies_every_access_until_it_is_given_back() -> N
 def test_free_memory_is_clean_and_next_in_line() -> None:
     host = SmallHost("ept-ad", guests=(PAGES,), frames=200)
     host.access(WRITE, range(4))
-    assert vm_map.vm_map_madvise(host.replay.states, 0, 1, vm_map.MADV_FREE) == event.OK
-    assert vm_map.vm_map_madvise(host.replay.states, 0, 2, vm_map.MADV_DONTNEED) == event.OK
+    assert vm_map.vm_map_madvise(host.replay.states, 0, 1, pmap_range.MADV_FREE) == event.OK
+    assert vm_map.vm_map_madvise(host.replay.states, 0, 2, pmap_range.MADV_DONTNEED) == event.OK
     known = host.pages()
     assert known["queue"][:4].tolist() == [2, 1, 1, 2]
     assert known["dirty"][:4].tolist() == [1, 0, 1, 1]
@@ -185,7 +186,7 @@ ON_A_PAGE: dict[str, Callable[[Any, int, int, int], Int]] = {
     "map": lambda states, guest, flat, _: vm_map.vm_map_insert(states, guest, flat),
     "protect": vm_map.vm_map_protect,
     "advise": lambda states, guest, flat, number: vm_map.vm_map_madvise(
-        states, guest, flat, (vm_map.MADV_DONTNEED, vm_map.MADV_FREE)[number % 2]
+        states, guest, flat, (pmap_range.MADV_DONTNEED, pmap_range.MADV_FREE)[number % 2]
     ),
 }
 """What a host can do to a page: takes the states, the guest, the flat page and a number that varies it."""

@@ -8,12 +8,12 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as some
 
-from eptreplay.conform.pool_sizes import Reach, pool_sizes_of
+from eptreplay.conform.pool_sizes import PoolSizes, pool_sizes_of
 from eptreplay.model._numba.arrays import records
 from eptreplay.model.recorded import operations
 from eptreplay.model.recorded.codes import ARGUMENTS, NO_PAGE, RESULTS, Operation
 from eptreplay.model.state.pte import PMAP_PDE_SUPERPAGE, PT_EPT
-from eptreplay.model.state.state import State, new_states, single
+from eptreplay.model.state.state import Room, State, new_states, single
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 PAGES = 1024
 REGIONS = np.array([[0, 1 << 21], [0x5000, 0x205000]], np.uint64)
-AT_HOME = Reach(tables=1 + 3 + 1 + 1, mappings=3 * 512 + 1)  # three 2 MB stretches, the last of it misaligned
+AT_HOME = PoolSizes(
+    tables=1 + 3 + 1 + 1, mappings=3 * 512 + 1
+)  # three 2 MB stretches, the last of it misaligned
 
 
 def an_operation(
@@ -35,17 +37,14 @@ def an_operation(
     return op
 
 
-def run(ops: Sequence[Records], reach: Reach) -> State:
-    """Carry out operations on two pmaps that have room for `reach` each."""
+def run(ops: Sequence[Records], sizes: PoolSizes) -> State:
+    """Carry out operations on two pmaps that have room for `sizes` each."""
     arguments = np.concatenate(ops).view(np.recarray)
     states = new_states(
         1,
-        pmaps=2,
-        pages=PAGES,
-        mappings=2 * reach.mappings,
-        tables=2 * reach.tables,
-        fast_path=np.zeros(0, np.uint8),
-        pbase=1 << 32,
+        Room(pmaps=2, pages=PAGES, mappings=2 * sizes.mappings, tables=2 * sizes.tables),
+        np.zeros(0, np.uint8),
+        1 << 32,
     )
     st = single(states)
     for pm in range(2):
@@ -61,8 +60,8 @@ def test_what_only_looks_at_addresses_needs_no_room() -> None:
 
 def test_every_address_range_that_a_table_covers_is_counted_once() -> None:
     enters = [an_operation(Operation.ENTER, va) for va in (1 << 40, (1 << 40) + 4096, (1 << 40) + (1 << 30))]
-    reach = pool_sizes_of(np.concatenate(enters).view(np.recarray), REGIONS, PAGES)
-    assert reach == Reach(AT_HOME.tables + 2 + 2 + 1, AT_HOME.mappings + 2 * 512)
+    sizes = pool_sizes_of(np.concatenate(enters).view(np.recarray), REGIONS, PAGES)
+    assert sizes == PoolSizes(AT_HOME.tables + 2 + 2 + 1, AT_HOME.mappings + 2 * 512)
 
 
 def test_an_object_is_entered_no_further_than_its_last_page() -> None:
@@ -74,8 +73,8 @@ def test_one_operation_may_take_all_the_room_there_is() -> None:
     """A mapping in every 512 GB of a pmap, and a copy of them all in the other, made by one pmap_copy."""
     enters = [an_operation(Operation.ENTER, (slot << 39) + 4096 * slot, page=slot) for slot in range(256)]
     ops = [*enters, an_operation(Operation.COPY, 0, eva=1 << 47, page=NO_PAGE)]
-    reach = pool_sizes_of(np.concatenate(ops).view(np.recarray), REGIONS, PAGES)
-    st = run(ops, reach)
+    sizes = pool_sizes_of(np.concatenate(ops).view(np.recarray), REGIONS, PAGES)
+    st = run(ops, sizes)
     assert not st.host[0].exhausted
     assert st.host[0].ptp_used - 1 == 2 * (1 + 3 * 256)
     assert st.pmap[1].resident_count == 4 * 256

@@ -7,6 +7,7 @@ from tests.small_host import FETCH, READ, WRITE, SmallHost
 
 from eptreplay.ingest.sources import devices
 from eptreplay.model.instances import flat_page
+from eptreplay.model.pmap import pmap_range
 from eptreplay.model.state import guests as guest_state
 from eptreplay.model.state import pte
 from eptreplay.model.vm import answers as event
@@ -143,7 +144,7 @@ def test_events_map_unmap_and_protect_pages_of_a_bar() -> None:
     host.access_outside(WRITE, [FIRST])
     assert accesses(host, 0) == [1, 4, 0, 3]
     assert vm_map.vm_map_protect(states, 0, flat, R | X) == event.NOT_ALLOWED
-    assert vm_map.vm_map_madvise(states, 0, flat, vm_map.MADV_FREE) == event.OK
+    assert vm_map.vm_map_madvise(states, 0, flat, pmap_range.MADV_FREE) == event.OK
 
     assert vm_map.vm_map_insert(states, 0, flat) == event.IS_THERE
     assert vm_map.vm_map_delete(states, 0, flat) == event.OK
@@ -247,7 +248,7 @@ def test_advice_leaves_held_pages_alone_and_spares_some_of_the_others() -> None:
     host.access(READ, range(512))
     assert hypervisor.hold(host.replay.states, 0, 511, R) == event.OK
     for page in range(512):
-        assert vm_map.vm_map_madvise(host.replay.states, 0, page, vm_map.MADV_DONTNEED) == event.OK
+        assert vm_map.vm_map_madvise(host.replay.states, 0, page, pmap_range.MADV_DONTNEED) == event.OK
     known = host.pages()
     assert known["queue"][511] == 2
     # 16 pages of every 512 are left alone, here the last ones.  Of every 128, 16 go to the tail of the queue, the
@@ -265,7 +266,7 @@ def test_free_advice_gives_up_the_copy_in_swap() -> None:
     host.access(WRITE, range(0, PAGES, 2))
     gone = next(page for page in range(PAGES) if not host.pages()[page]["resident"])
     copies = host.count("swap_copies")
-    assert vm_map.vm_map_madvise(host.replay.states, 0, gone, vm_map.MADV_FREE) == event.OK
+    assert vm_map.vm_map_madvise(host.replay.states, 0, gone, pmap_range.MADV_FREE) == event.OK
     assert host.count("swap_copies") == copies - 1
     swap_ins, fills = host.count("swap_ins"), host.count("zero_fills")
     host.access(READ, [gone])

@@ -11,7 +11,7 @@ from eptreplay.model.recorded.codes import ARGUMENTS, NO_PAGE, RESULTS, Operatio
 from eptreplay.model.recorded.operations import init_pmap, run_operations
 from eptreplay.model.state import pte
 from eptreplay.model.state.pages import PG_FICTITIOUS, PGA_REFERENCED, PGA_WRITEABLE, VPO_UNMANAGED
-from eptreplay.model.state.state import State, new_states, single
+from eptreplay.model.state.state import Room, State, new_states, single
 
 if TYPE_CHECKING:
     from eptreplay.model._numba.types import Records
@@ -119,12 +119,9 @@ class Host:
         self.regions = regions_of(len(self.kinds), regions, misaligned)
         states = new_states(
             1,
-            pmaps=len(self.kinds),
-            pages=self.pages,
-            mappings=mappings,
-            tables=tables,
-            fast_path=np.zeros(self.pages if fast_path else 0, np.uint8),
-            pbase=PBASE,
+            Room(pmaps=len(self.kinds), pages=self.pages, mappings=mappings, tables=tables),
+            np.zeros(self.pages if fast_path else 0, np.uint8),
+            PBASE,
         )
         self.st = single(states)
         self.st.page.oflags[self.pages - devices * NPTEPG :] = PG_FICTITIOUS | VPO_UNMANAGED

@@ -1,4 +1,4 @@
-"""Accessed bits that stand in a byte: whoever looks at entries finds them there."""
+"""Deferred accessed bits: whoever looks at entries finds them there."""
 
 from __future__ import annotations
 

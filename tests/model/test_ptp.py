@@ -24,7 +24,7 @@ from tests.model.invariants import check
 from eptreplay.model.recorded.codes import Operation
 from eptreplay.model.recorded.operations import init_pmap
 from eptreplay.model.state.pte import PTP_BASE as MODEL_PTP_BASE
-from eptreplay.model.state.state import new_states, single
+from eptreplay.model.state.state import Room, new_states, single
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -137,7 +137,7 @@ def test_a_pool_that_is_too_small_is_said_to_be(
     mappings: int, tables: int, pages: int, exhausted: int
 ) -> None:
     states = new_states(
-        1, pmaps=1, pages=NPTEPG, mappings=mappings, tables=tables, fast_path=Host().st.fast_path, pbase=PBASE
+        1, Room(pmaps=1, pages=NPTEPG, mappings=mappings, tables=tables), Host().st.fast_path, PBASE
     )
     host = Host(EPT_AD, regions=1)
     host.st = single(states)

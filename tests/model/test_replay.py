@@ -1,4 +1,4 @@
-"""The access loop: its shortcuts change no answer, and it counts what plain queries count."""
+"""The access loop: its shortcuts change no answer, and its counts are those of plain queries."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def run(
 
 
 def state_of(replay: Replay, *, statistics: bool = True) -> dict[str, Any]:
-    """Return everything that a replay knows, but for the marks that its shortcuts rest on."""
+    """Return everything that a replay knows, except for what its shortcuts rest on."""
     replay.write_deferred()
     known: dict[str, Any] = {
         name: array.tobytes()
@@ -114,10 +114,10 @@ def test_the_models_give_the_same_answers_when_they_make_every_access(
     policies=st.lists(st.sampled_from([*Policy, None]), min_size=1, max_size=4),
     every=st.sampled_from([97, 400, 1000]),
 )
-def test_marks_stand_for_accessed_bits_that_the_models_would_set(
+def test_deferred_accessed_bits_are_those_that_the_models_would_set(
     seed: int, dense: bool, crossing: bool, policies: list[Policy | None], every: int
 ) -> None:
-    """Sweeps of both kinds and looks at the tables come between; None is a look."""
+    """Sweeps of both kinds and checksums of the tables come between; None is a checksum."""
     columns = random_rows(seed, 6000, dense=dense, crossing=crossing, counted=False)
     batch = Batch(row_group=0, first_row=0, rows=6000, time=None, **columns)
     sums: list[list[list[int]]] = []
@@ -139,12 +139,12 @@ def test_marks_stand_for_accessed_bits_that_the_models_would_set(
     assert state_of(replays[0]) == state_of(replays[1])
 
 
-def test_marks_are_used_where_every_processor_sets_accessed_bits() -> None:
+def test_accessed_bits_are_deferred_where_every_processor_sets_them() -> None:
     columns = random_rows(1, 6000, dense=True, crossing=False, counted=False)
-    marked = {name: run(columns, Policy.AGE, 40, profiles=[name]).statistics for name in PROFILES}
+    found = {name: run(columns, Policy.AGE, 40, profiles=[name]).statistics for name in PROFILES}
     uses = {
         name: bool((statistics.deferred & DEFERRED).any() or (statistics.deferred & NO_OP).any())
-        for name, statistics in marked.items()
+        for name, statistics in found.items()
     }
     assert uses == {name: not name.startswith("ept-emul") for name in PROFILES}
 

@@ -42,12 +42,12 @@ def check(
     """Replay all recordings in a folder, of whatever kind, and compare every answer.
 
     Args:
-        folder: holds vectors, golden replays, page daemon replays, or several of them.
+        folder: holds vectors, golden replays, page daemon replays, or several of these.
         traces: holds the traces that replays name; None: the same folder.
         only: numbers of the sequences of vectors to replay; None for all.
         slow_path: whether the models make every access of a golden replay, also those known to change nothing.
-        tlb: whether TLBs are modelled along with golden replays, which must change nothing.
-        on_rows: hears what is replayed and how many operations, or rows, more of it are done.
+        tlb: whether TLBs are modelled in golden replays, which must change no answer.
+        on_rows: called with the name of what is replayed, and how many more operations, or rows, of it are done.
 
     Raises:
         UsageError: there is nothing to replay, or a trace is missing.

@@ -1,6 +1,6 @@
-"""Recorded sequences may come from anywhere: what the model would run wild on is refused before it is tried.
+"""Checking recorded sequences, which may come from anywhere, before they are carried out.
 
-Kernels do not check what they are given, so a damaged recording must be found here.
+Kernels do not check what they are given, so a damaged recording must be refused here.
 """
 
 from __future__ import annotations

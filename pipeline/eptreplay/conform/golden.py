@@ -1,4 +1,4 @@
-"""Golden replays: whole traces through a real pmap, with counters at every so many rows, replayed and compared.
+"""Golden replays: whole traces that went through a real pmap, with its counters every so many rows, replayed and compared.
 
 docs/conformance.md describes the files.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -21,15 +20,14 @@ from eptreplay.replay.driver.replay import Replay
 from eptreplay.replay.found.snapshots import counters
 from eptreplay.replay.rows.in_order import guest_rows
 from eptreplay.replay.rows.schedule import Action, Schedule
+from eptreplay.replay.state.pmap_choice import AnyPmap
 from eptreplay.request.choices import Policy
 from eptreplay.request.options import Options, TlbOptions
 from eptreplay.units import Every
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
-
-    from eptreplay.profiles import Fact, TlbGeometry
 
 
 def golden_files(folder: Path) -> list[Path]:
@@ -45,15 +43,6 @@ def _is_golden(path: Path) -> bool:
         except (ValueError, UnicodeDecodeError):
             return False
     return isinstance(head, dict) and {"trace", "mode", "ram_pages", "nvcpus"} <= head.keys()
-
-
-class _GoldenPmap(NamedTuple):
-    """The pmap of a golden replay."""
-
-    pmap_type: int
-    pmap_flags: int
-    pml: bool = False
-    tlb: Mapping[str, Fact[TlbGeometry | None]] = MappingProxyType({})
 
 
 class _Golden(NamedTuple):
@@ -84,7 +73,7 @@ def check_golden(
         traces: holds the traces they name; None: the same folder.
         slow_path: whether the models make every access, also those known to change nothing.
         tlb: whether TLBs are modelled, too.
-        on_rows: hears what is replayed and how many rows more of it are done.
+        on_rows: called with the name of what is replayed, and how many more rows of it are done.
 
     Raises:
         UsageError: a trace is not there.
@@ -114,7 +103,7 @@ def _load_golden(path: Path) -> _Golden:
         head, *lines = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
     except ValueError as error:
         raise TraceError(
-            str(path), f"not a golden replay: {error}", expected="a JSON object a line"
+            str(path), f"not a golden replay: {error}", expected="one JSON object per line"
         ) from error
     return _Golden(path, head, lines)
 
@@ -128,7 +117,7 @@ def _check_group(
         raise UsageError(f"{path}: no such trace; give the folder of the traces with --traces")
     trace = open_trace(path)
     options = Options(policy=_MODES[int(head["mode"])], every=Every(head["every"], timed=False), intervals=0)
-    pmaps = [_GoldenPmap(int(golden.head["type"]), int(golden.head["flags"])) for golden in group]
+    pmaps = [AnyPmap(int(golden.head["type"]), int(golden.head["flags"])) for golden in group]
     guest = GuestMemory(np.array(head["ram_pages"], np.int64), int(head["nvcpus"]))
     replay = Replay(pmaps, [guest], slow_path=slow_path, tlb=TlbOptions() if tlb else None)
     schedules = [Schedule(Action.SWEEP, rows=head["every"]), Schedule(Action.CHECKPOINT, rows=head["every"])]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from dataclasses import replace
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -26,15 +25,15 @@ from eptreplay.replay.driver.replay import Replay
 from eptreplay.replay.found.snapshots import counters
 from eptreplay.replay.rows.interleave import Source, interleaved
 from eptreplay.replay.rows.schedule import Action, Schedule
+from eptreplay.replay.state.pmap_choice import AnyPmap
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from eptreplay.ingest.native.reader import Batch
-    from eptreplay.profiles import Fact, TlbGeometry
     from eptreplay.replay.rows.batch import RowBatch
 
 _HEAD = {"traces", "H", "every", "nvcpus", "ram_pages", "type", "flags"}
@@ -56,7 +55,7 @@ _GUEST_COUNTERS = (
 )
 # Counters of golden replays that page daemon replays do not have.
 _OF_SWEEPS = {"x86_ipis", "sweeps", "ts_referenced", "dirty_last_harvest", "dirty_all_harvests"}
-# Counters of the host likewise.
+# Counters of the host that are compared under their own names.
 _HOST_COUNTERS = (
     "v_free_count",
     "v_active_count",
@@ -77,15 +76,6 @@ class Recording(NamedTuple):
     path: Path
     head: dict[str, Any]
     lines: list[dict[str, Any]]
-
-
-class _RecordedPmap(NamedTuple):
-    """The pmaps of a recording."""
-
-    pmap_type: int
-    pmap_flags: int
-    pml: bool = False
-    tlb: Mapping[str, Fact[TlbGeometry | None]] = MappingProxyType({})
 
 
 def pageout_files(folder: Path) -> list[Path]:
@@ -113,7 +103,7 @@ def check_pageout(
     Args:
         folder: holds the recordings.
         traces: holds the traces they name; None: the same folder.
-        on_rows: hears what is replayed and how many rows more of it are done.
+        on_rows: called with the name of what is replayed, and how many more rows of it are done.
 
     Raises:
         UsageError: a trace is not there.
@@ -135,13 +125,13 @@ def _load(path: Path) -> Recording:
         head, *lines = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
     except ValueError as error:
         raise TraceError(
-            str(path), f"not a page daemon replay: {error}", expected="a JSON object a line"
+            str(path), f"not a page daemon replay: {error}", expected="one JSON object per line"
         ) from error
     return Recording(path, head, lines)
 
 
 def replay_of(group: Sequence[Recording], ram_pages: Sequence[Any], log_words: int = 0) -> Replay:
-    """Return the beginning of a replay of the same guests with a profile for every recording.
+    """Return a replay, at its beginning, of the same guests with one profile per recording.
 
     Args:
         group: the recordings, which differ in pmap and host only.
@@ -153,7 +143,7 @@ def replay_of(group: Sequence[Recording], ram_pages: Sequence[Any], log_words: i
         for ranges, vcpus in zip(ram_pages, group[0].head["nvcpus"], strict=True)
     ]
     heads = [recording.head for recording in group]
-    pmaps = [_RecordedPmap(int(head["type"]), int(head["flags"])) for head in heads]
+    pmaps = [AnyPmap(int(head["type"]), int(head["flags"])) for head in heads]
     hosts = [
         HostMemory(frames=int(head["H"]), update_period=int(head.get("update_period", 1))) for head in heads
     ]

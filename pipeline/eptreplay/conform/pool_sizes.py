@@ -1,4 +1,4 @@
-"""How much the operations of a sequence can ever map: what its host must have room for before it runs.
+"""Pool sizes: the most that the operations of a sequence can ever map, which its host must have room for before it runs.
 
 The model takes page-table pages and pv entries from pools that do not grow, so they are made large enough
 for every address that any operation can enter a mapping at.
@@ -23,7 +23,7 @@ PAGE_SIZE = int(pte.PAGE_SIZE)
 _SHIFTS = (int(pte.PDRSHIFT), int(pte.PDPSHIFT), int(pte.PML4SHIFT))
 
 
-class Reach(NamedTuple):
+class PoolSizes(NamedTuple):
     """The most that any one pmap of a sequence can hold at once.
 
     Args:
@@ -35,8 +35,8 @@ class Reach(NamedTuple):
     mappings: int
 
 
-def pool_sizes_of(arguments: Records, regions: NDArray[np.uint64], pages: int) -> Reach:
-    """Return what the pmaps of a sequence can hold at most; pmap_copy may bring to one what another has.
+def pool_sizes_of(arguments: Records, regions: NDArray[np.uint64], pages: int) -> PoolSizes:
+    """Return the most that any one pmap of a sequence can hold; pmap_copy may bring to one what another has.
 
     Args:
         arguments: ARGUMENTS [operations], checked.
@@ -49,7 +49,7 @@ def pool_sizes_of(arguments: Records, regions: NDArray[np.uint64], pages: int) -
     ends = np.concatenate([ends, at_home + int(pte.NBPDR)])
     covered = [_covered(begins >> shift, (ends - 1) >> shift) for shift in _SHIFTS]
     # One more pv entry: pmap_enter takes that of a new mapping before it gives back that of the old one.
-    return Reach(tables=1 + sum(covered), mappings=covered[0] * pte.NPTEPG + 1)
+    return PoolSizes(tables=1 + sum(covered), mappings=covered[0] * pte.NPTEPG + 1)
 
 
 def _entered(arguments: Records, pages: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -106,7 +106,7 @@ def _check(recording: Recording) -> Report:
 
 
 def _make(replay: Replay, op: Sequence[Any] | str) -> int:
-    """Make the accesses of a step, or the idle scan; return how many accesses they are."""
+    """Make the accesses of a step, or its idle scan; return how many accesses, or 1 for a scan."""
     if op == "tick":
         scan(replay.states)
         return 1

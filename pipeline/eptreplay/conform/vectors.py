@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eptreplay.conform.arguments import SEQUENCE_COLUMNS, check_arguments, check_sequence
-from eptreplay.conform.pool_sizes import Reach, pool_sizes_of
+from eptreplay.conform.pool_sizes import PoolSizes, pool_sizes_of
 from eptreplay.conform.report import Mismatch, Report
 from eptreplay.errors import TraceError, UsageError
 from eptreplay.model._numba.arrays import records
@@ -20,7 +20,7 @@ from eptreplay.model.recorded import codes, operations
 from eptreplay.model.recorded.checksum import dump_entries
 from eptreplay.model.state import pte
 from eptreplay.model.state.pages import PG_FICTITIOUS, PGA_REFERENCED, PGA_WRITEABLE, VPO_UNMANAGED
-from eptreplay.model.state.state import State, new_states, single
+from eptreplay.model.state.state import Room, State, new_states, single
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -83,7 +83,7 @@ class _Vectors(NamedTuple):
 
 
 def _read_sequences(path: Path) -> list[dict[str, Any]]:
-    """Return a dictionary a sequence.
+    """Return one dictionary per sequence.
 
     Raises:
         TraceError: the file is damaged, lacks a column, or describes no possible host.
@@ -137,7 +137,7 @@ def check_vectors(
     Args:
         folder: holds the files named above.
         only: numbers of the sequences to replay; None for all.
-        on_rows: hears the name of a sequence and its number of operations, when it is done.
+        on_rows: called with the name of a sequence and its number of operations, when it is done.
 
     Raises:
         TraceError: a file is missing or damaged.
@@ -183,23 +183,20 @@ def _sequence_rows(vectors: _Vectors, sequence: dict[str, Any]) -> _Rows:
     return _Rows(arguments, expected, f"{vectors.folder.name}, sequence {sequence['seq']}")
 
 
-def _new_host(sequence: dict[str, Any], regions: NDArray[np.uint64], reach: Reach) -> State:
+def _new_host(sequence: dict[str, Any], regions: NDArray[np.uint64], sizes: PoolSizes) -> State:
     """Return the host that a sequence begins with: unused pages, the last regions device memory, empty pmaps.
 
     Args:
         sequence: its row of sequences.parquet.
         regions: shape [pmaps, regions]: where each begins, byte addresses.
-        reach: the most that each pmap can hold.
+        sizes: the most that each pmap can hold.
     """
     pages = pte.NPTEPG * sequence["n_regions"]
     states = new_states(
         1,
-        pmaps=len(regions),
-        pages=pages,
-        mappings=len(regions) * reach.mappings,
-        tables=len(regions) * reach.tables,
-        fast_path=np.zeros(0, np.uint8),
-        pbase=sequence["pbase"],
+        Room(len(regions), pages, len(regions) * sizes.mappings, len(regions) * sizes.tables),
+        np.zeros(0, np.uint8),
+        sequence["pbase"],
     )
     st = single(states)
     st.page.oflags[pages - pte.NPTEPG * sequence["n_dev"] :] = PG_FICTITIOUS | VPO_UNMANAGED

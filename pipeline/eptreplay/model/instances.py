@@ -1,7 +1,7 @@
-"""The beginning: empty guests on an empty host, once for every CPU profile.
+"""Instances: the state that a replay begins with, empty guests on an empty host, once per CPU profile.
 
-All guests of a host share one flat space of guest pages: guest 0 begins at 0, and each at a multiple of 512
-pages, with at least one page between it and the one before that is nobody's.  So one number names a page of any
+The pages of all guests of a host are numbered in one flat space: guest 0 begins at 0, and each of the others at a multiple of
+512 pages, with at least one page that belongs to no guest before it.  So one number, the flat number, names a page of any
 guest, 2 MB blocks stay aligned, and the access loop needs no second index.  vCPUs have flat numbers likewise.
 """
 
@@ -18,7 +18,7 @@ from eptreplay.model.page.vm_pagequeue import vm_pagequeues_init
 from eptreplay.model.pmap.pmap import pmap_pinit_type
 from eptreplay.model.state.fast_path import NO_MEMORY, UNSAMPLED
 from eptreplay.model.state.pte import NPTEPG
-from eptreplay.model.state.state import State, instance, instances_in, new_states
+from eptreplay.model.state.state import Room, State, instance, instances_in, new_states
 from eptreplay.model.vm.vm_limits import HostMemory
 from eptreplay.model.vm.vm_reserv import vm_phys_init
 
@@ -29,11 +29,11 @@ NO_BARS = np.zeros((0, 2), np.int64)
 
 
 class GuestMemory(NamedTuple):
-    """A guest as the host has to know it.
+    """A guest as its host sees it.
 
     Args:
         ram_pages: shape [ranges, 2]: guest pages [begin, end) that are memory, ascending.
-        vcpus: virtual CPUs; all of them count as running until told otherwise.
+        vcpus: virtual CPUs; all of them count as running until an event says otherwise.
         bars: shape [BARs, 2]: guest pages [begin, end) of the BARs of its devices, outside memory and apart.
     """
 
@@ -61,7 +61,7 @@ def guest_bases(guests: Sequence[GuestMemory]) -> list[int]:
 
 
 def first_frames(guests: Sequence[GuestMemory]) -> list[int]:
-    """Return for every guest the frame of its page 0 with identity placement, and one more: the frames there must be."""
+    """Return for every guest the frame of its page 0 with identity placement, and at the end the frames needed for all."""
     frames = [0]
     for guest in guests:
         frames.append(-(-(frames[-1] + guest.pages) // NPTEPG) * NPTEPG)
@@ -69,7 +69,7 @@ def first_frames(guests: Sequence[GuestMemory]) -> list[int]:
 
 
 def flat_page(guests: Sequence[GuestMemory], guest: int, page: int) -> int:
-    """Return the flat number of a guest page: of memory, or of a BAR; -1 if it is in no place of either."""
+    """Return the flat number of a guest page, of memory or of a BAR; -1 if it is neither."""
     known = guests[guest]
     if page < known.pages and not any(begin <= page < end for begin, end in known.bars):
         return guest_bases(guests)[guest] + page
@@ -82,12 +82,12 @@ def flat_page(guests: Sequence[GuestMemory], guest: int, page: int) -> int:
 
 
 def _first_bar_page(guests: Sequence[GuestMemory], guest: int) -> int:
-    """Return the flat number of the first page of a guest's first BAR: BARs have numbers after all memory."""
+    """Return the flat number of the first page of a guest's first BAR: numbers of BARs come after all memory."""
     return guest_bases(guests)[-1] + guests[-1].pages + sum(before.bar_pages for before in guests[:guest])
 
 
 def flat_ram_pages(guests: Sequence[GuestMemory]) -> NDArray[np.int64]:
-    """Return the flat guest pages that are memory of any guest, shape [ranges, 2]."""
+    """Return the flat guest pages that are memory of some guest, shape [ranges, 2]."""
     return np.concatenate(
         [guest.ram_pages + base for guest, base in zip(guests, guest_bases(guests), strict=True)]
     )
@@ -101,7 +101,7 @@ def new_instances(
     pbase: int,
     log_words: int = 0,
 ) -> State:
-    """Return one state a profile, each with the same empty guests, stacked and ready to replay.
+    """Return one state per profile, each with the same empty guests, stacked and ready to replay.
 
     Args:
         pmap_types: shape [profiles]: PT_X86 or PT_EPT.
@@ -119,16 +119,18 @@ def new_instances(
     bar_frame = -(-most_frames // NPTEPG) * NPTEPG  # after all frames of the host
     states = new_states(
         len(pmap_types),
-        pmaps=2 * len(guests),  # every guest's, then every hypervisor process's
-        pages=bar_frame + bar_pages,
-        mappings=2 * int((ram_pages[:, 1] - ram_pages[:, 0]).sum()),
-        tables=2 * sum(page_table_pages(guest) for guest in guests),
-        fast_path=_new_fast_path(ram_pages),
-        pbase=pbase,
-        guests=len(guests),
-        vcpus=sum(guest.vcpus for guest in guests),
-        flat_pages=bases[-1] + guests[-1].pages + bar_pages,
-        log_words=log_words,
+        Room(
+            pmaps=2 * len(guests),  # every guest's, then every hypervisor process's
+            pages=bar_frame + bar_pages,
+            mappings=2 * int((ram_pages[:, 1] - ram_pages[:, 0]).sum()),
+            tables=2 * sum(page_table_pages(guest) for guest in guests),
+            guests=len(guests),
+            vcpus=sum(guest.vcpus for guest in guests),
+            flat_pages=bases[-1] + guests[-1].pages + bar_pages,
+            log_words=log_words,
+        ),
+        _new_fast_path(ram_pages),
+        pbase,
     )
     for number, guest in enumerate(guests):
         states.pmap.pm_fast_path[:, number] = bases[number]
@@ -150,7 +152,7 @@ def new_instances(
 
 
 def _place_bars(states: State, guests: Sequence[GuestMemory], number: int, bar_frame: int) -> None:
-    """Tell a guest in every instance where its BARs are; the frames of all guests' BARs begin at `bar_frame`."""
+    """Write where the BARs of a guest are, in every instance; the frames of all guests' BARs begin at `bar_frame`."""
     bars = guests[number].bars
     lengths = bars[:, 1] - bars[:, 0]
     before = np.cumsum(lengths) - lengths
@@ -163,7 +165,7 @@ def _place_bars(states: State, guests: Sequence[GuestMemory], number: int, bar_f
 
 
 def _new_fast_path(ram_pages: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Return State.fast_path for memory of which nothing has been touched."""
+    """Return State.fast_path for memory that nobody has touched."""
     fast_path = np.full(int(ram_pages[-1, 1]) + 1, UNSAMPLED | NO_MEMORY)
     for begin, end in ram_pages:
         fast_path[begin:end] = UNSAMPLED
@@ -178,7 +180,7 @@ def page_table_pages(guest: GuestMemory) -> int:
 
 
 def _reservable(ram_pages: NDArray[np.int64], blocks: int) -> NDArray[np.int16]:
-    """Return for every flat 2 MB block how many pages from its begin a reservation can serve, shape [blocks].
+    """Return for every flat 2 MB block how many pages from its beginning a reservation can serve, shape [blocks].
 
     A reservation never begins before its object does, but may go on beyond its end.
     """

@@ -1,1 +1,1 @@
-"""The driver around the model: rows and events in, what was found out."""
+"""The driver around the model: rows and events go in, what was found comes out."""

@@ -1,4 +1,4 @@
-"""One guest: its trace replayed under several CPU profiles at once."""
+"""One guest on a host of its own: its trace replayed under several CPU profiles at once."""
 
 from __future__ import annotations
 

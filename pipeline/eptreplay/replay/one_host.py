@@ -1,4 +1,4 @@
-"""All guests of a run on one host: replayed together, in the order of their times."""
+"""All guests of a run on one host: replayed together, in the order of the times of their rows."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from eptreplay.request.options import Options
 
 MOST_SCANS = 1 << 20
-"""Idle scans of a run: as many as there may be intervals, and likewise rows of tables."""
+"""The most idle scans of a run: a table has a row for each of them."""
 
 
 def _refuse_alone_only(options: Options) -> None:
@@ -71,11 +71,11 @@ def replay_host(
     on_rows: OnRows | None = None,
     bad_rows: Mapping[str, BadRows] | None = None,
 ) -> list[GuestResult]:
-    """Replay traces together as guests of one host, and return what there is to tell of each.
+    """Replay traces together as guests of one host, and return what was found of each.
 
     Raises:
         TraceError: the only trace is damaged, has no memory, or a row breaks a rule and the policy is `fail`.
-        SharedHostError: one of several is, or whatever else was raised on behalf of one guest.
+        SharedHostError: one of several traces is, or whatever else was raised because of one guest.
         UsageError: the host's memory is too little for the guests, or units of time do not fit.
     """
     host_options = options.host or HostOptions()
@@ -84,11 +84,11 @@ def replay_host(
     span, clocks = _span(traces, host_options.align)
     host = HostFindings(host_options, clocks, span.begin, span.end, _scan_times(span, host_options))
     skipped = bad_rows or {trace.name: BadRows() for trace in traces}
-    replay.on_bad_event = _naming_teller(traces, options, skipped)
+    replay.on_bad_event = _naming_callback(traces, options, skipped)
     attach_devices(replay, traces)
     stream = _drive(traces, replay, span, options, clocks, on_rows, skipped)
     snapshots = _follow(stream, traces, replay, host, options.policy)
-    _look(host, replay, traces, [trace for trace in traces if trace.name not in host.looks])
+    _look_ahead(host, replay, traces, [trace for trace in traces if trace.name not in host.looks])
     host.cluster_pages = [
         max(1, int(page_count)) for page_count in replay.states.vm["vm_pageout_page_count"][:, 0]
     ]
@@ -101,15 +101,15 @@ def replay_host(
     return results
 
 
-def _naming_teller(
+def _naming_callback(
     traces: Sequence[GuestTrace], options: Options, bad_rows: Mapping[str, BadRows]
 ) -> Callable[[HostEvent, int, str], None]:
-    """Return what hears of events that make no sense, and names the guest of one that ends the replay."""
-    tell = bad_event_callback(traces, options, [bad_rows[trace.name] for trace in traces])
+    """Return the callback for events that make no sense, which names the guest of one that ends the replay."""
+    callback = bad_event_callback(traces, options, [bad_rows[trace.name] for trace in traces])
 
     def named(event: HostEvent, row: int, reason: str) -> None:
         with naming_one_of(traces, traces[event.guest]):
-            tell(event, row, reason)
+            callback(event, row, reason)
 
     return named
 
@@ -148,7 +148,7 @@ def _drive(
     on_rows: OnRows | None,
     bad_rows: Mapping[str, BadRows],
 ) -> Iterator[Due]:
-    """Feed traces to a replay, and yield what is due wherever it has to stop."""
+    """Replay traces, and yield what is due wherever the replay has to stop."""
     schedules = [
         *sweep_schedules(span, options),
         *_scan_schedules(span, options.host or HostOptions()),
@@ -187,7 +187,7 @@ def _follow(
     host: HostFindings,
     policy: Policy,
 ) -> list[list[Snapshot]]:
-    """Sweep, scan and close intervals as the stream asks for it; return every guest's snapshots."""
+    """Sweep, scan and close intervals as they fall due; return the snapshots of every guest."""
     snapshots: list[list[Snapshot]] = [[] for _ in traces]
 
     def close(time: int | None) -> None:
@@ -201,7 +201,9 @@ def _follow(
         if action is Action.SWEEP:
             replay.sweep(policy)
         elif action is Action.GUEST_END:
-            _look(host, replay, traces, [trace for trace in traces if _end_of(trace, host.clocks) == time])
+            _look_ahead(
+                host, replay, traces, [trace for trace in traces if _end_of(trace, host.clocks) == time]
+            )
         elif action is Action.SCAN:
             scan(replay.states)
             check_conservation(replay, host.options)
@@ -249,7 +251,7 @@ def check_conservation(replay: Replay, options: HostOptions) -> None:
 
 
 def _span(traces: Sequence[GuestTrace], align: Align) -> tuple[Span, dict[str, Clock]]:
-    """Return what part of the host's clock the traces cover, and how each is placed on it.
+    """Return which part of the host's clock the traces cover, and how the times of each are placed on it.
 
     With one trace the clock is the trace's own; with several it counts nanoseconds.
     """
@@ -274,7 +276,7 @@ def _span(traces: Sequence[GuestTrace], align: Align) -> tuple[Span, dict[str, C
 
 
 def _scan_schedules(span: Span, options: HostOptions) -> list[Schedule]:
-    """Return the cuts that idle scans ask for.
+    """Return the schedule of idle scans, if there are any.
 
     Raises:
         UsageError: there would be more of them than the table of cold memory may have rows.
@@ -306,7 +308,7 @@ def _source(
     clocks: Mapping[str, Clock],
     bad_rows: Mapping[str, BadRows],
 ) -> Source:
-    """Return one trace on its way into the common order."""
+    """Return one trace as a source of the interleaved rows."""
     clock = clocks[trace.name]
     batches = read_batches(trace, vcpu=True, on_bad_rows=options.on_bad_rows, bad_rows=bad_rows[trace.name])
     found = _activity(trace, options)
@@ -326,7 +328,7 @@ def _source(
 
 
 def _activity(trace: GuestTrace, options: Options) -> list[Transition]:
-    """Return when vCPUs begin and cease to run, if activity is to tell."""
+    """Return when vCPUs begin and stop running, if that is to be worked out from their accesses."""
     if options.host is None or options.host.vcpus is VcpuModel.ALWAYS:
         return []
     gap = options.host.idle_gap_ns if trace.idle_gap_ns is None else trace.idle_gap_ns
@@ -338,7 +340,7 @@ def _activity(trace: GuestTrace, options: Options) -> list[Transition]:
 
 
 def _on_trace_clock(time: int | None, clock: Clock) -> int | None:
-    """Return a time of the host's clock in the unit of a trace, where it begins."""
+    """Return a time of the host's clock on the clock of a trace, rounded down to its unit."""
     return None if time is None else clock.begin + (time - clock.start) // clock.tick
 
 
@@ -349,16 +351,16 @@ def _end_of(trace: GuestTrace, clocks: Mapping[str, Clock]) -> int | None:
 
 
 def _ends(traces: Sequence[GuestTrace], span: Span, clocks: Mapping[str, Clock]) -> list[Schedule]:
-    """Return the cuts where guests end before the host does."""
+    """Return the schedule of the ends of guests that end before the host does."""
     ends = {_end_of(trace, clocks) for trace in traces}
     early = sorted(end for end in ends if end is not None and span.end is not None and end <= span.end)
     return [Schedule(Action.GUEST_END, times=GivenTimes(tuple(early)))] if early else []
 
 
-def _look(
+def _look_ahead(
     host: HostFindings, replay: Replay, traces: Sequence[GuestTrace], ending: Sequence[GuestTrace]
 ) -> None:
-    """Note what the page daemon would do next to guests whose traces end here."""
+    """Record what the page daemon would do next to guests whose traces end here."""
     begins = {
         trace.name: host.clocks[trace.name].start if len(traces) > 1 else host.begin for trace in traces
     }

@@ -1,4 +1,4 @@
-"""Whose fault it is that a host of several guests cannot be replayed: errors that name the guest they are about."""
+"""Errors of a host with several guests: which guest is the reason that the host cannot be replayed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def naming(trace: GuestTrace) -> Iterator[None]:
-    """Name the guest that whatever is raised inside is about, so that the host's end is told as its fault.
+    """Name the guest that is the reason for whatever is raised inside.
 
     Raises:
         SharedHostError: instead of anything else.
@@ -31,12 +31,12 @@ def naming(trace: GuestTrace) -> Iterator[None]:
 
 
 def naming_one_of(traces: Sequence[GuestTrace], trace: GuestTrace) -> AbstractContextManager[None]:
-    """Name a guest as `naming` does, where there are others it could be about."""
+    """Do what `naming` does, unless the trace is the only one."""
     return naming(trace) if len(traces) > 1 else nullcontext()
 
 
 def naming_batches(trace: GuestTrace, batches: Iterator[Batch]) -> Iterator[Batch]:
-    """Yield a guest's batches, and name it where they end in an error."""
+    """Yield the batches of a guest, and name the guest where they end in an error."""
     with naming(trace):
         yield from batches
 

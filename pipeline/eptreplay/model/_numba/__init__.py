@@ -1,1 +1,1 @@
-"""Tricks of compilation: pointers, prefetches, vectors of lanes, words of bits."""
+"""Techniques of compiled code that know nothing of the model: pointers to structures, prefetches, vectors, words of bits."""

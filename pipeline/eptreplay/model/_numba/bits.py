@@ -1,9 +1,10 @@
-"""Sixty-four bytes at once: which of them have a bit set, and the places of those, in order.
+"""Sixty-four bytes at once: which of them have a bit set, and the positions of those, in order.
 
-What loops look for is rare among what they look at.  Asking 64 bytes with one question, and going through the bits of the
-answer, takes a fraction of the time of 64 questions.  And where a list was written row by row, no load could go ahead before
-the processor knew where the list's next place was, if it may not guess that (speculative store bypass): with a guest far
-greater than the cache that took six times as long.
+What a loop looks for is rare among what it looks at.  Testing 64 bytes at once, and visiting the bits that are set in the
+result, takes a fraction of the time of 64 tests.  There is a second reason.  Where a list is written one row at a time, every
+store goes to an address that depends on the row before, and a processor that must not speculate about stores (speculative
+store bypass disabled) lets no later load go ahead until that address is known.  With a guest far larger than the cache, that
+took six times as long.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from eptreplay.model._numba.types import Int
 
-types: Any = _types  # they have no types
+types: Any = _types  # numba publishes no types
 
 BYTES = 64
 WORD = ir.IntType(64)
@@ -48,7 +49,7 @@ def _having(_typing: Any, array: Any, at: Any, bits: Any) -> Any:  # noqa: ARG00
 
 
 def _having_slowly(array: NDArray[np.uint8], at: Int, bits: np.uint8) -> np.uint64:
-    """Do the same in plain Python."""
+    """Stand in for `having` where nothing is compiled."""
     return np.uint64(sum(1 << i for i in range(BYTES) if array[at + i] & bits))
 
 
@@ -62,12 +63,12 @@ def _lowest(_typing: Any, word: Any) -> Any:  # noqa: ARG001 - likewise
 
 
 def _lowest_slowly(word: np.uint64) -> np.uint64:
-    """Do the same in plain Python."""
+    """Stand in for `lowest` where nothing is compiled."""
     return np.uint64((int(word) & -int(word)).bit_length() - 1)
 
 
 having: Any = _having_slowly if config.DISABLE_JIT else intrinsic(_having)
-"""Return bit i set if array[at + i] has any of `bits` set, for 64 bytes, all of them in the array."""
+"""Return a word of which bit i is set if array[at + i] has any of `bits` set; all 64 bytes are in the array."""
 
 lowest: Any = _lowest_slowly if config.DISABLE_JIT else intrinsic(_lowest)
 """Return the number of the lowest bit that is set in a word, which is not 0."""
@@ -75,7 +76,7 @@ lowest: Any = _lowest_slowly if config.DISABLE_JIT else intrinsic(_lowest)
 
 @kernel
 def bytes_having(array: NDArray[np.uint8], begin: Int, end: Int, bits: np.uint8) -> np.uint64:
-    """Return bit i set if array[begin + i] has any of `bits` set, for at most 64 bytes, those before `end`."""
+    """Return a word of which bit i is set if array[begin + i] has any of `bits` set, for those of 64 bytes before `end`."""
     if begin + BYTES <= len(array):
         return having(array, begin, bits) & first_bits(end - begin)
     word = np.uint64(0)
@@ -86,13 +87,13 @@ def bytes_having(array: NDArray[np.uint8], begin: Int, end: Int, bits: np.uint8)
 
 @kernel
 def first_bits(count: Int) -> np.uint64:
-    """Return a word of which the first `count` bits are set, all for 64 or more."""
+    """Return a word of which the lowest `count` bits are set; all of them for 64 or more."""
     return ~ZERO if count >= BYTES else (ONE << np.uint64(count)) - ONE
 
 
 @kernel
 def list_bits(word: np.uint64, first: Int, listed: NDArray[np.int32], count: Int) -> Int:
-    """Add `first` plus the number of each bit of a word to a list of `count`; return how many are in it then."""
+    """Append `first` plus the number of each bit that is set in a word to a list of length `count`; return its new length."""
     place = np.uint64(count)
     rest = word
     while rest != 0:

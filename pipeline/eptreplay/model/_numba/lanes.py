@@ -1,8 +1,8 @@
 """Eight entries of a TLB at once, in vector registers.
 
-A set in order of use moves up whenever it is used, and where it is used at random the processor cannot foresee how far.
-So a group of entries is compared, moved and stored as one vector, without a branch, whatever is found; LLVM makes of it
-what the processor has: one register of 512 bits, two of 256 bits, four of 128 bits.
+A set that is kept in order of use is shifted at every use, as far as the entry that was used; with random accesses the
+processor cannot predict how far.  So a group of entries is compared, shifted and stored as one vector, without a branch,
+whatever is found.  LLVM makes of that what the processor has: one register of 512 bits, two of 256 bits, four of 128 bits.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from eptreplay.compiled import config
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-types: Any = _types  # they have no types
+types: Any = _types  # numba publishes no types
 
 LANES = 8  # entries of a group
 ALL_LANES = np.uint64((1 << LANES) - 1)
@@ -99,15 +99,15 @@ def move_up_slowly(
 
 
 move_up: Any = move_up_slowly if config.DISABLE_JIT else intrinsic(_move_up)
-"""Move a group of entries up by one lane, as far as the one that is wanted, or all of them; return what was found.
+"""Shift a group of entries up by one lane, as far as the entry that is wanted, or all of them; return what was found.
 
 Args:
     entries: shape [entries]; the group begins at index `at`.
     key: the entry wanted, which no two lanes are.
-    before: comes into the first lane.
-    ignored: bits in which an entry need not be like `key`.
+    before: what comes into the first lane.
+    ignored: bits in which an entry may differ from `key`.
     kept: bits of the lowest byte that the first lane gets of the entry found.
-    lanes: a bit for each lane that may move, from the first on.
+    lanes: a bit for each lane that may be shifted, from the first on.
 
 Returns:
     A bit for the lane where the entry was, 0: nowhere; the lowest byte of it; the entry that was in the last lane.

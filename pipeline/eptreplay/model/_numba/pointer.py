@@ -1,11 +1,12 @@
 """Structures of arrays in compiled code: one pointer each, as a C program would pass them.
 
-Numba would pass a NamedTuple of arrays by value: five words an array and two more a dimension, at every call.  The state has
-twenty arrays, so calls would cost more than what is called, and the compiler would drown in arguments.  So a structure carries a table
-with the address and the shape of each of its arrays, and in compiled code it is a pointer to that; the state's has a
-row an instance.  `st.page` there loads two words, which never change while a kernel runs, and is an array like any other.
+Numba would pass a NamedTuple of arrays by value: five words per array and two more per dimension, at every call.  The state
+has twenty arrays, so a call would cost more than what is called, and the compiler would spend its time on arguments.  So a
+structure carries a table with the address and the shape of each of its arrays, and in compiled code it is a pointer to a row
+of that table.  The table of the state has one row per instance, those of other structures have one row.  `st.page` then loads
+two words, which never change while a kernel runs, and is an array like any other.
 
-Without compiling (NUMBA_DISABLE_JIT) nothing of this is in use.
+Without compiling (NUMBA_DISABLE_JIT) nothing of this is used.
 """
 
 from __future__ import annotations
@@ -39,14 +40,14 @@ Fields: TypeAlias = "Mapping[str, tuple[np.dtype[Any], int]]"
 
 
 def table_of_places(fields: Fields, rows: Sequence[Sequence[NDArray[Any]]]) -> NDArray[np.int64]:
-    """Return the table that leads compiled code to arrays, which must outlive it.
+    """Return the table through which compiled code finds arrays, which must live as long as the table is used.
 
     Args:
         fields: what the arrays of every row are.
-        rows: for every row its arrays, in order and without gaps.
+        rows: the arrays of every row, in the order of the fields.
 
     Returns:
-        Shape [rows, words]: address and shape of each array, one after the other; in the end the number of rows.
+        Shape [rows, words]: address and shape of each array, one after the other; the last word is the number of rows.
 
     Raises:
         TypeError: an array is not what its field says.
@@ -64,7 +65,7 @@ def table_of_places(fields: Fields, rows: Sequence[Sequence[NDArray[Any]]]) -> N
 
 
 def arrays_of(structure: Any) -> dict[str, NDArray[Any]]:
-    """Return the arrays of a structure by name, but for the table of their places."""
+    """Return the arrays of a structure by name, without the table of their places."""
     names = [field.name for field in fields(structure) if field.name != "places"]
     return {name: getattr(structure, name) for name in names}
 
@@ -103,7 +104,7 @@ class _ArrayOf(templates.AttributeTemplate):  # type: ignore[misc]  # numba publ
 
 
 def _word(builder: Any, row: Any, index: int) -> Any:
-    """Load a word of a row, and let the compiler know that it stays what it is."""
+    """Load a word of a row, and tell the compiler that it never changes."""
     loaded = builder.load(builder.gep(row, [WORD(index)]))
     loaded.set_metadata("invariant.load", builder.module.add_metadata([]))
     return loaded
@@ -131,7 +132,7 @@ def _array_of(context: Any, builder: Any, kind: PointerType, row: Any, name: str
 
 
 def _unbox(_kind: PointerType, state: Any, c: Any) -> Any:
-    """Return the code that takes the pointer out of an instance."""
+    """Return the code that takes the pointer out of a Python object."""
     places = c.pyapi.object_getattr_string(state, "places")
     table = c.unbox(TABLE, places)
     c.pyapi.decref(places)  # the instance keeps it
@@ -140,12 +141,12 @@ def _unbox(_kind: PointerType, state: Any, c: Any) -> Any:
 
 
 def passed_as_pointer(cls: Any, fields: Fields) -> None:
-    """Let compiled code see instances of a class with `fields` and `places` (table_of_places) as pointers."""
+    """Let compiled code see objects of a class with `fields` and `places` (table_of_places) as pointers."""
     cls._numba_type_ = PointerType(cls.__name__, fields)
 
 
 def _row(_typing: Any, states: Any, number: Any) -> Any:  # noqa: ARG001 - its type is what it is made to
-    """Return the state of one instance, of the states of several."""
+    """Return the types and the code of `row(states, number)` for numba: the state of one of several instances."""
 
     def code(_context: Any, builder: Any, signature: Any, values: Any) -> Any:
         step = WORD(signature.args[0].words)
@@ -155,7 +156,7 @@ def _row(_typing: Any, states: Any, number: Any) -> Any:  # noqa: ARG001 - its t
 
 
 def _rows(_typing: Any, states: Any) -> Any:
-    """Return how many instances there are."""
+    """Return the types and the code of `rows(states)` for numba: how many instances there are."""
 
     def code(_context: Any, builder: Any, signature: Any, values: Any) -> Any:
         return _word(builder, values[0], signature.args[0].words - 1)

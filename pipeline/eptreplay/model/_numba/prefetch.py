@@ -1,9 +1,8 @@
-"""Asking the processor for memory before it is needed.
+"""Prefetching: asking the processor for memory before it is needed.
 
-What an access that changes something needs lies scattered over arrays far greater than a cache.  Each of its
-few loads waits some hundred nanoseconds for memory, while a dozen could be on their way at once; the loops
-therefore ask for what the accesses ahead will need (LLVM's llvm.prefetch).  A request changes nothing and
-cannot fault.
+What an access of the slow path needs is scattered over arrays far larger than a cache.  Each of its few loads waits some
+hundred nanoseconds for memory, although a dozen could be under way at once.  So the loops ask for what the accesses ahead will
+need (LLVM's llvm.prefetch).  A prefetch changes nothing and cannot fault.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from numba.extending import intrinsic
 
 from eptreplay.compiled import config
 
-cgutils: Any = _cgutils  # it publishes no types
+cgutils: Any = _cgutils  # numba publishes no types
 
 READ = 0  # arguments of llvm.prefetch: for reading,
 KEEP = 3  # into all levels of cache,

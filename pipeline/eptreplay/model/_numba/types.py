@@ -1,4 +1,4 @@
-"""Names for what compiled code is written with; numba types them no further."""
+"""Names for the types that compiled code is written with; numba infers its own."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ Records: TypeAlias = "np.recarray[Any, Any]"
 Record: TypeAlias = Any  # one element of Records
 Int: TypeAlias = int | np.int64  # a signed 64-bit integer, compiled or not
 
-# Unsigned, since an unsigned integer and one of Python's make a signed one.
+# Constants are unsigned where they meet unsigned numbers: numba makes a signed number of an unsigned one and a Python integer.
 ZERO = np.uint64(0)
 ONE = np.uint64(1)

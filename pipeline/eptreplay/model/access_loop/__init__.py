@@ -1,1 +1,1 @@
-"""The access loop: the fast path, the slow path, sweeps and the dirty log."""
+"""The access loop: the fast path, the slow path, deferred accessed bits, sweeps, the dirty log, shares of a guest."""

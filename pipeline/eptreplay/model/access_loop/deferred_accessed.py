@@ -1,18 +1,18 @@
-"""Accessed bits that stand in a byte a page, until somebody asks for them.
+"""Deferred accessed bits: one byte per page that stands for accessed bits in the entries, until somebody asks for them.
 
-An aging sweep clears the accessed bit of every page that was used; the next use sets it again.  Both are all there is
-to it for a page that one 4 KB entry maps, on a processor that sets the bit itself, and both would go through the
-page tables of every instance.  `IntervalStatistics.cold` says so, in a byte a page:
+An aging sweep clears the accessed bit of every page that was used, and the next use sets it again.  For a page that one 4 KB
+entry maps, on a processor that sets the bit itself, nothing else happens at either; yet both would go through the page tables
+of every instance.  `IntervalStatistics.deferred` saves that.  Its bits say of a page:
 
-* CLEARED: no accessed bit of the page is set, and it was not accessed since the sweep;
-* DEFERRED: it was accessed since, and its accessed bits are to be set in every instance: the byte stands for them;
-* CLEARING: CLEARED once the sweep that is under way ends;
-* NO_OP bits, as in State.fast_path: kinds of access that would do no more than set accessed bits.
+* CLEARED: no accessed bit of it is set in the entries: the last sweep cleared them, and none was set since;
+* DEFERRED: it was accessed since then, and its accessed bits are not in the entries yet: this bit stands for them;
+* CLEARING: it will be CLEARED when the sweep that is under way ends;
+* the NO_OP bits, as in State.fast_path: the kinds of access that would do no more than set accessed bits.
 
-So an access of such a kind to a cold page marks it, and the next sweep finds the mark, counts what it would have done
-to the entries, and takes the mark away.  Whoever looks at entries otherwise has the marks written first: an access that
-may do more, to the page; one that may promote, which looks at a whole block; and all that is not the access
-loop or an aging sweep, everywhere (write_deferred).
+An access of such a kind only sets DEFERRED.  The next sweep finds that bit, counts what it would have done to the entries, and
+clears the bit.  Whoever looks at the entries otherwise has the deferred bits written to them first: an access that may do more,
+those of its page; one that may promote, and so looks at a whole block, those of the block; everybody else who is not the
+access loop or an aging sweep, all of them (write_deferred).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from eptreplay.model.pmap.entry import set_bits
 from eptreplay.model.pmap.pmap import leaf_of
 from eptreplay.model.pmap.ptp import NULL, pmap_pde, table_of
 from eptreplay.model.state.fast_path import NO_OP, NO_OP_SHIFT
+from eptreplay.model.state.guest_pages import page_at
 from eptreplay.model.state.pte import NO_BITS, NPTEPG, PAGE_SHIFT, PG_PS
 from eptreplay.model.state.state import State, instance, instances_in
 from eptreplay.model.statistics.intervals import IntervalStatistics
@@ -44,13 +45,16 @@ ONE_NO_OP = np.uint8(1 << NO_OP_SHIFT)
 
 @kernel
 def only_sets_accessed(deferred: NDArray[np.uint8], flat: Int, op: np.uint8) -> bool:
-    """Return whether an access to a page of memory would do no more than mark it."""
-    return (deferred[flat] >> op) & ONE_NO_OP != 0
+    """Return whether an access to a page of memory would do no more than set accessed bits."""
+    return (deferred[page_at(flat)] >> op) & ONE_NO_OP != 0
 
 
 @kernel
 def defers_alone(states: State, statistics: IntervalStatistics, pml: NDArray[np.int32]) -> bool:
-    """Return whether a mark needs no more than itself: there may be marks, of one guest, and no processor logs anything."""
+    """Return whether an access that only sets accessed bits can be made by defer_alone.
+
+    Accessed bits may be deferred, there is one guest only, and no processor keeps a log of page modifications.
+    """
     logs = False
     for number in range(instances_in(states)):
         logs |= pml[number, 0] != NO_PML
@@ -61,23 +65,24 @@ def defers_alone(states: State, statistics: IntervalStatistics, pml: NDArray[np.
 def defer_alone(
     deferred: NDArray[np.uint8], fast_path: NDArray[np.uint8], page: np.uint64, op: np.uint8
 ) -> bool:
-    """Make an access by marking the page, if no more than accessed bits would be set; return whether it was made.
+    """Make an access by deferring its accessed bits, if it would set no more than those; return whether it was made.
 
-    What is to be counted, count_deferred adds where defers_alone; after a sweep most accesses are such.  Else defer_accessed.
+    Nothing is counted: where defers_alone, count_deferred does so for many accesses at once, since after a sweep most are
+    such.  Elsewhere defer_accessed takes the place of this.
     """
-    if page >= np.uint64(len(deferred)) or (deferred[page] >> op) & ONE_NO_OP == 0:
+    if page >= np.uint64(len(deferred)) or (deferred[page_at(page)] >> op) & ONE_NO_OP == 0:
         return False
-    kinds = deferred[page] & NO_OP
-    deferred[page] = kinds | DEFERRED
+    kinds = deferred[page_at(page)] & NO_OP
+    deferred[page_at(page)] = kinds | DEFERRED
     fast_path[page] |= kinds
     return True
 
 
 @kernel
-def count_deferred(states: State, marked: Int) -> None:
-    """Count the accessed bits of so many marks of defer_alone."""
+def count_deferred(states: State, accesses: Int) -> None:
+    """Count the accessed bits of so many accesses that defer_alone made."""
     for number in range(instances_in(states)):
-        instance(states, number).cnt[0].accessed_bits += marked
+        instance(states, number).cnt[0].accessed_bits += accesses
 
 
 @kernel
@@ -90,7 +95,7 @@ def defer_accessed(
     op: np.uint8,
     vcpu: Int,
 ) -> bool:
-    """Do the same as defer_alone, counting and logging included."""
+    """Do the same as defer_alone, and count and log it in every instance."""
     if not defer_alone(deferred, states.fast_path, np.uint64(flat), op):
         return False
     for number in range(instances_in(states)):
@@ -105,7 +110,7 @@ def defer_accessed(
 def write_deferred_for(
     states: State, statistics: IntervalStatistics, guest: Int, flat: Int, va: np.uint64, access: Int
 ) -> None:
-    """Write the marks that an access may come across: that of its page, and those of its block if it may promote."""
+    """Write the accessed bits that an access may look at: those of its page, and those of its block if it may promote."""
     _write_deferred_of(states, statistics, guest, flat)
     for number in range(instances_in(states)):
         st = instance(states, number)
@@ -119,7 +124,7 @@ def write_deferred_for(
 
 @kernel
 def _nearly_full(st: State, pmap: Record, va: np.uint64) -> bool:
-    """Return whether no more than one entry is missing in the page table for an address."""
+    """Return whether the page table for an address lacks at most one entry of being full."""
     pde = pmap_pde(st, pmap, va)
     if pde == NULL or (st.pt[pde] & pmap.PG_V) == NO_BITS or (st.pt[pde] & PG_PS) != NO_BITS:
         return False
@@ -128,48 +133,48 @@ def _nearly_full(st: State, pmap: Record, va: np.uint64) -> bool:
 
 @kernel
 def _write_deferred_of(states: State, statistics: IntervalStatistics, guest: Int, flat: Int) -> None:
-    """Set the accessed bits that a page's mark stands for; it can be marked no more before the next sweep."""
-    cold = statistics.deferred[flat]
-    if cold & DEFERRED == 0:
-        statistics.deferred[flat] = cold & ~NO_OP
+    """Write the deferred accessed bits of a page to its entries; until the next sweep, none of it are deferred again."""
+    known = statistics.deferred[page_at(flat)]
+    if known & DEFERRED == 0:
+        statistics.deferred[page_at(flat)] = known & ~NO_OP
         return
     for number in range(instances_in(states)):
         st = instance(states, number)
         pmap = st.pmap[guest]
         _, slot = leaf_of(st, pmap, np.uint64(flat - st.guests[guest].begin) << PAGE_SHIFT)
         set_bits(st, slot, pmap.PG_HW_A)
-    statistics.deferred[flat] = NOT_CLEARED
+    statistics.deferred[page_at(flat)] = NOT_CLEARED
 
 
 @kernel
 def clear_deferred(deferred: NDArray[np.uint8], fast_path: NDArray[np.uint8]) -> Int:
-    """Take the marks from pages, which are cold now and no_op no more; return how many were marked.
+    """Clear the deferred accessed bits of pages, which are CLEARED then and lose NO_OP; return of how many pages.
 
-    Without a branch, like `cool`: whether a page is marked cannot be foreseen.
+    Without a branch: which pages have deferred bits cannot be predicted.
     """
-    marked: Int = 0
+    cleared: Int = 0
     for page in range(len(deferred)):
-        mark = (deferred[page] >> DEFERRED_SHIFT) & CLEARED
-        marked += np.int64(mark)
-        deferred[page] = np.uint8((deferred[page] & ~DEFERRED) | mark)
-        fast_path[page] &= ~np.uint8(mark * NO_OP)
-    return marked
+        was_deferred = (deferred[page] >> DEFERRED_SHIFT) & CLEARED
+        cleared += np.int64(was_deferred)
+        deferred[page] = np.uint8((deferred[page] & ~DEFERRED) | was_deferred)
+        fast_path[page] &= ~np.uint8(was_deferred * NO_OP)
+    return cleared
 
 
 @kernel
 def end_clearing(deferred: NDArray[np.uint8]) -> None:
-    """End a sweep: pages that were cooling are deferred, with their kinds, and all that are not are uncleared."""
+    """End a sweep: pages that are CLEARED or CLEARING are CLEARED and keep their NO_OP bits; those that are neither get 0."""
     for page in range(len(deferred)):
-        is_cold = np.uint8((deferred[page] | (deferred[page] >> CLEARING_SHIFT)) & CLEARED)
-        deferred[page] = is_cold | (deferred[page] & np.uint8(is_cold * NO_OP))
+        is_cleared = np.uint8((deferred[page] | (deferred[page] >> CLEARING_SHIFT)) & CLEARED)
+        deferred[page] = is_cleared | (deferred[page] & np.uint8(is_cleared * NO_OP))
 
 
 @entry_point
 def write_deferred(states: State, statistics: IntervalStatistics) -> None:
-    """Write all marks, so that entries can be looked at, and changed, by whoever knows nothing of marks."""
+    """Write all deferred accessed bits, so that anybody can look at the entries and change them."""
     if statistics.tally[0].deferring == 0:
         return
     for flat in range(len(statistics.deferred)):
-        if statistics.deferred[flat] & (DEFERRED | NO_OP) != 0:
+        if statistics.deferred[page_at(flat)] & (DEFERRED | NO_OP) != 0:
             _write_deferred_of(states, statistics, guest_of(instance(states, 0), flat), flat)
     statistics.tally[0].deferring = 0

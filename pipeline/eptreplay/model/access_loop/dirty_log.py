@@ -1,12 +1,12 @@
-"""Dirty tracking: collecting what was written, and what it costs the guest afterwards.
+"""Dirty tracking: how a host learns what a guest wrote, and what that costs the guest afterwards.
 
-Two ways to learn of writes:
+There are two ways:
 
 * a **harvest** asks every page (pmap_is_modified) and makes it clean (pmap_clear_modify), which demotes writable
   superpages, takes write access away and invalidates;
-* **page-modification logging**: the processor writes an address to a log of 512 entries, one log a vCPU, whenever it sets a
-  dirty bit in a leaf entry.  Before it sets any accessed or dirty bit it looks whether the log is full, and if so
-  leaves the guest first.  Whoever collects the logs empties them.
+* **page-modification logging** (PML): whenever the processor sets a dirty bit in a leaf entry, it writes the address to a
+  dirty log of 512 entries, one log per vCPU.  Before it sets any accessed or dirty bit, it checks whether the log is full,
+  and if so there is a VM exit first.  Whoever collects the logs empties them.
 
 Sources: pmap.c pmap_is_modified and pmap_clear_modify, FreeBSD 10.0; SDM volume 3, 28.2.5, page-modification logging.
 """
@@ -22,6 +22,7 @@ from eptreplay.model._numba.types import Int
 from eptreplay.model.page.vm_page import vm_page_dirty
 from eptreplay.model.pmap.invalidate import CAUSE_FAULT, CAUSE_HARVEST
 from eptreplay.model.pmap.pmap_page import pmap_clear_modify, pmap_is_modified
+from eptreplay.model.state.guest_pages import page_at
 from eptreplay.model.state.pte import NPTEPG
 from eptreplay.model.state.rows import OP_WRITE
 from eptreplay.model.state.state import State, account, instance, instances_in
@@ -35,7 +36,7 @@ NO_PML = -1
 # fmt: off
 @structure_of_arrays
 class DirtyLog:
-    """What is known of dirty tracking, in every instance."""
+    """Dirty tracking in every instance: the logs of vCPUs, and what harvests did to pages."""
 
     pml: NDArray[np.int32] = array(
         np.int32, "instances", "vcpus", unit="entries", owner="access_loop/dirty_log",
@@ -43,7 +44,7 @@ class DirtyLog:
     )
     clean: NDArray[np.uint8] = array(
         np.uint8, "instances", "guest_pages", unit="flag", owner="access_loop/dirty_log",
-        meaning="1: a harvest made it clean, and it was not written since",
+        meaning="1: a harvest found it dirty and made it clean, and it was not written since",
     )
     split: NDArray[np.uint8] = array(
         np.uint8, "instances", "guest_blocks", unit="flag", owner="access_loop/dirty_log",
@@ -72,7 +73,7 @@ def new_dirty_log(pml: NDArray[np.bool_], pages: int, vcpus: int) -> DirtyLog:
 def logged_access(
     st: State, log: DirtyLog, number: Int, guest: Int, gpa: np.uint64, op: Int, vcpu: Int, flat: Int
 ) -> None:
-    """Make one access of a guest to its own memory in one instance, with what dirty tracking sees of it and costs it.
+    """Make one access of a guest to its own memory in one instance, and record what dirty tracking sees of it and adds to it.
 
     Args:
         st: the instance.
@@ -97,9 +98,9 @@ def logged_access(
         dirty = cnt.dirty_bits_4k + cnt.dirty_bits_2m != dirty_bits
         if dirty or cnt.accessed_bits != accessed_bits:
             pml_log(st, log.pml[number], vcpu, dirty)
-    if cnt.harvests != 0 and log.clean[number, flat] != 0:
+    if cnt.harvests != 0 and log.clean[number, page_at(flat)] != 0:
         cnt.refaults += np.int64(cnt.traps != traps)
-        log.clean[number, flat] = np.uint8(op != OP_WRITE)
+        log.clean[number, page_at(flat)] = np.uint8(op != OP_WRITE)
     if cnt.promotions != promotions and log.split[number, flat // NPTEPG] != 0:
         cnt.repromotions += 1
         log.split[number, flat // NPTEPG] = 0
@@ -107,7 +108,7 @@ def logged_access(
 
 @kernel
 def pml_log(st: State, used: NDArray[np.int32], vcpu: Int, dirty: bool) -> None:
-    """Set a bit of an entry: a full log is emptied by an exit first, and a dirty bit is logged."""
+    """Record that the CPU sets a bit of an entry: a full log makes a VM exit first, and a dirty bit is logged."""
     if used[vcpu] == PML_ENTRIES:
         account(st).pml_exits += 1
         used[vcpu] = 0
@@ -117,7 +118,7 @@ def pml_log(st: State, used: NDArray[np.int32], vcpu: Int, dirty: bool) -> None:
 
 @entry_point
 def harvest(states: State, statistics: IntervalStatistics, log: DirtyLog) -> None:
-    """In every instance, collect the pages that show as dirty, in order, and make the next write to them show again."""
+    """In every instance, collect the pages that are dirty, in order, and make them clean, so that the next write shows again."""
     for guest in range(len(instance(states, 0).guests)):
         harvest_guest(states, statistics, log, guest)
 
@@ -158,13 +159,13 @@ def _harvest_instance(st: State, log: DirtyLog, number: Int, guest: Int) -> None
 
 @part
 def _harvest_block(st: State, log: DirtyLog, number: Int, first: Int, end: Int) -> Int:
-    """Return how many of the flat guest pages [first, end) of a block were dirty, and make them clean."""
+    """Make the flat guest pages [first, end) of a block clean; return how many of them were dirty."""
     found: Int = 0
     demotions = account(st).demotions
     for flat in range(first, end):
-        if st.object[flat].frame > 0:
-            dirty = _harvest_page(st, st.object[flat].frame - 1)
-            log.clean[number, flat] |= np.uint8(dirty)
+        if st.object[page_at(flat)].frame > 0:
+            dirty = _harvest_page(st, st.object[page_at(flat)].frame - 1)
+            log.clean[number, page_at(flat)] |= np.uint8(dirty)
             found += dirty
     if account(st).demotions != demotions:
         log.split[number, first // NPTEPG] = 1
@@ -173,7 +174,7 @@ def _harvest_block(st: State, log: DirtyLog, number: Int, first: Int, end: Int) 
 
 @part
 def _harvest_page(st: State, m: Int) -> Int:
-    """Return 1 if a page is dirty in its own field or by a mapping, else 0, and make it clean."""
+    """Make a page clean; return 1 if it was dirty, by its own field or by a mapping, else 0."""
     if st.page[m].dirty == 0 and pmap_is_modified(st, m):
         vm_page_dirty(st, m)
     dirty = np.int64(st.page[m].dirty)

@@ -1,24 +1,18 @@
 """The access loop: rows of a trace, in order, through all guests of a host under several CPU profiles at once.
 
-For almost every access of a trace nothing changes: the page is mapped, its accessed bit is set, and on a
-write its dirty bit too, under every profile.  One byte a guest page says so (`State.fast_path`, shared by the
-states of all profiles):
+Almost every access of a trace changes nothing: the page is mapped, its accessed bit is set, and on a write its dirty bit too,
+under every profile.  The fast-path byte of the page says so (state/fast_path.py), and then the access only has to be counted.
 
-* bits 0 to 2 (TOUCHED, for reads, writes and fetches): the open interval has seen such an access.  They are
-  cleared when it closes (intervals.py);
-* bits 3 to 5 (NO_OP, likewise): such an access changes nothing in any model.  They are set when all
-  models have taken one (a write settles reads, too), and cleared when any model takes something away from the page's entry (entry.py);
-* bit 6 (NO_MEMORY): the page is not memory.  The byte after the last page has it too and stands for all
-  addresses beyond;
-* bit 7 (UNSAMPLED): no distances of reuse are taken of the page (reuse.py).
+Rows go through in chunks, each in these steps:
 
-Rows go through in chunks, each in steps.  The first looks at every row, without a branch and without
-writing to any page's byte, and finds those there is something to do for.  The second marks these, and keeps the late
-ones: those that are not no_op.  The third makes them in order (slow_path.py).
-When one of them takes something away from any page, what was found out about the rows after it need not be true any
-more: they are looked at again.  The last step takes in the distances of reuse of the rows that are done.
+1. The row scan looks at every row, without a branch and without writing to any page's byte, and lists the rows for which there
+   is anything to do: the access is no no-op, or the first of its kind in the open interval, or to a sampled page.
+2. _note_touched sets the TOUCHED bits for the rows on the list, and keeps those on it that are no no-ops: the slow path.
+3. take_slow_path makes their accesses in order, in every instance (slow_path.py).  When one of them takes something away from
+   any page, what the scan found out about the rows after it may not be true any more: the next chunk begins there.
+4. For the rows that are done, translations, reuse distances and counts are brought up to date.
 
-Instances: the states of all profiles are stacked along a leading axis.
+Instances, one per profile, are stacked along a leading axis (state/state.py).
 """
 
 from __future__ import annotations
@@ -44,11 +38,12 @@ from eptreplay.model.statistics.reuse_arrays import Reuse
 ONE_BIT = np.uint8(1)
 MEMORY_SHIFT = np.uint8(6)  # of NO_MEMORY
 ONE_NO_OP = np.uint8(1 << NO_OP_SHIFT)
-# The bits of State.fast_path that a page has when there is nothing to do for a read, a write, a fetch.
+# The bits of State.fast_path that are all set when there is nothing to do for a read, a write, a fetch: UNSAMPLED, and NO_OP and
+# TOUCHED of the kind.
 DONE = np.array([0b1000_1001, 0b1001_0010, 0b1010_0100], np.uint8)
 ANY = np.uint8(0xFF)
-FAR_PAGES = 1 << 22  # bytes, one a page: more than a core has cache for
-IS_NO_FIRST_WRITE = np.uint8(1 << OP_WRITE) | NO_MEMORY
+FAR_PAGES = 1 << 22  # with so many pages, their bytes are more than the caches of a core hold
+IS_NO_FIRST_WRITE = np.uint8(1 << OP_WRITE) | NO_MEMORY  # TOUCHED by a write, or no memory
 
 
 @entry_point
@@ -69,8 +64,8 @@ def replay_rows(
         states: the instances.
         statistics: what the trace did, updated.
         log: what dirty tracking saw, updated.
-        tlbs: the TLBs of all instances, updated; of no instances where they are not modelled, or with several guests.
-        reuse: reuse distances, updated; it watches State.fast_path, or keeps none.
+        tlbs: the TLBs of all instances, updated; they have no instances where TLBs are not modelled.
+        reuse: reuse distances, updated; `reuse.watched` is State.fast_path, or there are none.
         rows: the rows, checked by the caller.
         begin: the first one to replay.
         end: the one after the last.
@@ -99,7 +94,7 @@ def replay_rows(
 
 @kernel
 def _scan(fast_path: NDArray[np.uint8], found: NDArray[np.int32], rows: Rows, begin: Int, end: Int) -> Int:
-    """Note in `found` which of the rows [begin, end) there is anything to do for; return how many."""
+    """List in `found` those of the rows [begin, end) for which there is anything to do; return how many."""
     gpa, op = rows.gpa, rows.op
     beyond = np.uint64(len(fast_path) - 1)
     count = np.uint64(0)
@@ -114,7 +109,7 @@ def _scan(fast_path: NDArray[np.uint8], found: NDArray[np.int32], rows: Rows, be
 def _scan_across(
     fast_path: NDArray[np.uint8], found: NDArray[np.int32], rows: Rows, begin: Int, end: Int
 ) -> Int:
-    """Do the same as _scan where rows may cross a page; there is something to do for all that do."""
+    """Do the same as _scan where rows may cross a page boundary; all rows that do are listed."""
     beyond = np.uint64(len(fast_path) - 1)
     count = np.uint64(0)
     for i in range(np.uint64(begin), np.uint64(end)):
@@ -131,8 +126,8 @@ def _scan_far(
 ) -> Int:
     """Do the same as _scan for a guest whose bytes do not fit into the cache.
 
-    The list is written in a second step: a processor that may not guess where its next place is (speculative store bypass)
-    would let no byte come from memory before the last one has.
+    The list is written in a second step.  Where each element goes depends on the byte before, and a processor that must not
+    speculate about stores (see _numba/bits.py) would load one byte after the other.
     """
     gpa, op, unfinished = rows.gpa, rows.op, statistics.unfinished
     beyond = np.uint64(len(fast_path) - 1)
@@ -150,7 +145,7 @@ def _scan_far(
 def _note_touched(
     fast_path: NDArray[np.uint8], statistics: IntervalStatistics, rows: Rows, found: Int
 ) -> Int:
-    """Note what the first `found` of `statistics.rows` touch; keep those that take the slow path, and return how many."""
+    """Note what the first `found` of `statistics.rows` touch; keep in the list those that take the slow path, and return how many."""
     gpa, op, vcpu = rows.gpa, rows.op, rows.vcpu
     slow: Int = 0
     first_writes: Int = 0
@@ -176,7 +171,7 @@ def _note_touched(
 
 @kernel
 def _touch(fast_path: NDArray[np.uint8], open_: NDArray[np.uint8], page: np.uint64, op: np.uint8) -> np.uint8:
-    """Mark an access to a page and open its block; return the page's byte as it was."""
+    """Set the TOUCHED bit of an access to a page and open the page's block; return the byte of the page as it was."""
     known = known_page(page, np.uint64(len(fast_path) - 1))
     state = fast_path[known]
     is_memory = (state >> MEMORY_SHIFT & ONE_BIT) ^ ONE_BIT

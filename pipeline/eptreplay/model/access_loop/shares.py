@@ -1,9 +1,9 @@
-"""Shares of one guest: which 2 MB regions belong to whom, whose a row is, and what shares have in common.
+"""Shares of one guest: which 2 MB regions belong to which share, which rows concern it, and what shares have in common.
 
-Without TLBs, page-modification logs and a limit to memory, what an access does depends on earlier ones to its own 2 MB
-region alone: on its 512 pages, their entries, their reservation and the page-table page over them.  So the regions of a
-guest can be replayed apart, each by itself in the order of the trace, and what is counted adds up.  What regions
-share are the page-table pages above (upper_tables): every share has its own, and those of all are one.
+Without TLBs, page-modification logs and a limit of memory, what an access does depends only on earlier accesses to its own
+2 MB region: on the 512 pages, their entries, their reservation and their page-table page.  So the regions of a guest can be
+replayed separately, each in the order of the trace, and counters add up.  What regions share are the page-table pages above
+them (upper_tables): every share has its own copies, which count as one.
 """
 
 from __future__ import annotations
@@ -18,18 +18,23 @@ from eptreplay.model.state.pte import NO_BITS, NPTEPG, PAGE_SHIFT, PDPSHIFT, PDR
 from eptreplay.model.state.rows import Rows, crosses
 from eptreplay.model.state.state import State, instance
 
-GOLDEN = 0x9E3779B1  # 2^32 times the golden ratio, odd: its multiples are spread evenly over 2^32
+GOLDEN = 0x9E3779B1  # 2^32 over the golden ratio, odd: its multiples are spread evenly over 2^32
 BLOCKS = 256  # blocks of regions that a share of a large guest has
 ONE_BYTE = np.uint16(1)
 ONE_ACCESS = np.uint32(1)
+
+# The second index of what upper_tables writes: kinds of page-table pages above 2 MB regions.
+DIRECTORY = 0
+POINTERS = 1
+UPPER_LEVELS = 2
 
 
 def region_owners(pages: int, shares: int) -> NDArray[np.uint8]:
     """Return the share of every 2 MB region of a guest, shape [regions + 1]; the last stands for all beyond.
 
-    Blocks of regions that are neighbours go to different shares, and so do those at most distances, so that what a guest
-    uses most is spread.  A large guest has larger blocks: the less shares alternate in the arrays of the state,
-    the less memory they both touch.
+    Neighbouring blocks of regions go to different shares, and so do blocks at most other distances, so that what a guest uses
+    most is spread over shares.  A large guest has larger blocks: the less often shares alternate along the arrays of the state,
+    the less memory is touched by more than one.
     """
     regions = -(-pages // NPTEPG) + 1
     block = np.arange(regions, dtype=np.uint64) // np.uint64(-(-regions // (BLOCKS * shares)))
@@ -43,17 +48,17 @@ def take_rows(
 ) -> Int:
     """Copy those of the rows [begin, end) that concern a share, in order; return how many there are.
 
-    A row that crosses into a region of another share is two: each share gets the page that is its own.
+    A row that crosses into a region of another share becomes two rows: each share gets the part in its own region.
 
     Args:
         owner: shape [regions + 1], see region_owners.
-        share: which one.
+        share: its number.
         rows: of the guest.
         begin: the first one.
         end: the one after the last.
         first_row: number of the first of `rows` in the trace.
-        own: the share's, with room for all of them, written; it has the columns that `rows` has, and `row`: the number in the
-            trace, ~number where the share has the second part of a row alone.
+        own: the rows of the share, written; it has the columns that `rows` has, with room for all rows, and `row`: the number
+            in the trace, ~number where the share has only the second part of a row.
     """
     if len(rows.size) != 0:
         found = _take_crossing(owner, share, rows, begin, end, own)
@@ -84,7 +89,7 @@ def _take(
     end: Int,
     row: NDArray[np.int64],
 ) -> Int:
-    """Note which rows concern a share, and return how many."""
+    """Write to `row` which of the rows [begin, end) concern a share; return how many."""
     beyond = np.uint64(len(owner) - 1)
     mine = np.uint8(share)
     found = np.uint64(0)
@@ -96,7 +101,7 @@ def _take(
 
 @kernel
 def _take_crossing(owner: NDArray[np.uint8], share: Int, rows: Rows, begin: Int, end: Int, own: Rows) -> Int:
-    """Do the same where rows may cross a page, and write addresses, sizes and counts, too."""
+    """Do the same where rows may cross a page boundary, and write addresses, sizes and counts, too."""
     beyond = np.uint64(len(owner) - 1)
     found: Int = 0
     for i in range(begin, end):
@@ -117,19 +122,19 @@ def _take_crossing(owner: NDArray[np.uint8], share: Int, rows: Rows, begin: Int,
 
 
 @entry_point
-def upper_tables(states: State, marks: NDArray[np.uint8]) -> None:
-    """Mark which page-table pages above 2 MB regions the only guest of every instance has, but for the root.
+def upper_tables(states: State, found: NDArray[np.uint8]) -> None:
+    """Write which page-table pages above 2 MB regions the only guest of every instance has, except for the root.
 
     Args:
         states: the instances.
-        marks: shape [instances, 2, gigabytes], 0: set to 1 for the page directory of a gigabyte (0), and for the
-            page-directory-pointer table of 512 of them (1).
+        found: shape [instances, UPPER_LEVELS, gigabytes], all 0: set to 1 at DIRECTORY for the page directory of a gigabyte, and
+            at POINTERS for the page-directory-pointer table of 512 gigabytes.
     """
-    for number in range(len(marks)):
+    for number in range(len(found)):
         st = instance(states, number)
         pmap = st.pmap[0]
-        for gigabyte in range(marks.shape[2]):
+        for gigabyte in range(found.shape[2]):
             pdpe = pmap_pdpe(st, pmap, np.uint64(gigabyte) << PDPSHIFT)
             if pdpe != NULL:
-                marks[number, 1, gigabyte // NPTEPG] = 1
-                marks[number, 0, gigabyte] = np.uint8((st.pt[pdpe] & pmap.PG_V) != NO_BITS)
+                found[number, POINTERS, gigabyte // NPTEPG] = 1
+                found[number, DIRECTORY, gigabyte] = np.uint8((st.pt[pdpe] & pmap.PG_V) != NO_BITS)

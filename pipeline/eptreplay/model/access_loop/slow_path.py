@@ -1,7 +1,7 @@
-"""Slow-path accesses: those that may change something in a model, made in order, in every instance.
+"""The slow path: accesses that may change something in the model, made in order, in every instance.
 
-Each of them needs memory scattered over arrays far greater than a cache; it is asked for some accesses ahead
-(_prefetch.py).  Where the only thing to do is to set accessed bits, a mark stands for them (deferred_accessed.py).
+Each of them needs memory that is scattered over arrays far larger than a cache, so it is prefetched some accesses ahead
+(_numba/prefetch.py).  Where an access would only set accessed bits, these are deferred instead (deferred_accessed.py).
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from eptreplay.model.cpu.translation import translate_rows
 from eptreplay.model.cpu.walk import walk_changes_nothing
 from eptreplay.model.pmap.ptp import NULL, pmap_pde, pmap_pde_to_pte
 from eptreplay.model.state.fast_path import NO_MEMORY, NO_OP, NO_OP_SHIFT
+from eptreplay.model.state.guest_pages import page_at
 from eptreplay.model.state.pte import EMPTY, NO_BITS, PAGE_SHIFT, PG_PS
 from eptreplay.model.state.rows import (
     ADDRESS_MASK,
@@ -53,9 +54,9 @@ from eptreplay.model.vm.vm_map import NO_BAR, bar_at
 from eptreplay.model.vm.vm_object import guest_of
 from eptreplay.model.vm.vm_reserv import vm_phys_foreseen
 
-AHEAD = 8  # slow-path accesses whose memory is on its way; what tells which memory is, for twice as many
+AHEAD = 8  # accesses of the slow path whose memory is prefetched; the bytes that tell which memory that is, for twice as many
 ONE_NO_OP = np.uint8(1 << NO_OP_SHIFT)
-# The kinds of access that change nothing after one of a kind: a page that was written may be read, in either format.
+# By the kind of an access, the kinds that are no-ops after it: after a write, reads are, too, in either format.
 NO_OP_AFTER = np.array([0b0000_1000, 0b0001_1000, 0b0010_0000], np.uint8)
 NO_KIND = np.uint8(0)
 GUEST = 0  # the only guest, where TLBs are modelled
@@ -72,14 +73,14 @@ def take_slow_path(
     slow: Int,
     end: Int,
 ) -> Int:
-    """Make the accesses of the slow path, in order; return the row from which on the chunk has to be scanned again, or `end`.
+    """Make the accesses of the slow path, in order; return the row from which on rows have to be scanned again, or `end`.
 
     Args:
         states: the instances.
         statistics: updated.
         log: updated.
         tlbs: updated.
-        rows: the rows; a number ~n is that of the second part of row n, whose first part another share has.
+        rows: the rows; a row number ~n stands for the second part of row n, whose first part another share has.
         first_row: number of the first of them in the trace.
         slow: how many of `statistics.rows` take the slow path.
         end: of the chunk.
@@ -93,7 +94,7 @@ def take_slow_path(
         op = rows.op[i]
         crossing = crosses(rows, i)
         if not crossing and _is_no_op(states.fast_path, page, op):
-            continue  # by an access of the slow path shortly before
+            continue  # an access of the slow path shortly before made it one
         if alone and not crossing and defer_alone(statistics.deferred, states.fast_path, page, op):
             deferred += 1
             continue
@@ -121,7 +122,7 @@ def take_slow_path(
 
 @part
 def _ask_ahead(states: State, statistics: IntervalStatistics, rows: Rows, k: Int, slow: Int) -> None:
-    """Ask for the memory that accesses of the slow path after number `k` need."""
+    """Prefetch the memory that accesses of the slow path after number `k` need."""
     if k + 2 * AHEAD < slow:
         _prefetch_deferred(states, statistics, rows.gpa[statistics.rows[k + 2 * AHEAD]])
     if k + AHEAD < slow:
@@ -132,7 +133,7 @@ def _ask_ahead(states: State, statistics: IntervalStatistics, rows: Rows, k: Int
 
 @kernel
 def _is_no_op(fast_path: NDArray[np.uint8], page: np.uint64, op: np.uint8) -> bool:
-    """Return whether an access to a page is no_op."""
+    """Return whether an access to a page is a no-op."""
     return (fast_path[known_page(page, np.uint64(len(fast_path) - 1))] >> op) & ONE_NO_OP != 0
 
 
@@ -142,13 +143,13 @@ def _needs_tables(
 ) -> bool:
     """Return whether an access to a page may have to look at page tables."""
     known = np.int64(known_page(page, np.uint64(len(fast_path) - 1)))
-    light = known < len(deferred) and only_sets_accessed(deferred, known, op)
-    return not light and (fast_path[known] >> op) & ONE_NO_OP == 0
+    only_defers = known < len(deferred) and only_sets_accessed(deferred, known, op)
+    return not only_defers and (fast_path[known] >> op) & ONE_NO_OP == 0
 
 
 @kernel
 def _prefetch_deferred(states: State, statistics: IntervalStatistics, gpa: np.uint64) -> None:
-    """Ask for the bytes that tell whether an access has to look at page tables."""
+    """Prefetch the bytes that tell whether an access has to look at page tables."""
     page = gpa >> PAGE_SHIFT
     if page < np.uint64(len(statistics.deferred)):
         prefetch(states.fast_path, np.int64(page))
@@ -157,7 +158,7 @@ def _prefetch_deferred(states: State, statistics: IntervalStatistics, gpa: np.ui
 
 @kernel
 def _prefetch_access(states: State, first_row: NDArray[np.int64], gpa: np.uint64) -> None:
-    """Ask for the memory that an access may need."""
+    """Prefetch the memory that an access may need."""
     page = gpa >> PAGE_SHIFT
     if page < np.uint64(len(first_row)):
         prefetch(first_row, np.int64(page))
@@ -185,46 +186,47 @@ def _make_access(
     vcpu: Int,
     row: Int,
 ) -> bool:
-    """Make an access to memory that may change something, in every instance; return whether any page lost something by it."""
+    """Make an access to memory in every instance; return whether any page lost NO_OP bits by it."""
     first = instance(states, 0)
     known = np.int64(page)
     if (states.fast_path[known] >> op) & ONE_NO_OP != 0:
         return False
     guest = guest_of(first, known)
-    # A no_op write is one after another since the last harvest, which unsettles all.
-    statistics.unharvested[known] |= np.uint8(op == OP_WRITE) * JUST_WRITTEN
+    # This is done on the slow path only: a write is a no-op only after another one since the last harvest, which clears the
+    # NO_OP bits of whatever it makes clean.
+    statistics.unharvested[page_at(known)] |= np.uint8(op == OP_WRITE) * JUST_WRITTEN
     kind = np.uint8(op)
     if only_sets_accessed(statistics.deferred, known, kind) and defer_accessed(
         states, statistics.deferred, log.pml, guest, known, kind, vcpu
     ):
         return False
-    if statistics.first_row[known] == 0:
-        statistics.first_row[known] = row + 1
+    if statistics.first_row[page_at(known)] == 0:
+        statistics.first_row[page_at(known)] = row + 1
     va = (page - np.uint64(first.guests[guest].begin)) << PAGE_SHIFT
-    # Kinds that would do no more than set accessed bits do nothing after this access, which sets them.
-    kinds = statistics.deferred[known] & NO_OP
+    # Kinds of access that would do no more than set accessed bits are no-ops after this access, which sets them.
+    kinds = statistics.deferred[page_at(known)] & NO_OP
     states.fast_path[known] |= kinds
     if statistics.tally[0].deferring != 0:
         write_deferred_for(states, statistics, guest, known, va, 1 << op)
-    statistics.deferred[known] = NOT_CLEARED
+    statistics.deferred[page_at(known)] = NOT_CLEARED
     disturbed = False
-    no_op = statistics.tally[0].no_ops
+    may_set = statistics.tally[0].no_ops
     for number in range(instances_in(states)):
         st = instance(states, number)
         st.host[0].disturbed = 0
         st.host[0].refused = 0
         if len(tlbs.counters) != 0 and not _walks(st, tlbs, number, page, op, vcpu):
-            no_op = NO_KIND
+            may_set = NO_KIND
         else:
             logged_access(st, log, number, guest, va, op, vcpu, known)
             if len(tlbs.counters) != 0:
                 flush_if_invalidated(st, tlbs, number)
         if st.host[0].refused != 0:
-            no_op = NO_KIND
+            may_set = NO_KIND
         disturbed |= st.host[0].disturbed != 0
-    if no_op == NO_KIND:
+    if may_set == NO_KIND:
         states.fast_path[known] &= ~kinds
-    states.fast_path[known] |= NO_OP_AFTER[op] & no_op
+    states.fast_path[known] |= NO_OP_AFTER[op] & may_set
     return disturbed
 
 
@@ -257,7 +259,7 @@ def _access_outside_memory(
 
 @kernel
 def _guest_at(states: State, address: np.uint64) -> Int:
-    """Return the guest that a flat byte address belongs to."""
+    """Return the guest whose flat byte address this is."""
     if address & NOWHERE != NO_BITS:
         return np.int64((address >> GUEST_SHIFT) & GUEST_MASK)
     beyond = np.uint64(len(states.fast_path) - 1)
@@ -266,7 +268,7 @@ def _guest_at(states: State, address: np.uint64) -> Int:
 
 @kernel
 def _own_address(st: State, guest: Int, address: np.uint64) -> Int:
-    """Return a flat byte address as its guest knows it."""
+    """Return the guest-physical address of a flat byte address."""
     if address & NOWHERE != NO_BITS:
         return np.int64(address & ADDRESS_MASK)
     return np.int64(address) - (np.int64(st.guests[guest].begin) << np.int64(PAGE_SHIFT))
@@ -284,7 +286,10 @@ def _is_backed(states: State, guest: Int, within: Int) -> bool:
 
 @kernel
 def _walks(st: State, tlbs: Tlbs, number: Int, page: np.uint64, op: Int, vcpu: Int) -> bool:
-    """Return False if a cached translation keeps the CPU from a walk that would change something, and count that."""
+    """Return whether the CPU walks the tables for an access, or would find nothing to change there.
+
+    If not, a cached translation serves the access, though an accessed or dirty bit is clear; that is counted as stale.
+    """
     entry = cached(tlbs, number, vcpu, GUEST, page, op)
     if entry == NO_TRANSLATION or walk_changes_nothing(st, st.pmap[0], page << PAGE_SHIFT, 1 << op):
         return True

@@ -1,7 +1,7 @@
-"""What the host does to all of a guest's pages at once: aging sweeps, and a look at every page.
+"""What the host does to all pages of a guest at once: aging sweeps, idle scans, and observing every page.
 
-A sweep visits the pages that are in host memory, guest by guest in order of address.  Harvest sweeps stand in
-dirty_log.py; what the page daemon does, in vm_pageout.py.
+A sweep visits the pages that are in host memory, guest by guest in the order of addresses.  Harvest sweeps are in
+dirty_log.py; what the page daemon does is in vm_pageout.py.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ from eptreplay.model.pmap.invalidate import CAUSE_AGING, pmap_invalidate_pages
 from eptreplay.model.pmap.pmap import leaf_of
 from eptreplay.model.pmap.pmap_page import pmap_is_modified, pmap_is_referenced, pmap_ts_referenced
 from eptreplay.model.state.fast_path import NO_OP
+from eptreplay.model.state.guest_pages import page_at
 from eptreplay.model.state.pages import PGA_REFERENCED
-from eptreplay.model.state.pte import NO_BITS, NPTEPG, PAGE_SHIFT
+from eptreplay.model.state.pte import NO_BITS, NPTEPG, PAGE_SHIFT, PDE_LEVEL
 from eptreplay.model.state.state import State, account, instance, instances_in
 from eptreplay.model.statistics.intervals import IntervalStatistics
 from eptreplay.model.vm.vm_pageout import vm_pageout_idle
 
-SUPERPAGE_LEVEL = 2
-AHEAD = 32  # pages whose memory is on its way
+AHEAD = 32  # pages whose memory is prefetched
 
 
 @entry_point
 def age(states: State, statistics: IntervalStatistics) -> None:
-    """In every instance, ask every page in memory, in order, how often it was used, and forget it (pmap_ts_referenced).
+    """In every instance, count how often every page in memory was used, in order, and clear that (pmap_ts_referenced).
 
-    Of pages that are cold or marked the answer is known (deferred_accessed.py): they are spared the question.
+    Pages that are CLEARED or DEFERRED (deferred_accessed.py) need no visit: what it would find is known.
     """
-    light = statistics.tally[0].deferrable
+    deferrable = statistics.tally[0].deferrable
     for number in range(instances_in(states)):
         for guest in range(len(instance(states, number).guests)):
-            light &= NO_OP if instance(states, number).pmap[guest].PG_HW_A != NO_BITS else np.uint8(0)
+            deferrable &= NO_OP if instance(states, number).pmap[guest].PG_HW_A != NO_BITS else np.uint8(0)
     for guest in range(len(instance(states, 0).guests)):
         known = instance(states, 0).guests[guest]
-        marked = clear_deferred(
+        deferred = clear_deferred(
             statistics.deferred[known.begin : known.end], states.fast_path[known.begin : known.end]
         )
         uncleared = _list_uncleared(statistics, known.begin, known.end)
@@ -54,16 +54,16 @@ def age(states: State, statistics: IntervalStatistics) -> None:
             st = instance(states, number)
             st.host[0].cause = CAUSE_AGING
             st.host[0].guest = guest
-            account(st).ts_referenced += marked
-            pmap_invalidate_pages(st, st.pmap[guest], marked)
-            _age_pages(st, statistics, guest, uncleared, number == 0, light)
+            account(st).ts_referenced += deferred
+            pmap_invalidate_pages(st, st.pmap[guest], deferred)
+            _age_pages(st, statistics, guest, uncleared, number == 0, deferrable)
     end_clearing(statistics.deferred)
-    statistics.tally[0].deferring = np.uint8(light != 0)
+    statistics.tally[0].deferring = np.uint8(deferrable != 0)
 
 
 @kernel
 def _list_uncleared(statistics: IntervalStatistics, begin: Int, end: Int) -> Int:
-    """List the flat pages [begin, end) that are not cold; return how many there are."""
+    """List the flat pages [begin, end) that are not CLEARED; return how many there are."""
     uncleared: Int = 0
     for first in range(begin, end, BYTES):
         cleared = bytes_having(statistics.deferred, first, end, CLEARED)
@@ -73,41 +73,41 @@ def _list_uncleared(statistics: IntervalStatistics, begin: Int, end: Int) -> Int
 
 @part
 def _age_pages(
-    st: State, statistics: IntervalStatistics, guest: Int, uncleared: Int, first: bool, light: np.uint8
+    st: State, statistics: IntervalStatistics, guest: Int, uncleared: Int, first: bool, deferrable: np.uint8
 ) -> None:
-    """Age the listed pages of one guest; keep for CLEARING those that cannot show another use.
+    """Age the listed pages of one guest; those that show no use afterwards are CLEARING.
 
-    A superpage has one accessed bit for all its pages, which also lives on when the sweep demotes it; that of a wired
-    page is not cleared.
+    The others may still show one: a superpage has one accessed bit for all its pages, which also stays in the entries when
+    the sweep demotes it; and that of a wired page is not cleared.
     """
     wired = st.pmap[guest].wired_count != 0
     found: Int = 0
     for k in range(uncleared):
         if k + 2 * AHEAD < uncleared:
-            _prefetch_asked(st, statistics, k)
+            _prefetch_listed(st, statistics, k)
         flat = np.int64(statistics.listed[k])
-        frame = st.object[flat].frame
-        kinds = st.fast_path[flat] & light
-        shows = wired or statistics.tally[0].no_ops == 0
+        frame = st.object[page_at(flat)].frame
+        kinds = st.fast_path[flat] & deferrable
+        shows_use = wired or statistics.tally[0].no_ops == 0
         if frame > 0:
             m = np.int64(frame) - 1
-            shows |= st.pv_table[m // NPTEPG] != 0 or _mapped_twice(st, m)
+            shows_use |= st.pv_table[m // NPTEPG] != 0 or _mapped_twice(st, m)
             found += pmap_ts_referenced(st, m)
-        if shows:
-            statistics.deferred[flat] = NOT_CLEARED
+        if shows_use:
+            statistics.deferred[page_at(flat)] = NOT_CLEARED
         elif first:
-            statistics.deferred[flat] = CLEARING | kinds
+            statistics.deferred[page_at(flat)] = CLEARING | kinds
     account(st).ts_referenced += found
     account(st).sweeps += 1
 
 
 @kernel
-def _prefetch_asked(st: State, statistics: IntervalStatistics, k: Int) -> None:
-    """Ask for the memory of listed pages that come after number `k`."""
-    frame = st.object[statistics.listed[k + AHEAD]].frame
+def _prefetch_listed(st: State, statistics: IntervalStatistics, k: Int) -> None:
+    """Prefetch the memory of listed pages that come after number `k`."""
+    frame = st.object[page_at(statistics.listed[k + AHEAD])].frame
     if frame > 0:
         prefetch(st.pv, np.int64(st.page[frame - 1].pv_last))
-    frame = st.object[statistics.listed[k + 2 * AHEAD]].frame
+    frame = st.object[page_at(statistics.listed[k + 2 * AHEAD])].frame
     if frame > 0:
         prefetch(st.page, np.int64(frame - 1))
 
@@ -121,7 +121,7 @@ def _mapped_twice(st: State, m: Int) -> bool:
 
 @entry_point
 def scan(states: State) -> None:
-    """In every instance, let the page daemon make an idle scan."""
+    """Let the page daemon make an idle scan, in every instance."""
     for number in range(instances_in(states)):
         vm_pageout_idle(instance(states, number))
 
@@ -136,24 +136,24 @@ SEEN_DIRTY = 16  # an entry, or the page's own field, says that it was written
 
 @entry_point
 def observe_pages(states: State, guest: Int, pages: NDArray[np.int64], seen: NDArray[np.uint8]) -> None:
-    """Write what the host sees of pages of a guest (from its own 0) in every instance to `seen`, [instances, pages], SEEN_* bits."""
+    """Write to `seen`, shape [instances, pages], the SEEN_* bits of pages of a guest, which are counted from its own page 0."""
     for number in range(len(seen)):
         st = instance(states, number)
         for i in range(len(pages)):
             flat = st.guests[guest].begin + pages[i]
-            if st.object[flat].frame > 0:
+            if st.object[page_at(flat)].frame > 0:
                 seen[number, i] = _observe_page(st, guest, flat)
 
 
 @kernel
 def _observe_page(st: State, guest: Int, flat: Int) -> Int:
     """Return the SEEN_* bits of a guest page that is in memory."""
-    m = st.object[flat].frame - 1
+    m = st.object[page_at(flat)].frame - 1
     seen = SEEN_ALLOCATED
     level, _ = leaf_of(st, st.pmap[guest], np.uint64(flat - st.guests[guest].begin) << PAGE_SHIFT)
     if level != 0:
         seen |= SEEN_MAPPED
-    if level == SUPERPAGE_LEVEL:
+    if level == PDE_LEVEL:
         seen |= SEEN_SUPERPAGE
     if (st.page[m].aflags & PGA_REFERENCED) != 0 or pmap_is_referenced(st, m):
         seen |= SEEN_ACCESSED

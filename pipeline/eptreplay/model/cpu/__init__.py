@@ -1,1 +1,1 @@
-"""The processor: the walk, TLBs, translations, entries to the guest."""
+"""The processor: the page walk, TLBs, translations, and when vCPUs are in the guest."""

@@ -1,14 +1,14 @@
 """TLBs: which accesses need no page walk, and what a walk costs where the tables are nested.
 
-Every vCPU has a host CPU of its own, and with it that CPU's TLBs: first-level ones for data and for
+Every vCPU has a host CPU of its own, and with it the TLBs of that CPU: first-level ones for data and for
 instructions, by page size, and a second level behind them.  An entry holds a translation from guest-physical
-page to host page, tagged by its guest.  Sets are kept in order of use, the last used first, and lose the least
-recently used.
+page to host page, tagged by its guest.  The entries of a set are kept in order of use, the last used first; the least recently
+used one is evicted.
 
 * A translation has the smaller of the page sizes of guest and host.  A trace of guest-physical addresses does not tell
-  the guest's page size; one is assumed for all (`Setting.guest_large`).
-* While a translation is cached, an access of a kind that was made through it before needs no walk: an accessed or dirty bit
-  that was cleared in the tables meanwhile stays clear.  Invalidations flush the guest's translations from all
+  the guest's page size; one is assumed for all pages (`Tlbs.setting.guest_large`).
+* While a translation is cached, an access of a kind that was made through it before needs no walk, so an accessed or dirty
+  bit that was cleared in the tables meanwhile stays clear.  Invalidations flush the guest's translations from all
   CPUs: the IPI makes each leave the guest, and on entry it finds another generation and executes INVEPT.
 * A nested walk refers to memory for every entry of the guest's tables, to translate the address of each of these,
   and to translate the address it ends at (walk_references).
@@ -39,7 +39,7 @@ KINDS = 3  # read, write, fetch
 SIZES = 2  # 4 KB, 2 MB: the second index of Tlbs.route
 SMALL = 0
 LARGE = 1
-LEVELS = 2  # the third index:
+LEVELS = 2  # FIRST, SECOND: the third index of Tlbs.route
 FIRST = 0
 SECOND = 1
 UNITS = KINDS * SIZES * LEVELS  # the most TLBs a CPU can have
@@ -50,7 +50,7 @@ LINE_BYTES = 64  # of the caches of the CPU that the model runs on
 ONE = np.uint64(1)
 NO_TRANSLATION = np.uint64(0)
 USED = np.uint64(0b111)  # bits 0 to 2: the translation was read, written, fetched through
-READS = np.uint64(0b011)  # who has one of these may read
+READS = np.uint64(0b011)  # with one of these set, the translation allows reads
 SIZE_SHIFT = np.uint64(3)  # SMALL or LARGE
 PAGE_KEY_SHIFT = np.uint64(4)  # 1 + number of the page, in pages of its size
 GUEST_SHIFT = np.uint64(48)  # number of the guest
@@ -72,12 +72,12 @@ UNIT_FIELDS = (
 # fmt: on
 UNIT = record_type(UNIT_FIELDS)
 
-# The two TLBs that serve accesses of a kind to 4 KB translations, level by level: as UNIT, but what a loop over rows
-# needs of both stands together.  Where there is no second level, its one group is one that stays NO_TRANSLATION.
+# The two TLBs that serve accesses of one kind by 4 KB translations, level by level: the fields of UNIT, arranged so that what a
+# loop over rows needs of both is together.  Where there is no second level, it has one group, which stays NO_TRANSLATION.
 # fmt: off
 PATH_FIELDS = (
     #     name        type       unit owner      meaning
-    Field("first",    np.uint64, "", "cpu/tlb", "", (LEVELS,)),
+    Field("first",    np.uint64, "", "cpu/tlb", "see UNIT, likewise the others", (LEVELS,)),
     Field("set_mask", np.uint64, "", "cpu/tlb", "", (LEVELS,)),
     Field("ways",     np.uint64, "", "cpu/tlb", "", (LEVELS,)),
     Field("step",     np.uint64, "", "cpu/tlb", "", (LEVELS,)),
@@ -94,9 +94,9 @@ TLB_COUNTERS_FIELDS = (
     Field("walks",         np.int64, "events", "cpu/translation",       "walks by page size of the host and structure cached", (SIZES, STRUCTURES + 1)),
     Field("dirty_walks",   np.int64, "events", "access_loop/slow_path", "walks for a cached translation whose dirty bit was still clear"),
     Field("stale",         np.int64, "events", "access_loop/slow_path", "accesses whose accessed or dirty bit stayed clear since the translation was cached"),
-    Field("flushes",       np.int64, "events", "cpu/tlb",               "times all translations of a guest went, in all CPUs at once"),
-    Field("invepts",       np.int64, "events", "cpu/tlb",               "INVEPT instructions, one a CPU and invalidation"),
-    Field("invalidations", np.int64, "events", "cpu/tlb",               "of the pmap, as far as the TLBs know"),
+    Field("flushes",       np.int64, "events", "cpu/tlb",               "times that all translations of a guest were flushed, in all CPUs at once"),
+    Field("invepts",       np.int64, "events", "cpu/tlb",               "INVEPT instructions: one per CPU and invalidation"),
+    Field("invalidations", np.int64, "events", "cpu/tlb",               "invalidations of the pmap that the TLBs have followed"),
 )
 # fmt: on
 TLB_COUNTERS = record_type(TLB_COUNTERS_FIELDS)
@@ -104,9 +104,9 @@ TLB_COUNTERS = record_type(TLB_COUNTERS_FIELDS)
 # fmt: off
 SETTING_FIELDS = (
     #     name           type      unit    owner                                    meaning
-    Field("guest_large", np.int64, "flag", "cpu/tlb",                               "1: the guest's pages have 2 MB, 0: 4 KB"),
+    Field("guest_large", np.int64, "flag", "cpu/tlb",                               "1: the guest's pages are taken to have 2 MB, 0: 4 KB"),
     Field("structures",  np.int64, "",     "cpu/tlb",                               "entries of each paging-structure cache; 0: there is none"),
-    Field("done",        np.int64, "",     "access_loop/fast_path cpu/translation", "rows of the batch whose translations have been made"),
+    Field("done",        np.int64, "",     "access_loop/fast_path cpu/translation", "the row up to which translations have been made"),
 )
 # fmt: on
 SETTING = record_type(SETTING_FIELDS)
@@ -150,7 +150,7 @@ def new_tlbs(
         units: shape [instances, UNITS, 2]: sets and ways of each; 0 and 0 for one that is not there.
         route: shape [instances, KINDS, SIZES, LEVELS]: the unit that serves; NO_UNIT for none.
         vcpus: virtual CPUs.
-        guest_large: whether the guest's pages are taken to have 2 MB, not 4 KB.
+        guest_large: whether the guest's pages are taken to have 2 MB, instead of 4 KB.
         structures: entries of each paging-structure cache; 0 for none.
     """
     instances = len(units)
@@ -185,7 +185,7 @@ def no_tlbs() -> Tlbs:
 
 
 def _paths(unit: Records, route: NDArray[np.int32], nowhere: NDArray[np.int64]) -> Records:
-    """Return PATH [instances, KINDS]; `nowhere`, shape [instances]: a group that stays NO_TRANSLATION."""
+    """Return PATH [instances, KINDS]; `nowhere`, shape [instances], is where a group begins that stays NO_TRANSLATION."""
     path = records((len(unit), KINDS), PATH)
     path.first = nowhere[:, None, None]
     path.step = LANES
@@ -197,7 +197,7 @@ def _paths(unit: Records, route: NDArray[np.int32], nowhere: NDArray[np.int64]) 
 
 
 def _zeros_by_line(shape: tuple[int, ...]) -> NDArray[np.uint64]:
-    """Return zeroed words from the beginning of a line of cache on, so that no group of entries lies in two."""
+    """Return zeroed words that begin with a cache line, so that no group of entries lies in two of them."""
     size = int(np.prod(shape)) * np.dtype(np.uint64).itemsize
     memory = np.zeros(size + LINE_BYTES, np.uint8)
     begin = -memory.ctypes.data % LINE_BYTES
@@ -223,7 +223,7 @@ def touch(entries: NDArray[np.uint64], unit: Record, page: np.uint64, key: np.ui
 
 @kernel
 def touch_set(entries: NDArray[np.uint64], ways: np.uint64, at: np.uint64, key: np.uint64) -> bool:
-    """Do so in the set that begins at `at`, group by group, each of which hands its last entry on to the next."""
+    """Do what `touch` does in the set that begins at `at`, group by group; the last entry of each moves on to the next."""
     before = key
     kept = USED
     for group in range(np.uint64(0), ways, np.uint64(LANES)):
@@ -250,7 +250,7 @@ def _find(entries: NDArray[np.uint64], unit: Record, page: np.uint64, key: np.ui
 
 @kernel
 def entry_key(guest: Int, page: np.uint64, size: Int) -> np.uint64:
-    """Return the entry of a translation that nothing was done through.
+    """Return the entry of a translation through which no access was made yet.
 
     Args:
         guest: number of the guest on its host.
@@ -295,7 +295,7 @@ def cached(tlbs: Tlbs, number: Int, vcpu: Int, guest: Int, page: np.uint64, op: 
 def serves(entry: np.uint64, op: Int) -> bool:
     """Return whether a cached translation lets an access through without a walk.
 
-    It has the rights that the walks for it found: those for the kinds of access made through it.
+    A translation is cached with the rights of the walks that were made for it: those for the kinds of access made through it.
     """
     return (entry & (READS if op == OP_READ else ONE << np.uint64(op))) != NO_BITS
 
@@ -309,7 +309,7 @@ def host_size(st: State, page: np.uint64) -> Int:
 
 @kernel
 def cached_structure(held: NDArray[np.uint64], entries: Int, page: np.uint64) -> Int:
-    """Return the entry nearest the leaf that a CPU's paging-structure caches hold for a page, and let them hold all.
+    """Return the entry nearest the leaf that a CPU's paging-structure caches hold for a page; afterwards they hold all of them.
 
     Args:
         held: the caches, as in Tlbs.structure: shape [STRUCTURES, entries].
@@ -334,7 +334,7 @@ def cached_structure(held: NDArray[np.uint64], entries: Int, page: np.uint64) ->
 
 @kernel
 def flush_if_invalidated(st: State, tlbs: Tlbs, number: Int) -> None:
-    """Flush a guest's translations from every CPU if its pmap was invalidated since the TLBs looked last."""
+    """Flush a guest's translations from every CPU if its pmap was invalidated since the TLBs were last compared with it."""
     count = tlbs.counters[number, 0]
     invalidations = st.cnt[0].inv_page + st.cnt[0].inv_range + st.cnt[0].inv_all
     if invalidations != count.invalidations:
@@ -345,7 +345,7 @@ def flush_if_invalidated(st: State, tlbs: Tlbs, number: Int) -> None:
 
 @entry_point
 def flush_all_if_invalidated(states: State, tlbs: Tlbs) -> None:
-    """Do so in every instance."""
+    """Do what flush_if_invalidated does in every instance."""
     for number in range(len(tlbs.counters)):
         flush_if_invalidated(instance(states, number), tlbs, number)
 

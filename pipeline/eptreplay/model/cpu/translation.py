@@ -1,7 +1,7 @@
-"""The loop of translations: rows looked up in the TLBs of every instance, and the walks of those that are in none.
+"""Translations: rows looked up in the TLBs of every instance, and the walks of those that are in none.
 
-It lags behind the loop over accesses (replay.py).  Translations matter to the models only at an access that may
-change something; they are made up to there when one comes, and up to the end of a chunk.
+This loop lags behind the loop over accesses (access_loop/fast_path.py).  Translations matter to the model only at an access of
+the slow path, so they are made up to that row when one comes, and up to the end of a chunk otherwise.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ from eptreplay.model.state.state import State, instance
 
 LARGE_SHIFT = np.uint64(9)
 ONE = np.uint64(1)
-KIND_BITS = np.uint64(21)  # of a count of rows of a chunk, three to a word
+KIND_BITS = np.uint64(
+    21
+)  # of a count of rows of a chunk; three counts, one per kind of access, are packed into a word
 KIND_MASK = np.uint64((1 << 21) - 1)
 GUEST = 0  # number of the guest on its host
 
@@ -53,8 +55,8 @@ def translate_rows(
 ) -> None:
     """Make the translations of all rows before `end` that have not been made yet, in every instance.
 
-    All of them but the first have to be no_op (replay.py).  So all pages of theirs are memory, and the byte that says so,
-    one among all of a large guest, need not be read again.
+    All of them but the first have to be no-ops (state/fast_path.py).  So all pages that they access are memory, and the
+    fast-path byte that says so, one of very many in a large guest, need not be read again.
     """
     setting = tlbs.setting[0]
     begin = np.int64(setting.done)
@@ -78,7 +80,7 @@ def _translate_slow(
     rows: Rows,
     row: Int,
 ) -> None:
-    """Make the translations of one row, as far as its pages are memory."""
+    """Make the translations of one row, of those of its pages that are memory."""
     page = rows.gpa[row] >> PAGE_SHIFT
     beyond = np.uint64(len(st.fast_path) - 1)
     last = page + ONE + np.uint64(crosses(rows, row))
@@ -97,7 +99,7 @@ def _translate_large(
     begin: Int,
     end: Int,
 ) -> None:
-    """Make the translations of no_op rows [begin, end) of a guest of 2 MB pages."""
+    """Make the translations of the rows [begin, end), all of them no-ops, of a guest with 2 MB pages."""
     for i in range(begin, end):
         page = rows.gpa[i] >> PAGE_SHIFT
         last = page + ONE + np.uint64(crosses(rows, i))
@@ -108,7 +110,7 @@ def _translate_large(
 
 @part
 def _translate(st: State, tlbs: Tlbs, number: Int, vcpu: Int, page: np.uint64, op: Int) -> None:
-    """Make one translation: it has 2 MB where the guest's page has, and the host's."""
+    """Make one translation: it has 2 MB if both the guest's page and the host's have, else 4 KB."""
     size: Int = SMALL
     if tlbs.setting[0].guest_large != 0:
         held = cached(tlbs, number, vcpu, GUEST, page, op)
@@ -125,7 +127,7 @@ def _translate(st: State, tlbs: Tlbs, number: Int, vcpu: Int, page: np.uint64, o
 
 @part
 def _level(tlbs: Tlbs, number: Int, vcpu: Int, page: np.uint64, op: Int, size: Int) -> Int:
-    """Return the level of TLB that held a translation of a size: 0, 1, or 2 for none; all levels hold it then."""
+    """Return the level of TLB that held a translation of a size, 0 or 1, or 2 for none; afterwards all levels hold it."""
     key = entry_key(GUEST, page, size) | (ONE << np.uint64(op))
     number_of_page = page >> LARGE_SHIFT if size == LARGE else page
     for level in range(LEVELS):
@@ -144,11 +146,11 @@ def _translate_small(
     begin: Int,
     end: Int,
 ) -> None:
-    """Make the translations, all of 4 KB, of no_op rows [begin, end).
+    """Make the translations, all of 4 KB, of the rows [begin, end), all of them no-ops.
 
-    The last used of a first-level set is most often the one that is wanted, and nothing is to be done.  Else both
-    levels and the host's entry are looked at without a branch, whatever of it turns out to be needed; sets of more than a
-    group, and what is asked for structures, take one.
+    Most often the wanted translation is the last used one of its first-level set, and nothing is to be done.  Otherwise both
+    levels and the host's entry are looked at without a branch, whether they turn out to be needed or not; only sets of more
+    than one group, and paging-structure caches, take a branch.
     """
     gpa, op, vcpu = rows.gpa, rows.op, rows.vcpu
     entry = tlbs.entry[number]

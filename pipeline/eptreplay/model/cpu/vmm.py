@@ -1,11 +1,11 @@
-"""vCPUs on host CPUs: who is in the guest, who has to be interrupted, and who flushes when it enters.
+"""vCPUs on host CPUs: which are in the guest, which have to be interrupted, and which flush their translations on entry.
 
-A vCPU that runs is in `pm_active`, but for the time in which a violation of its own is handled.  Every
-host CPU remembers for each guest the generation that it saw last; whoever enters a guest compares, and
-flushes (INVEPT) if there is a newer one.  A CPU that is in the guest is always up to date: whatever makes a
-generation interrupts it, and it comes back at once.
+A vCPU that runs is in `pm_active`, except while an EPT violation of its own is handled.  Every host CPU remembers for each
+guest the generation (`pm_eptgen`) that it saw last.  On entry to a guest it compares the two, and flushes (INVEPT) if there is
+a newer generation.  A CPU that is in the guest is always up to date: every new generation comes with an IPI, which makes the
+CPU leave the guest and enter it again at once.
 
-As long as nothing is known about when vCPUs run (`GUEST.tracked`), all of them count as being in the guest for good.
+As long as no event says when vCPUs run (`GUEST.tracked`), all of them count as being in the guest all the time.
 
 Source: vmm.c vm_run, vm_handle_paging; vmx.c vmx_run, vmx_support.S (pm_active, eptgen), FreeBSD 10.0.
 """
@@ -55,7 +55,7 @@ def vcpu_stop(states: State, guest: Int, vcpu: Int) -> bool:
 
 @kernel
 def _begin_tracking(states: State, guest: Int) -> None:
-    """From now on no vCPU of a guest runs unless it is told to."""
+    """Begin to track when the vCPUs of a guest run: from now on none of them does unless an event says so."""
     for number in range(instances_in(states)):
         st = instance(states, number)
         st.guests[guest].tracked = 1
@@ -64,7 +64,7 @@ def _begin_tracking(states: State, guest: Int) -> None:
 
 @kernel
 def _stop(st: State, guest: Int, vcpu: Int) -> None:
-    """Take a vCPU off its host CPU, if it runs; the CPU has seen every generation so far."""
+    """Take a vCPU off its host CPU, if it runs; that CPU has seen every generation so far."""
     if st.vcpu[vcpu].running != 0:
         st.vcpu[vcpu].running = 0
         st.pmap[guest].pm_active -= 1
@@ -81,7 +81,7 @@ def _enter(st: State, guest: Int, seen: Int) -> None:
 
 @kernel
 def vm_exit(st: State, pmap: Record) -> Int:
-    """Leave the guest to handle a violation; return the generation that the CPU has seen, for vm_enter."""
+    """Leave the guest to handle an EPT violation (VM exit); return the generation that the CPU has seen, for vm_enter."""
     if st.guests[st.host[0].guest].tracked == 0 or st.vcpu[st.host[0].vcpu].running == 0:
         return NOT_RUNNING
     pmap.pm_active -= 1
@@ -90,7 +90,7 @@ def vm_exit(st: State, pmap: Record) -> Int:
 
 @kernel
 def vm_enter(st: State, pmap: Record, seen: Int) -> None:
-    """Enter the guest again after a violation was handled."""
+    """Enter the guest again after an EPT violation was handled (VM entry)."""
     if seen != NOT_RUNNING:
         pmap.pm_active += 1
         if pmap.pm_eptgen != seen:

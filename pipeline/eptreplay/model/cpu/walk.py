@@ -1,6 +1,18 @@
 """The page walker of the CPU: what hardware does with an address, and which bits it sets.
 
-No TLB stands before it here: every access sees the tables as they are now (tlb.py is the other way).
+An address of 48 bits is split into four indices of nine bits, one per level of tables, and an offset of twelve:
+
+     47      39 38      30 29      21 20      12 11           0
+    +----------+----------+----------+----------+--------------+
+    | PML4E: 9 | PDPE: 9  |  PDE: 9  |  PTE: 9  |  offset: 12  |
+    +----------+----------+----------+----------+--------------+
+      level 4    level 3    level 2    level 1
+
+Each index picks one of the 512 entries of a table, and the entry leads to the table of the next level.  The last entry is the
+leaf: a PTE, which maps 4 KB, or a PDE with PG_PS set, which maps 2 MB, so that the offset has 21 bits.
+
+Every access is walked here, and so sees the tables as they are now.  TLBs, where they are modelled (tlb.py), decide before
+this whether there is a walk.
 
 Source: SDM volume 3, 4.6 (access rights), 4.8 (accessed and dirty), 28.2.3 (EPT violations), 28.2.4 (A/D in EPT).
 """
@@ -17,13 +29,16 @@ from eptreplay.model.state.pte import (
     INDEX_MASK,
     NO_BITS,
     NPTEPG,
+    PDE_LEVEL,
     PG_PS,
     PML4SHIFT,
+    PTE_LEVEL,
     VM_PROT_EXECUTE,
     VM_PROT_WRITE,
 )
 from eptreplay.model.state.state import State, account
 
+LEVELS = 4
 NINE_BITS = np.uint64(9)
 
 
@@ -40,12 +55,12 @@ def _leaf_slot(st: State, pmap: Record, va: np.uint64, access: Int) -> tuple[Int
 
     table: Int = np.int64(pmap.pm_pml4)
     shift = PML4SHIFT
-    for level in range(4, 0, -1):
+    for level in range(LEVELS, 0, -1):
         slot = table * NPTEPG + np.int64((va >> shift) & INDEX_MASK)
         entry = st.pt[slot]
         if (entry & needed) != needed or (entry & forbidden) != NO_BITS:
             return 0, 0
-        if level == 1 or (level == 2 and (entry & PG_PS) != NO_BITS):
+        if level == PTE_LEVEL or (level == PDE_LEVEL and (entry & PG_PS) != NO_BITS):
             return level, slot
         table = table_of(entry)
         shift -= NINE_BITS
@@ -66,12 +81,12 @@ def walk(st: State, pmap: Record, va: np.uint64, access: Int) -> bool:
     if level == 0:
         return False
     entry = st.pt[slot]
-    marked = entry | _marks(pmap, access)
-    account(st).accessed_bits += np.int64(((marked ^ entry) & pmap.PG_HW_A) != NO_BITS)
-    if ((marked ^ entry) & pmap.PG_HW_M) != NO_BITS:
-        account(st).dirty_bits_4k += np.int64(level == 1)
-        account(st).dirty_bits_2m += np.int64(level == 2)
-    set_bits(st, slot, marked)
+    after = entry | _bits_set_by(pmap, access)
+    account(st).accessed_bits += np.int64(((after ^ entry) & pmap.PG_HW_A) != NO_BITS)
+    if ((after ^ entry) & pmap.PG_HW_M) != NO_BITS:
+        account(st).dirty_bits_4k += np.int64(level == PTE_LEVEL)
+        account(st).dirty_bits_2m += np.int64(level == PDE_LEVEL)
+    set_bits(st, slot, after)
     return True
 
 
@@ -86,11 +101,11 @@ def walk_allows(st: State, pmap: Record, va: np.uint64, access: Int) -> bool:
 def walk_changes_nothing(st: State, pmap: Record, va: np.uint64, access: Int) -> bool:
     """Return whether a walk for an access (see walk) would be allowed at every level and set no bit."""
     level, slot = _leaf_slot(st, pmap, va, access)
-    marks = _marks(pmap, access)
-    return level != 0 and (st.pt[slot] & marks) == marks
+    bits = _bits_set_by(pmap, access)
+    return level != 0 and (st.pt[slot] & bits) == bits
 
 
 @kernel
-def _marks(pmap: Record, access: Int) -> np.uint64:
+def _bits_set_by(pmap: Record, access: Int) -> np.uint64:
     """Return the bits that the CPU sets in a leaf for an access."""
     return pmap.PG_HW_A | (pmap.PG_HW_M if access == VM_PROT_WRITE else NO_BITS)

@@ -1,1 +1,1 @@
-"""Physical pages and their queues (vm_page.c)."""
+"""Physical pages, their queues, and the count of free frames (vm_page.c, vm_phys.c)."""

@@ -1,4 +1,4 @@
-"""Physical pages and the 2 MB reservations they come from.
+"""Physical pages: addresses, allocation, the dirty field, and whether their 2 MB reservation is full.
 
 Source: vm_page.c vm_page_dirty, vm_page_alloc; vm_reserv.c vm_reserv_level_iffullpop, FreeBSD 10.0.
 """
@@ -43,7 +43,7 @@ def vm_page_alloc(st: State, m: Int) -> None:
 
 @kernel
 def vm_page_free(st: State, m: Int) -> None:
-    """Take an unmapped page from its object; it keeps no flag and no dirt."""
+    """Take an unmapped page from its object, and clear its flags and its dirty field."""
     if st.page[m].allocated != 0:
         st.page[m].allocated = 0
         st.reserv[m // NPTEPG] -= 1

@@ -1,9 +1,9 @@
 """The two queues of pages that the page daemon works on: active and inactive.
 
-A queue is a ring of pages through a head that is no page: the elements after the last page of
-`State.pageq` are the heads, by PQ_* number, and the page daemon's marker.  Pages stand in order of age, the
-next to be looked at first.  A page is on one queue or on none: none while a fault handles it, while it is
-wired, and while it is free.  Free frames that are given one by one form a third ring of the kind.
+A queue is a ring of pages through a head that is no page: the elements of `State.pageq` after the last page are
+the heads, by PQ_* number, and the page daemon's marker.  Pages are in order of age, the one to be looked at next
+first.  A page is on one queue or on none; on none while a fault handles it, while it is wired, and while it is
+free.  Free frames that are given one by one form a third ring of this kind.
 
 Source: vm_page.c vm_page_enqueue, vm_page_dequeue, vm_page_requeue, vm_page_activate, vm_page_deactivate;
 vm_page.h ACT_*, FreeBSD 10.0.
@@ -23,7 +23,7 @@ PQ_FREE = 3  # not a queue of the page daemon: free single frames (vm_reserv.py)
 ACT_DECLINE = 1  # what an unused page loses at every visit
 ACT_ADVANCE = 3  # what a used page gains, beside its references
 ACT_INIT = 5  # what a page that was just used has at least
-ACT_MAX = 64  # the most that a page can have by being used on the active queue
+ACT_MAX = 64  # the most that a page can reach by being used on the active queue
 
 
 @kernel
@@ -34,7 +34,7 @@ def queue_head(st: State, queue: Int) -> Int:
 
 @kernel
 def marker(st: State) -> Int:
-    """Return the element that marks the page daemon's place."""
+    """Return the element that marks how far the page daemon has come in a queue."""
     return len(st.pageq) - 1
 
 
@@ -49,7 +49,7 @@ def vm_pagequeues_init(st: State) -> None:
 
 @kernel
 def insert_after(st: State, before: Int, m: Int) -> None:
-    """Put an element that is on no queue behind another."""
+    """Insert an element that is on no queue after another."""
     after = st.pageq[before].q_next
     st.pageq[m].q_prev = before
     st.pageq[m].q_next = after
@@ -59,7 +59,7 @@ def insert_after(st: State, before: Int, m: Int) -> None:
 
 @kernel
 def remove(st: State, m: Int) -> None:
-    """Take an element out of the queue it stands in."""
+    """Take an element out of the queue that it is on."""
     before, after = st.pageq[m].q_prev, st.pageq[m].q_next
     st.pageq[before].q_next = after
     st.pageq[after].q_prev = before
@@ -105,7 +105,7 @@ def vm_page_activate(st: State, m: Int) -> None:
 
 @kernel
 def note_reference(st: State, m: Int) -> None:
-    """Note that a page is used now, for those who ask later how long it was not."""
+    """Note that a page is used now, so that it can be told later how long it was not."""
     if st.vm[0].page_daemon != 0:
         st.pageq[m].last_reference = st.vm[0].scans_idle
 
@@ -122,14 +122,14 @@ def vm_page_xbusy(st: State, m: Int) -> None:
 
 @kernel
 def vm_page_xunbusy(st: State, m: Int) -> None:
-    """Mark the end of that."""
+    """Mark that the fault has ended, see vm_page_xbusy."""
     if st.vm[0].page_daemon != 0:
         st.pageq[m].busy = 0
 
 
 @kernel
 def vm_page_deactivate(st: State, m: Int) -> None:
-    """Put a page at the tail of the inactive queue, dirty or not for the first time there."""
+    """Put a page at the tail of the inactive queue; if it is dirty, it will be passed over once."""
     st.pageq[m].seen_once = 0
     vm_page_enqueue(st, PQ_INACTIVE, m)
 

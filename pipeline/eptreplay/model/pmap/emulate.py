@@ -3,9 +3,9 @@
 Such a CPU (before Haswell) never writes to an EPT entry.  The pmap therefore lets the entry's own rights
 stand for the bits: READ means accessed, WRITE means modified, and whether the mapping is valid and writable
 at all is kept in bits 52 and 53, which the CPU ignores.  The first read or write after a right was taken
-away leaves the guest with an EPT violation, and pmap_emulate_accessed_dirty gives the right back.
+away makes an EPT violation, and pmap_emulate_accessed_dirty gives the right back.
 
-What cannot be taken away: READ alone when WRITE is set (XWR = 010 and 110 are misconfigurations), and READ
+What cannot be taken away (PMAP.PG_KEEPS_A): READ alone when WRITE is set (XWR = 010 and 110 are misconfigurations), and READ
 when EXECUTE is set unless the CPU takes execute-only entries (XWR = 100).
 
 Source: pmap.c pmap_emulate_accessed_dirty, safe_to_clear_referenced, FreeBSD 10.0; SDM volume 3, 28.2.3.1.
@@ -22,13 +22,9 @@ from eptreplay.model.pmap.entry import set_bits
 from eptreplay.model.pmap.ptp import NULL, pmap_pde, pmap_pde_to_pte, table_of
 from eptreplay.model.pmap.superpage import may_promote, pmap_promote_pde
 from eptreplay.model.state.pte import (
-    EPT_PG_EXECUTE,
-    EPT_PG_WRITE,
     NO_BITS,
     PG_FRAME,
     PG_PS,
-    PMAP_EMULATE_AD_BITS,
-    PMAP_SUPPORTS_EXEC_ONLY,
     VM_PROT_READ,
     VM_PROT_WRITE,
 )
@@ -40,7 +36,7 @@ NOT_HANDLED = -1
 
 @kernel
 def pmap_emulate_accessed_dirty(st: State, pmap: Record, va: np.uint64, ftype: Int) -> Int:
-    """Record an access that the CPU could not: HANDLED if the entry allows it now, NOT_HANDLED for vm_fault.
+    """Record an access in place of the CPU: HANDLED if the entry allows it now, NOT_HANDLED if vm_fault has to resolve it.
 
     Args:
         st: the host.
@@ -48,7 +44,7 @@ def pmap_emulate_accessed_dirty(st: State, pmap: Record, va: np.uint64, ftype: I
         va: byte address of the access.
         ftype: VM_PROT_READ or VM_PROT_WRITE; a fetch is never emulated.
     """
-    if (pmap.pm_flags & PMAP_EMULATE_AD_BITS) == 0:
+    if pmap.pm_emulate_ad_bits == 0:
         return NOT_HANDLED
     pde = pmap_pde(st, pmap, va)
     if pde == NULL or (st.pt[pde] & pmap.PG_V) == NO_BITS:
@@ -81,9 +77,5 @@ def pmap_emulate_accessed_dirty(st: State, pmap: Record, va: np.uint64, ftype: I
 
 @kernel
 def safe_to_clear_referenced(pmap: Record, entry: np.uint64) -> bool:
-    """Return whether the accessed bit of a leaf entry can be cleared and leave an entry the CPU accepts."""
-    if (pmap.pm_flags & PMAP_EMULATE_AD_BITS) == 0:
-        return True
-    if (entry & EPT_PG_WRITE) != NO_BITS:
-        return False
-    return (entry & EPT_PG_EXECUTE) == NO_BITS or (pmap.pm_flags & PMAP_SUPPORTS_EXEC_ONLY) != 0
+    """Return whether the accessed bit of a leaf entry can be cleared and leave an entry that the CPU accepts."""
+    return (entry & pmap.PG_KEEPS_A) == NO_BITS

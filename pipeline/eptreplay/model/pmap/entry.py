@@ -1,9 +1,9 @@
-"""Page-table entries: the only place that writes them, and so the only place that weakens a leaf.
+"""Page-table entries: the only file that writes them, and so the only place that weakens a leaf.
 
-The access loop skips an access when `State.fast_path` says that one of its kind changes nothing.  That stays right by
-construction: whatever may take something away from a leaf entry is written by the first group of functions here, and with it the
-pages that the entry maps lose their NO_OP bits.  The second group takes nothing away: it fills what was empty, adds bits, or
-replaces an entry by one that allows and records the same.
+The access loop skips an access when `State.fast_path` says that one of its kind changes nothing.  For that to be true, the
+NO_OP bits of a page must go whenever something may be taken away from its leaf entry.  The functions of the first group here do
+both at once, and only they may take something away.  Those of the second group take nothing away: they fill what was empty, add
+bits, or replace an entry by one that allows and records the same.
 
 Source of the operations: pte_load_clear, pte_load_store, pte_store, atomic_clear_long, atomic_set_long, pde_store and
 pmap_update_pde in pmap.h and pmap.c, FreeBSD 10.0.
@@ -22,7 +22,7 @@ from eptreplay.model.state.state import State
 
 @kernel
 def _weaken(st: State, pmap: Record, va: np.uint64, pages: Int) -> None:
-    """Make the next access to each of `pages` pages from `va` go through the model again."""
+    """Clear the NO_OP bits of `pages` pages from `va`: the next access to each of them takes the slow path."""
     first = np.int64(va >> PAGE_SHIFT)
     end = min(first + pages, pmap.pm_fast_path_pages)
     lost = np.uint8(0)
@@ -87,7 +87,7 @@ def set_bits(st: State, slot: Int, bits: np.uint64) -> None:
 
 @kernel
 def pte_store(st: State, slot: Int, new: np.uint64) -> None:
-    """Fill an entry that was empty, or one of a table that no entry leads to yet: no access was a no-op by it."""
+    """Fill an entry that was empty, or one of a table that no entry leads to yet: no access was a no-op because of it."""
     st.pt[slot] = new
 
 

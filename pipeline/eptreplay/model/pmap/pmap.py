@@ -1,10 +1,9 @@
-"""Address spaces: making one, mapping pages into it, asking what it maps.
+"""Address spaces: making one, and asking what one address maps to.
 
-What removes or restricts mappings of a range stands in pmap_range.py, what concerns one physical page
-wherever it is mapped in pmap_page.py, accessed/dirty emulation in emulate.py.
+Mappings are entered in pmap_enter.py, and copied in pmap_copy.py.  What removes or restricts the mappings of a range is in
+pmap_range.py, what concerns one physical page wherever it is mapped in pmap_page.py, accessed/dirty emulation in emulate.py.
 
-Source: pmap.c pmap_pinit_type, pmap_enter, pmap_enter_quick_locked, pmap_enter_object,
-pmap_object_init_pt, pmap_copy, pmap_extract, pmap_mincore, pmap_is_prefaultable, FreeBSD 10.0.
+Source: pmap.c pmap_pinit_type, pmap_extract, pmap_mincore, pmap_is_prefaultable, FreeBSD 10.0.
 """
 
 from __future__ import annotations
@@ -34,6 +33,7 @@ from eptreplay.model.state.pte import (
     EPT_PG_WRITE,
     NO_BITS,
     PAGE_MASK,
+    PDE_LEVEL,
     PDRMASK,
     PG_FRAME,
     PG_MANAGED,
@@ -43,7 +43,11 @@ from eptreplay.model.state.pte import (
     PG_U,
     PG_W,
     PMAP_EMULATE_AD_BITS,
+    PMAP_PDE_SUPERPAGE,
+    PMAP_SUPPORTS_EXEC_ONLY,
+    PT_EPT,
     PT_X86,
+    PTE_LEVEL,
     X86_PG_A,
     X86_PG_G,
     X86_PG_M,
@@ -81,6 +85,9 @@ def pmap_pinit_type(st: State, pm_id: Int, pm_type: Int, pm_flags: Int, pm_addre
     pmap.pm_type = pm_type
     pmap.pm_flags = pm_flags
     pmap.pm_address = pm_address
+    pmap.pm_nested = np.int32(pm_type == PT_EPT)
+    pmap.pm_emulate_ad_bits = np.int32((pm_flags & PMAP_EMULATE_AD_BITS) != 0)
+    pmap.pm_ps_enabled = np.int32((pm_flags & PMAP_PDE_SUPERPAGE) != 0)
     pmap.pm_pml4 = ptp_alloc(st)
     if pm_type == PT_X86:
         pmap.PG_V, pmap.PG_RW, pmap.PG_A, pmap.PG_M = X86_PG_V, X86_PG_RW, X86_PG_A, X86_PG_M
@@ -92,7 +99,7 @@ def pmap_pinit_type(st: State, pm_id: Int, pm_type: Int, pm_flags: Int, pm_addre
         pmap.PG_NOFETCH = PG_NX
         pmap.PG_HW_A, pmap.PG_HW_M = X86_PG_A, X86_PG_M
     else:
-        if (pm_flags & PMAP_EMULATE_AD_BITS) != 0:
+        if pmap.pm_emulate_ad_bits != 0:
             # The CPU's own read and write rights stand for accessed and modified: taking them away is
             # what makes the next access leave the guest, so that software can record it.
             pmap.PG_V, pmap.PG_RW, pmap.PG_A, pmap.PG_M = (
@@ -113,22 +120,32 @@ def pmap_pinit_type(st: State, pm_id: Int, pm_type: Int, pm_flags: Int, pm_addre
         pmap.PG_WRITE = EPT_PG_WRITE
         pmap.PG_FETCH = EPT_PG_EXECUTE
         pmap.PG_NOFETCH = NO_BITS
+    # The promotion rule: 512 PTEs become one PDE if they map 512 consecutive frames from a 2 MB boundary on, all of them
+    # are valid and accessed, and they agree in every bit that the one PDE has to stand for: memory type, NX, managed,
+    # wired, global, modified, accessed, user, writable, valid.  The rest of the rule is pmap_promote_pde.
     pmap.PG_PTE_PROMOTE |= PG_NX | PG_MANAGED | PG_W | pmap.PG_G
     pmap.PG_PTE_PROMOTE |= pmap.PG_M | pmap.PG_A | PG_U | pmap.PG_RW | pmap.PG_V
+    # Emulated, PG_A is the right to read.  An entry that gives the right to write must give it, and so must one that
+    # gives the right to execute, unless the CPU takes entries that can be executed only.
+    pmap.PG_KEEPS_A = NO_BITS
+    if pmap.pm_emulate_ad_bits != 0:
+        pmap.PG_KEEPS_A = EPT_PG_WRITE
+        if (pm_flags & PMAP_SUPPORTS_EXEC_ONLY) == 0:
+            pmap.PG_KEEPS_A |= EPT_PG_EXECUTE
 
 
 @kernel
 def leaf_of(st: State, pmap: Record, va: np.uint64) -> tuple[Int, Int]:
-    """Return the level (0 none, 1 PTE, 2 superpage) and the slot of the valid leaf entry that maps an address."""
+    """Return the level (PTE_LEVEL, PDE_LEVEL; 0: none) and the slot of the valid leaf entry that maps an address."""
     pde = pmap_pde(st, pmap, va)
     if pde == NULL or (st.pt[pde] & pmap.PG_V) == NO_BITS:
         return 0, NULL
     if (st.pt[pde] & PG_PS) != NO_BITS:
-        return 2, pde
+        return PDE_LEVEL, pde
     slot = pmap_pde_to_pte(st, pde, va)
     if (st.pt[slot] & pmap.PG_V) == NO_BITS:
         return 0, NULL
-    return 1, slot
+    return PTE_LEVEL, slot
 
 
 @kernel
@@ -152,7 +169,7 @@ def pmap_mincore(st: State, pmap: Record, va: np.uint64) -> Int:
     if level == 0:
         return 0
     val = MINCORE_INCORE
-    if level == 2:
+    if level == PDE_LEVEL:
         val |= MINCORE_SUPER
     if (st.pt[slot] & (pmap.PG_M | pmap.PG_RW)) == (pmap.PG_M | pmap.PG_RW):
         val |= MINCORE_MODIFIED | MINCORE_MODIFIED_OTHER

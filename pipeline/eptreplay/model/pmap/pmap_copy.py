@@ -40,7 +40,6 @@ from eptreplay.model.state.pte import (
     PG_PS,
     PG_PS_FRAME,
     PG_W,
-    PMAP_EMULATE_AD_BITS,
 )
 from eptreplay.model.state.state import State
 
@@ -51,7 +50,7 @@ def pmap_copy(st: State, dst: Record, src: Record, start: np.uint64, end: np.uin
 
     Emulated pmaps are left alone: a copy without A and M could be executable only, which some CPUs refuse.
     """
-    if dst.pm_type != src.pm_type or (dst.pm_flags & PMAP_EMULATE_AD_BITS) != 0:
+    if dst.pm_type != src.pm_type or dst.pm_emulate_ad_bits != 0:
         return
     va = start
     while va < end:

@@ -55,6 +55,9 @@ from eptreplay.model.state.state import State, account
 def pmap_enter(st: State, pmap: Record, va: np.uint64, access: Int, m: Int, prot: Int, wired: bool) -> None:
     """Map page `m` at `va`, whatever was there before, then try to promote.
 
+    Left out of the original: locks, and what is done again after waiting for one, since a replay is one thread; assertions;
+    mappings of kernel addresses (PG_G, and the panic where there is no table), since guests and processes have none.
+
     Args:
         st: the host.
         pmap: the address space.
@@ -65,20 +68,8 @@ def pmap_enter(st: State, pmap: Record, va: np.uint64, access: Int, m: Int, prot
         wired: whether the mapping must stay.
     """
     va &= ~PAGE_MASK
-    newpte = vm_page_to_phys(st, m) | pmap.PG_A | pmap.PG_V | PG_U
-    newpte |= pmap.PG_CACHE_UC if (st.page[m].oflags & UNCACHEABLE) != 0 else pmap.PG_CACHE_WB
-    if (access & VM_PROT_WRITE) != 0:
-        newpte |= pmap.PG_M
-    if (prot & VM_PROT_WRITE) != 0:
-        newpte |= pmap.PG_RW
-    if (prot & VM_PROT_EXECUTE) == 0:
-        newpte |= PG_NX
-    if wired:
-        newpte |= PG_W
+    newpte = _new_pte(st, pmap, access, m, prot, wired)
     managed = (st.page[m].oflags & VPO_UNMANAGED) == 0
-    if not managed and (newpte & pmap.PG_RW) != NO_BITS:
-        # Nobody asks whether device memory is dirty: spare the fault that would find out.
-        newpte |= pmap.PG_M
 
     pde = pmap_pde(st, pmap, va)
     if (
@@ -117,10 +108,29 @@ def pmap_enter(st: State, pmap: Record, va: np.uint64, access: Int, m: Int, prot
 
 
 @kernel
+def _new_pte(st: State, pmap: Record, access: Int, m: Int, prot: Int, wired: bool) -> np.uint64:
+    """Return the PTE that pmap_enter makes of its arguments, not yet marked as managed."""
+    newpte = vm_page_to_phys(st, m) | pmap.PG_A | pmap.PG_V | PG_U
+    newpte |= pmap.PG_CACHE_UC if (st.page[m].oflags & UNCACHEABLE) != 0 else pmap.PG_CACHE_WB
+    if (access & VM_PROT_WRITE) != 0:
+        newpte |= pmap.PG_M
+    if (prot & VM_PROT_WRITE) != 0:
+        newpte |= pmap.PG_RW
+    if (prot & VM_PROT_EXECUTE) == 0:
+        newpte |= PG_NX
+    if wired:
+        newpte |= PG_W
+    if (st.page[m].oflags & VPO_UNMANAGED) != 0 and (newpte & pmap.PG_RW) != NO_BITS:
+        # Nobody asks whether device memory is dirty: spare the fault that would find out.
+        newpte |= pmap.PG_M
+    return newpte
+
+
+@kernel
 def _track_mapping(
     st: State, pmap: Record, va: np.uint64, m: Int, newpte: np.uint64, managed: bool
 ) -> np.uint64:
-    """Record a new mapping of a managed page; return its entry, marked as managed."""
+    """Record a new mapping of a page that is managed; return its entry, with PG_MANAGED then."""
     if not managed:
         return newpte
     pv_insert_page(st, pmap, va, m)
@@ -131,7 +141,7 @@ def _track_mapping(
 
 @kernel
 def _replace_mapping(st: State, pmap: Record, va: np.uint64, slot: Int, newpte: np.uint64) -> None:
-    """Put a new PTE in the place of a valid one: save what the old one knew, invalidate if CPUs may differ."""
+    """Put a new PTE in the place of a valid one: save what the old one recorded, invalidate if CPUs may hold the old one."""
     origpte = pte_load_store(st, pmap, va, slot, newpte)
     written = (origpte & (pmap.PG_M | pmap.PG_RW)) == (pmap.PG_M | pmap.PG_RW)
     managed = (origpte & PG_MANAGED) != NO_BITS

@@ -1,7 +1,7 @@
 """What is asked of, or done to, one physical page in every address space that maps it.
 
-Each function visits the superpages over the page first (unless it is device memory, which has none), or
-last where it only looks, and the page's own 4 KB mappings, in list order.
+Each function visits the superpages over the page (unless it is device memory, over which there are none) and the page's own
+4 KB mappings, in list order: superpages first where it changes something, last where it only looks.
 
 Source: pmap.c pmap_remove_all, pmap_remove_write, pmap_clear_modify, pmap_ts_referenced,
 pmap_page_test_mappings, pmap_is_modified, pmap_is_referenced, pmap_page_wired_mappings,
@@ -46,13 +46,13 @@ def _pv_slot_2m(st: State, pv: Int) -> Int:
 
 @kernel
 def _va_in_superpage(m: Int, va: np.uint64) -> np.uint64:
-    """Return where page `m` stands in a superpage of its block that begins at `va`."""
+    """Return the address of page `m` in a superpage over its block that begins at `va`."""
     return va + (np.uint64(m % NPTEPG) << PAGE_SHIFT)
 
 
 @kernel
 def pmap_remove_all(st: State, m: Int) -> None:
-    """Remove every mapping of a page; it inherits what the entries knew."""
+    """Remove every mapping of a page, which inherits what the entries recorded of uses and writes."""
     block = m // NPTEPG
     if (st.page[m].oflags & PG_FICTITIOUS) == 0:
         pv = pv_first(st, st.pv_table[block])
@@ -92,8 +92,8 @@ def _remove_first_mapping(st: State, m: Int, pv: Int) -> None:
 def _demote_writable(st: State, m: Int, write_protect: bool) -> None:
     """Demote the writable superpages over a page.
 
-    With `write_protect` the page's own new mapping then loses the right to write, unless it is wired, so
-    that a later write can promote again.
+    With `write_protect`, the page's own 4 KB mapping that comes of it then loses the right to write, unless it is wired, so
+    that a later write faults and can promote again.
     """
     block = m // NPTEPG
     pv = pv_first(st, st.pv_table[block])
@@ -137,8 +137,8 @@ def pmap_remove_write(st: State, m: Int) -> None:
 def pmap_clear_modify(st: State, m: Int) -> None:
     """Clear the modified bit of every mapping of a page, so that the next write shows.
 
-    4 KB mappings stay writable and do not dirty the page; of a superpage the page's own part is split off
-    and write-protected, which does.
+    4 KB mappings stay writable, and their modified bit is not passed on to the page.  A superpage is demoted and the mapping
+    of the page write-protected, which makes the page dirty.
     """
     if (st.page[m].aflags & PGA_WRITEABLE) == 0:
         return
@@ -156,11 +156,11 @@ def pmap_clear_modify(st: State, m: Int) -> None:
 
 @kernel
 def pmap_ts_referenced(st: State, m: Int) -> Int:
-    """Count the mappings through which a page was used since the last call, and forget what can be forgotten.
+    """Count the mappings through which a page was used since the last call, and clear their accessed bits where possible.
 
-    A superpage has one accessed bit for 512 pages: it is cleared when the one page of them asks that a hash
-    of page, address and pmap picks.  Where clearing would leave an entry that the CPU rejects, the mapping
-    is removed instead, so that the next access faults.
+    A superpage has one accessed bit for 512 pages.  It is cleared only on behalf of one of them, which a hash of page,
+    address and pmap picks.  Where clearing the bit would leave an entry that the CPU rejects, the mapping is removed
+    instead, so that the next access faults.
     """
     count: Int = 0
     if (st.page[m].oflags & PG_FICTITIOUS) == 0:
@@ -186,7 +186,7 @@ def pmap_ts_referenced(st: State, m: Int) -> Int:
 
 @kernel
 def _ts_referenced_pte(st: State, pv: Int) -> tuple[Int, bool]:
-    """Return whether a 4 KB mapping was used (0 or 1) and whether it had to be removed to forget that."""
+    """Return whether a 4 KB mapping was used (0 or 1), and whether it had to be removed to clear that."""
     pmap = st.pmap[st.pv[pv].pv_pmap]
     va = st.pv[pv].pv_va
     slot = _pv_slot_4k(st, pv)
@@ -227,7 +227,7 @@ def _ts_referenced_2m(st: State, m: Int) -> Int:
 
 @part
 def _ts_referenced_pde(st: State, m: Int, pv: Int) -> tuple[Int, bool]:
-    """Return whether a superpage was used (0 or 1) and whether it had to be demoted to forget that."""
+    """Return whether a superpage was used (0 or 1), and whether it had to be demoted to clear that."""
     pmap = st.pmap[st.pv[pv].pv_pmap]
     base = st.pv[pv].pv_va
     pde = _pv_slot_2m(st, pv)
@@ -307,7 +307,7 @@ def pmap_page_wired_mappings(st: State, m: Int) -> Int:
 
 @kernel
 def pmap_page_is_mapped(st: State, m: Int) -> bool:
-    """Return whether a page is mapped anywhere; unmanaged pages never are, as far as anyone knows."""
+    """Return whether a page is mapped anywhere; False for unmanaged pages, whose mappings are not tracked."""
     return (st.page[m].oflags & VPO_UNMANAGED) == 0 and page_is_mapped(st, m)
 
 

@@ -1,7 +1,7 @@
-"""What removes or restricts the mappings of a range of addresses of one address space.
+"""Removing and restricting the mappings of a range of addresses of one address space.
 
 Source: pmap.c pmap_remove_pte, pmap_remove, pmap_protect, pmap_advise, pmap_change_wiring,
-pmap_remove_pages, FreeBSD 10.0.
+pmap_remove_pages; sys/mman.h MADV_*, FreeBSD 10.0.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from eptreplay.model.state.pte import (
     PG_NX,
     PG_PS,
     PG_W,
-    PMAP_EMULATE_AD_BITS,
     VM_MAXUSER_ADDRESS,
     VM_PROT_EXECUTE,
     VM_PROT_READ,
@@ -42,7 +41,7 @@ MADV_FREE = 5
 
 @kernel
 def pmap_remove_pte(st: State, pmap: Record, va: np.uint64, slot: Int) -> bool:
-    """Unmap one 4 KB page; it inherits what the entry knew.  The caller invalidates.
+    """Unmap one 4 KB page, which inherits what the entry recorded of uses and writes.  The caller invalidates.
 
     Returns True if the page-table page went with its last entry.
     """
@@ -63,7 +62,7 @@ def pmap_remove_pte(st: State, pmap: Record, va: np.uint64, slot: Int) -> bool:
 
 @kernel
 def pmap_remove(st: State, pmap: Record, sva: np.uint64, eva: np.uint64) -> None:
-    """Unmap [sva, eva).  One invalidation covers it all."""
+    """Unmap [sva, eva) with one invalidation, of a single page where it is one."""
     if pmap.resident_count == 0:
         return
     if sva + PAGE_SIZE == eva:
@@ -118,7 +117,7 @@ def _remove_ptes(st: State, pmap: Record, pde: Int, sva: np.uint64, eva: np.uint
 
 @kernel
 def pmap_protect(st: State, pmap: Record, sva: np.uint64, eva: np.uint64, prot: Int) -> None:
-    """Take rights from the mappings of [sva, eva); without the right to read nothing stays mapped."""
+    """Restrict the mappings of [sva, eva) to the rights `prot`; without the right to read they are removed."""
     if (prot & VM_PROT_READ) == 0:
         pmap_remove(st, pmap, sva, eva)
         return
@@ -167,11 +166,11 @@ def _protect_ptes(st: State, pmap: Record, pde: Int, sva: np.uint64, eva: np.uin
 
 @kernel
 def pmap_advise(st: State, pmap: Record, sva: np.uint64, eva: np.uint64, advice: Int) -> None:
-    """Forget that the pages of [sva, eva) were used and, with MADV_FREE, that they were written.
+    """Clear that the pages of [sva, eva) were used and written; with MADV_DONTNEED, writes are passed on to the pages first.
 
-    Does nothing for a pmap with emulated A/D bits, where clearing them takes more care than advice is worth.
+    Nothing is done in a pmap with emulated A/D bits, where clearing them takes more care than advice is worth.
     """
-    if advice not in (MADV_DONTNEED, MADV_FREE) or (pmap.pm_flags & PMAP_EMULATE_AD_BITS) != 0:
+    if advice not in (MADV_DONTNEED, MADV_FREE) or pmap.pm_emulate_ad_bits != 0:
         return
     anychanged = False
     va = sva

@@ -1,6 +1,6 @@
 """Page-table pages: finding entries, making tables on demand, freeing them with their last entry.
 
-The wire count of a page-table page is the number of valid entries in it.  The resident count of a pmap
+How an address is split into the indices of four tables is drawn in cpu/walk.py.  The wire count of a page-table page is the number of valid entries in it.  The resident count of a pmap
 includes every page-table page but the root.
 
 Source: pmap.c pmap_pml4e to pmap_pde_to_pte, _pmap_allocpte, pmap_allocpde, pmap_unwire_ptp,
@@ -13,6 +13,7 @@ import numpy as np
 
 from eptreplay.compiled import kernel
 from eptreplay.model._numba.types import ZERO, Int, Record
+from eptreplay.model.page.vm_phys import vm_phys_alloc_wired, vm_phys_free_wired
 from eptreplay.model.pmap.entry import link_table, pte_store, unlink_table
 from eptreplay.model.state.pte import (
     EMPTY,
@@ -118,24 +119,15 @@ def ptp_alloc(st: State) -> Int:
     else:
         host.exhausted = 1
     st.ptp[table].wire_count = 1
-    _count_frame(st, 1)
+    vm_phys_alloc_wired(st)
     return table
-
-
-@kernel
-def _count_frame(st: State, change: Int) -> None:
-    """Take a frame of the host for a page-table page, or give it back, where they count."""
-    vm = st.vm[0]
-    if vm.page_tables_count != 0:
-        vm.v_free_count -= change
-        vm.v_wire_count += change
 
 
 @kernel
 def ptp_free(st: State, table: Int) -> None:
     """Give back a page-table page all of whose entries are zero."""
     host = st.host[0]
-    _count_frame(st, -1)
+    vm_phys_free_wired(st)
     st.ptp[table].wire_count = 0
     st.ptp[table].next_free = host.ptp_free
     host.ptp_free = table
@@ -143,7 +135,7 @@ def ptp_free(st: State, table: Int) -> None:
 
 @kernel
 def ptp_zero(st: State, table: Int) -> None:
-    """Zero a page-table page that still holds entries from before a promotion."""
+    """Zero a page-table page that still holds the entries from before a promotion."""
     for slot in range(table * NPTEPG, (table + 1) * NPTEPG):
         pte_store(st, slot, EMPTY)
 
@@ -228,7 +220,7 @@ def pmap_unwire_pt(st: State, pmap: Record, va: np.uint64, table: Int) -> bool:
 
 @kernel
 def pmap_insert_pt_page(st: State, pde: Int, table: Int) -> None:
-    """Keep the page-table page that a superpage replaces, for the day it is demoted."""
+    """Keep the page-table page that a superpage replaces, for the time when it is demoted."""
     st.pm_root[pde] = table
 
 

@@ -1,8 +1,8 @@
 """Reverse mappings: which address spaces map a page, and where.
 
-A managed page has a list of the 4 KB mappings of itself, and shares with the 511 others of its 2 MB block a
+A managed page has a list of its own 4 KB mappings, and shares with the 511 other pages of its 2 MB block a
 list of the superpages over that block.  Order matters: pmap_ts_referenced visits mappings in list order
-and rotates them.  A list is a ring, known by its last entry (see PV_ENTRY): functions that change a list
+and rotates them.  A list is a ring that is named by its last entry (see PV_ENTRY): functions that change a list
 take its last entry and return the new one.
 
 Source: pmap.c pmap_pvh_remove, pmap_pvh_free, pmap_pv_demote_pde, pmap_pv_promote_pde, get_pv_entry, FreeBSD 10.0.
@@ -97,7 +97,7 @@ def pv_insert_pde(st: State, pmap: Record, va: np.uint64, m: Int) -> None:
 
 @kernel
 def pv_free_page(st: State, pmap: Record, va: np.uint64, m: Int) -> None:
-    """Forget a 4 KB mapping of a page (pmap_pvh_free)."""
+    """Drop the pv entry of a 4 KB mapping of a page (pmap_pvh_free)."""
     last, pv = pv_remove(st, st.page[m].pv_last, pmap, va)
     st.page[m].pv_last = last
     free_pv_entry(st, pv)
@@ -105,7 +105,7 @@ def pv_free_page(st: State, pmap: Record, va: np.uint64, m: Int) -> None:
 
 @kernel
 def pv_free_pde(st: State, pmap: Record, va: np.uint64, m: Int) -> None:
-    """Forget a 2 MB mapping of the block that page `m` begins (pmap_pvh_free)."""
+    """Drop the pv entry of a 2 MB mapping of the block that page `m` begins (pmap_pvh_free)."""
     block = m // NPTEPG
     last, pv = pv_remove(st, st.pv_table[block], pmap, va)
     st.pv_table[block] = last
@@ -120,7 +120,7 @@ def page_is_mapped(st: State, m: Int) -> bool:
 
 @kernel
 def clear_writeable_if_unmapped(st: State, m: Int) -> None:
-    """Clear PGA_WRITEABLE once a page's last mapping has gone."""
+    """Clear PGA_WRITEABLE of a page that has no mapping any more."""
     if not page_is_mapped(st, m):
         st.page[m].aflags &= ~PGA_WRITEABLE
 

@@ -1,7 +1,7 @@
 """Superpages: 512 PTEs that become one 2 MB PDE, and back.
 
-Neither promotion nor a demotion that succeeds invalidates anything: both page sizes translate alike.
-A promotion keeps the page-table page it replaces, so that a demotion later needs no memory.
+Neither a promotion nor a demotion that succeeds invalidates anything: both page sizes translate alike.
+A promotion keeps the page-table page that it replaces, so that a later demotion needs no memory.
 
 Source: pmap.c pmap_promote_pde, pmap_demote_pde_locked, pmap_fill_ptp, pmap_remove_pde, pmap_protect_pde,
 pmap_enter_pde, FreeBSD 10.0.
@@ -52,7 +52,6 @@ from eptreplay.model.state.pte import (
     PG_PS_FRAME,
     PG_U,
     PG_W,
-    PMAP_PDE_SUPERPAGE,
     VM_PROT_EXECUTE,
     VM_PROT_WRITE,
 )
@@ -64,7 +63,7 @@ PDR_FRAME_MASK = PG_FRAME & PDRMASK  # the part of a 4 KB frame that must be 0 i
 @kernel
 def pmap_ps_enabled(pmap: Record) -> bool:
     """Return whether a pmap may hold superpages."""
-    return (pmap.pm_flags & PMAP_PDE_SUPERPAGE) != 0
+    return pmap.pm_ps_enabled != 0
 
 
 @kernel
@@ -83,7 +82,7 @@ def may_promote(st: State, pmap: Record, table: Int, m: Int) -> bool:
 
 @kernel
 def _write_protect_if_clean(st: State, pmap: Record, va: np.uint64, slot: Int) -> np.uint64:
-    """Take the right to write from a PTE that was never written; return the PTE as it is then.
+    """Take the right to write from a PTE through which nothing was written; return the PTE as it is then.
 
     No CPU can hold a translation that writes through such an entry, so nothing need be invalidated.
     """
@@ -96,8 +95,16 @@ def _write_protect_if_clean(st: State, pmap: Record, va: np.uint64, slot: Int) -
 def pmap_promote_pde(st: State, pmap: Record, pde: Int, va: np.uint64) -> None:
     """Try to replace the full page-table page behind a PDE by one 2 MB mapping.
 
-    The first PTE decides what the other 511, looked at from the last to the second, must be like.  What
-    has been write-protected on the way stays so when a later one does not fit.
+    The first PTE decides what the other 511, which are looked at from the last to the second, must be like; in which bits
+    they must agree is PMAP.PG_PTE_PROMOTE.  PTEs that were write-protected on the way stay so when a later one does not fit.
+
+    Left out of the original:
+
+    * the loops around atomic_cmpset_long: nobody else changes an entry meanwhile;
+    * the failure of pmap_insert_pt_page, which needs memory for a node of a radix tree: State.pm_root needs none;
+    * pmap_swap_pat, which moves the PAT bit to its place in a PDE: no memory type of the model has that bit set;
+    * workaround_erratum383, by which AMD family 10h gets an invalidation: no profile is such a CPU;
+    * locks and assertions.
     """
     base = va & ~PDRMASK
     table = table_of(st.pt[pde])
@@ -138,6 +145,10 @@ def pmap_demote_pde(st: State, pmap: Record, pde: Int, va: np.uint64) -> bool:
     """Replace a 2 MB mapping by 512 of 4 KB; a mapping that was never used is removed instead.
 
     Returns False if the mapping was removed.
+
+    Left out of the original: the failure to allocate a page-table page, since pools are large enough (HOST.exhausted tells
+    if not); reserve_pv_entries, for the same reason; pmap_swap_pat, workaround_erratum383, locks and assertions, see
+    pmap_promote_pde; the invalidation of the recursive mapping of the page-table page, which is for kernel addresses only.
     """
     base = va & ~PDRMASK
     oldpde = st.pt[pde]
@@ -172,7 +183,7 @@ def pmap_demote_pde(st: State, pmap: Record, pde: Int, va: np.uint64) -> bool:
 
 @kernel
 def pmap_remove_pde(st: State, pmap: Record, pde: Int, va: np.uint64) -> None:
-    """Unmap a superpage; its pages inherit what the entry knew.  The caller invalidates."""
+    """Unmap a superpage, whose pages inherit what the entry recorded of uses and writes.  The caller invalidates."""
     oldpde = pde_load_store(st, pmap, va, pde, EMPTY)
     if (oldpde & PG_W) != NO_BITS:
         pmap.wired_count -= NPTEPG
@@ -200,7 +211,7 @@ def pmap_remove_pde(st: State, pmap: Record, pde: Int, va: np.uint64) -> None:
 def pmap_protect_pde(st: State, pmap: Record, pde: Int, va: np.uint64, prot: Int) -> bool:
     """Reduce the rights of a superpage in place; return whether the entry changed.
 
-    A written superpage dirties its 512 pages even when only the right to execute goes.
+    A superpage that was written makes its 512 pages dirty even when only the right to execute is taken.
     """
     oldpde = st.pt[pde]
     newpde = oldpde

@@ -1,1 +1,1 @@
-"""Operations, checksums and hashes as recordings of a real kernel have them."""
+"""Recorded vectors and replays: their operations carried out on the model, and the checksums that they are compared by."""

@@ -1,4 +1,4 @@
-"""What a state looks like from outside: a checksum of its leaf entries, and a list of all entries.
+"""What is compared of page tables: a checksum of the leaf entries, and a list of all entries.
 
 Source: the definition in the recorded vectors (docs/conformance.md).
 """
@@ -61,7 +61,7 @@ def pmap_state_sum(st: State, pmap: Record) -> np.uint64:
 
 @entry_point
 def state_sums(states: State, sums: NDArray[np.uint64]) -> None:
-    """Write the checksum of all pmaps of every one of several stacked states to `sums`, shape [states]."""
+    """Write to `sums`, shape [instances], the sum of the checksums of all pmaps of each instance."""
     for number in range(len(sums)):
         st = instance(states, number)
         sums[number] = ZERO
@@ -76,7 +76,7 @@ def dump_entries(
     """List every entry of a pmap that is not zero, from the root down; return how many there are.
 
     Writes level, start address and raw entry to three arrays of equal length, as far as they reach.  The
-    frame of an entry that points to a table is left out: where tables stand means nothing.
+    frame of an entry that points to a table is left out: where tables are has no meaning.
     """
     found = _dump_table(st, np.int64(st.pmap[pm_id].pm_pml4), ZERO, 4, 0, levels, vas, raws)
     for level in range(4, 1, -1):

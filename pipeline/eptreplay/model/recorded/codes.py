@@ -96,76 +96,41 @@ RESULTS = np.dtype(
 )
 
 NO_PAGE = -1
-
-MOST_TRAPS = 255
-
-RUN_SHIFT = 16
+MOST_TRAPS = 255  # what RESULTS.traps stops at
+RUN_SHIFT = 16  # bits per outcome in what a run of accesses answers
 
 # Plain integers: a kernel reads members of an enumeration as constants only through names like these.
 ENTER = int(Operation.ENTER)
-
 ENTER_RUN = int(Operation.ENTER_RUN)
-
 REMOVE = int(Operation.REMOVE)
-
 PROTECT = int(Operation.PROTECT)
-
 REMOVE_ALL = int(Operation.REMOVE_ALL)
-
 REMOVE_WRITE = int(Operation.REMOVE_WRITE)
-
 CLEAR_MODIFY = int(Operation.CLEAR_MODIFY)
-
 IS_MODIFIED = int(Operation.IS_MODIFIED)
-
 IS_REFERENCED = int(Operation.IS_REFERENCED)
-
 TS_REFERENCED = int(Operation.TS_REFERENCED)
-
 TS_RUN = int(Operation.TS_RUN)
-
 CHANGE_WIRING = int(Operation.CHANGE_WIRING)
-
 CHANGE_WIRING_RUN = int(Operation.CHANGE_WIRING_RUN)
-
 ADVISE = int(Operation.ADVISE)
-
 EXTRACT = int(Operation.EXTRACT)
-
 EMULATE_AD = int(Operation.EMULATE_AD)
-
 ENTER_OBJECT = int(Operation.ENTER_OBJECT)
-
 ENTER_QUICK = int(Operation.ENTER_QUICK)
-
 OBJECT_INIT_PT = int(Operation.OBJECT_INIT_PT)
-
 MINCORE = int(Operation.MINCORE)
-
 COPY = int(Operation.COPY)
-
 ACCESS = int(Operation.ACCESS)
-
 ACCESS_FAULT = int(Operation.ACCESS_FAULT)
-
 ACCESS_RUN = int(Operation.ACCESS_RUN)
-
 SET_ACTIVE = int(Operation.SET_ACTIVE)
-
 ALLOC_RUN = int(Operation.ALLOC_RUN)
-
 PAGE_FREE = int(Operation.PAGE_FREE)
-
 UNDIRTY = int(Operation.UNDIRTY)
-
 REMOVE_PAGES = int(Operation.REMOVE_PAGES)
-
 WIRED_MAPPINGS = int(Operation.WIRED_MAPPINGS)
-
 IS_MAPPED = int(Operation.IS_MAPPED)
-
 IS_PREFAULTABLE = int(Operation.IS_PREFAULTABLE)
-
 EXISTS_QUICK = int(Operation.EXISTS_QUICK)
-
 ACCESS_PERM_RUN = int(Operation.ACCESS_PERM_RUN)

@@ -1,7 +1,7 @@
 """Single operations on a pmap, as a recording of a real kernel lists them, and what they leave behind.
 
 A recording is a sequence of operations (code, arguments); after each, the model's answer and the visible
-part of its state are written down in the same form, so that the two can be laid side by side.
+part of its state are written down in the same form, so that the two can be compared.
 docs/conformance.md describes every operation, argument and result.
 """
 
@@ -27,10 +27,9 @@ from eptreplay.model.state.state import State, account
 def run_operations(
     st: State, regions: NDArray[np.uint64], pmaps: Int, arguments: Records, results: Records
 ) -> Int:
-    """Carry out operations in order and write down the answer and the state after each; return how many.
+    """Carry out operations in order and write down the answer and the state after each; return how many were carried out.
 
-    They end before one that no kernel survives: pmap_change_wiring where it finds no mapping whose wiring it
-    could change.
+    They end before an operation at which every kernel panics: pmap_change_wiring without a mapping whose wiring can change.
 
     Args:
         st: the host.

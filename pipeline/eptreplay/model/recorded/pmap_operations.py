@@ -210,7 +210,7 @@ def _access_fault(st: State, pmap: Record, regions: NDArray[np.uint64], va: np.u
 
 @kernel
 def _access_run(st: State, pmap: Record, regions: NDArray[np.uint64], op: Record) -> Int:
-    """Make `n` accesses, one a page, in order or by a stride; return the outcomes, 16 bits a count."""
+    """Make `n` accesses, one per page, in order or by a stride; return how many came out how, in fields of 16 bits."""
     hit: Int = 0
     emulated: Int = 0
     refused: Int = 0

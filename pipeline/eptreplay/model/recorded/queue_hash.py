@@ -1,6 +1,6 @@
-"""A hash of a queue of the page daemon: which pages, in which order, in which state.
+"""A hash of a queue of the page daemon: its pages, their order and their state.
 
-Source: the definition in the recorded page daemon replays (docs/conformance.md); FNV-1a, a word at a time.
+Source: the definition in the recorded page daemon replays (docs/conformance.md); FNV-1a, word by word.
 """
 
 from __future__ import annotations

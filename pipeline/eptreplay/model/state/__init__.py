@@ -1,1 +1,1 @@
-"""Every array of the model, and the bits of an entry of both formats."""
+"""Every array of the model and every field of its records; the bits of page-table entries of both formats."""

@@ -6,8 +6,12 @@ import numpy as np
 
 from eptreplay.model._numba.arrays import Field, record_type
 
-# struct pmap: one address space.  The masks are what the kernel computes at every use from pm_type and
-# pm_flags (pmap_valid_bit and its kin); they never change after pmap_pinit_type.
+# struct pmap: one address space.
+#
+# The facts of a pmap that decide what rules do stand here, and only here: pmap_pinit_type works them out of pm_type and
+# pm_flags, and they never change after.  The masks are what the kernel computes at every use (pmap_valid_bit and its kin).
+# Whatever differs between formats, CPUs or releases belongs into one of these fields, so that rules need not ask for
+# the type or the flags again.
 # fmt: off
 PMAP_FIELDS = (
     #     name                  type       unit     owner                              meaning
@@ -15,6 +19,9 @@ PMAP_FIELDS = (
     Field("pm_type",            np.int32,  "",      "pmap/pmap",                       "PT_X86 or PT_EPT"),
     Field("pm_flags",           np.int32,  "flags", "pmap/pmap",                       "PMAP_* flags"),
     Field("pm_pml4",            np.int32,  "",      "pmap/pmap",                       "page-table page that is the root"),
+    Field("pm_nested",          np.int32,  "flag",  "pmap/pmap",                       "1: PT_EPT: invalidations make generations (pm_eptgen), and refused accesses may be emulated"),
+    Field("pm_emulate_ad_bits", np.int32,  "flag",  "pmap/pmap",                       "1: software sets accessed and dirty bits (pmap_emulate_ad_bits)"),
+    Field("pm_ps_enabled",      np.int32,  "flag",  "pmap/pmap",                       "1: it may hold superpages (pmap_ps_enabled)"),
     Field("pm_process",         np.int32,  "flag",  "vm/hypervisor",                   "1: the hypervisor process's own address space, not a guest's"),
     Field("PG_V",               np.uint64, "mask",  "pmap/pmap",                       "valid"),
     Field("PG_RW",              np.uint64, "mask",  "pmap/pmap",                       "writable"),
@@ -23,7 +30,8 @@ PMAP_FIELDS = (
     Field("PG_G",               np.uint64, "mask",  "pmap/pmap",                       "global (none in EPT)"),
     Field("PG_CACHE_WB",        np.uint64, "mask",  "pmap/pmap",                       "bits of a write-back leaf of either size"),
     Field("PG_CACHE_UC",        np.uint64, "mask",  "pmap/pmap",                       "bits of an uncacheable PTE"),
-    Field("PG_PTE_PROMOTE",     np.uint64, "mask",  "pmap/pmap",                       "what 512 PTEs must have in common to become one PDE"),
+    Field("PG_PTE_PROMOTE",     np.uint64, "mask",  "pmap/pmap",                       "promotion rule: the bits in which 512 PTEs must agree to become one PDE (pmap_promote_pde)"),
+    Field("PG_KEEPS_A",         np.uint64, "mask",  "pmap/pmap",                       "a leaf with any of these cannot lose PG_A (safe_to_clear_referenced)"),
     Field("PG_READ",            np.uint64, "mask",  "pmap/pmap",                       "hardware: bits that every level needs for a read"),
     Field("PG_WRITE",           np.uint64, "mask",  "pmap/pmap",                       "hardware: bits that every level needs for a write"),
     Field("PG_FETCH",           np.uint64, "mask",  "pmap/pmap",                       "hardware: bits that every level needs for a fetch"),
@@ -32,8 +40,8 @@ PMAP_FIELDS = (
     Field("PG_HW_M",            np.uint64, "mask",  "pmap/pmap",                       "hardware: bit it sets in a leaf on a write (0: it sets none)"),
     Field("pm_address",         np.uint64, "bytes", "pmap/pmap",                       "the pmap's own kernel address, of which pmap_ts_referenced hashes 9 bits"),
     Field("pm_active",          np.int64,  "",      "cpu/vmm instances vm/hypervisor", "host CPUs that are executing in this address space"),
-    Field("pm_vcpus",           np.int64,  "",      "instances",                       "CPUs that may: vCPUs of the guest"),
-    Field("pm_cause",           np.int64,  "",      "pmap/invalidate",                 "on whose behalf the last invalidation happened"),
+    Field("pm_vcpus",           np.int64,  "",      "instances",                       "CPUs that may be: the vCPUs of the guest"),
+    Field("pm_cause",           np.int64,  "",      "pmap/invalidate",                 "why the last invalidation happened, CAUSE_* in invalidate.py"),
     Field("pm_eptgen",          np.int64,  "",      "pmap/invalidate",                 "invalidations so far (PT_EPT only)"),
     Field("resident_count",     np.int64,  "pages", "pmap/*",                          "pages mapped, with page-table pages but without the root"),
     Field("wired_count",        np.int64,  "pages", "pmap/*",                          "pages mapped wired"),
@@ -44,8 +52,8 @@ PMAP_FIELDS = (
 
 PMAP = record_type(PMAP_FIELDS)
 
-# struct pv_entry: one mapping of one managed page.  Entries of a list form a ring; the list's owner holds
-# the last one, so that appending and rotating need no walk.
+# struct pv_entry: one mapping of one managed page.  The entries of a list form a ring, and whoever has the list holds its
+# last entry, so that appending and rotating need not walk through it.
 # fmt: off
 PV_ENTRY_FIELDS = (
     #     name       type       unit     owner      meaning
@@ -57,7 +65,7 @@ PV_ENTRY_FIELDS = (
 
 PV_ENTRY = record_type(PV_ENTRY_FIELDS)
 
-# The vm_page of a page-table page, reduced to what is used of it.
+# The vm_page of a page-table page, as far as it is used.
 # fmt: off
 PTP_FIELDS = (
     #     name          type      unit owner       meaning

@@ -1,4 +1,4 @@
-"""Event counters of a guest in one instance: all 64-bit, all cumulative."""
+"""Event counters of a guest in one instance: all of them 64-bit and cumulative, some by kind of access or by cause."""
 
 from __future__ import annotations
 
@@ -6,29 +6,27 @@ import numpy as np
 
 from eptreplay.model._numba.arrays import Field, record_type
 
+# Dimensions: of `faults`, and of all that is counted by invalidation.
 FAULT_KINDS = 3  # read, write, fetch
+FAULT_CAUSES = 8  # CAUSE_* in vm_fault.py
+INVALIDATION_CAUSES = 10  # CAUSE_* in invalidate.py
+INVALIDATION_KINDS = 3  # KIND_* in invalidate.py: page, range, all
 
-FAULT_CAUSES = 8  # see vm_fault.py
-
-INVALIDATION_CAUSES = 10  # see invalidate.py
-
-INVALIDATION_KINDS = 3  # page, range, all
-
-# Event counters, all 64-bit, all cumulative.
+# Event counters.  In a kernel, `account(st)` has those of the guest on whose behalf the host works.
 # fmt: off
 COUNTERS_FIELDS = (
     #     name                     type      unit      owner                                            meaning
-    Field("ipis",                  np.int64, "events", "pmap/invalidate",                               "interprocessor interrupts sent for PT_EPT invalidations, one a target CPU"),
+    Field("ipis",                  np.int64, "events", "pmap/invalidate",                               "interprocessor interrupts sent for PT_EPT invalidations, one per target CPU"),
     Field("x86_ipis",              np.int64, "events", "pmap/invalidate",                               "the same for PT_X86 shootdowns"),
     Field("promotions",            np.int64, "events", "pmap/superpage",                                "vm.pmap.pde.promotions: 512 PTEs became one PDE"),
     Field("demotions",             np.int64, "events", "pmap/superpage",                                "vm.pmap.pde.demotions: one PDE became 512 PTEs"),
     Field("mappings",              np.int64, "events", "pmap/pmap_enter pmap/pmap_copy pmap/superpage", "vm.pmap.pde.mappings: 2 MB mappings made directly"),
-    Field("p_failures",            np.int64, "events", "pmap/superpage",                                "vm.pmap.pde.p_failures: promotions tried in vain"),
+    Field("p_failures",            np.int64, "events", "pmap/superpage",                                "vm.pmap.pde.p_failures: promotions that failed"),
     Field("inv_page",              np.int64, "events", "pmap/invalidate",                               "calls of pmap_invalidate_page"),
-    Field("inv_range",             np.int64, "events", "",                                              "calls of pmap_invalidate_range: always 0 under 10.0, later releases use it"),
+    Field("inv_range",             np.int64, "events", "",                                              "calls of pmap_invalidate_range: always 0 under 10.0, where nobody calls it for a guest; later releases do"),
     Field("inv_all",               np.int64, "events", "pmap/invalidate",                               "calls of pmap_invalidate_all"),
     Field("dirty_calls",           np.int64, "events", "page/vm_page",                                  "calls of vm_page_dirty"),
-    Field("traps",                 np.int64, "events", "vm/hypervisor vm/vm_fault",                     "accesses the walker refused, each attempt"),
+    Field("traps",                 np.int64, "events", "vm/hypervisor vm/vm_fault",                     "accesses that the walker refused, every attempt"),
     Field("pages_allocated",       np.int64, "pages",  "page/vm_page",                                  "pages given to an object, ever"),
     Field("faults",                np.int64, "events", "vm/vm_fault",                                   "refused accesses by kind and cause, see vm_fault.py", (FAULT_KINDS, FAULT_CAUSES)),
     Field("sweeps",                np.int64, "events", "access_loop/dirty_log access_loop/sweep",       "aging or harvest sweeps over all pages"),
@@ -46,9 +44,9 @@ COUNTERS_FIELDS = (
     Field("harvest_ipis",          np.int64, "events", "access_loop/dirty_log",                         "IPIs during them, for both formats"),
     Field("refaults",              np.int64, "events", "access_loop/dirty_log",                         "refused accesses to pages that a harvest made clean, until the next write"),
     Field("repromotions",          np.int64, "events", "access_loop/dirty_log",                         "promotions of superpages that a harvest demoted"),
-    Field("invalidations",         np.int64, "events", "pmap/invalidate",                               "", (INVALIDATION_CAUSES, INVALIDATION_KINDS)),
-    Field("ipis_by_cause",         np.int64, "events", "pmap/invalidate",                               "`ipis`, each of which makes a vCPU leave the guest", INVALIDATION_CAUSES),
-    Field("x86_ipis_by_cause",     np.int64, "events", "pmap/invalidate",                               "`x86_ipis`", INVALIDATION_CAUSES),
+    Field("invalidations",         np.int64, "events", "pmap/invalidate",                               "invalidations of the guest's translations by cause and kind", (INVALIDATION_CAUSES, INVALIDATION_KINDS)),
+    Field("ipis_by_cause",         np.int64, "events", "pmap/invalidate",                               "`ipis` by cause; each makes a vCPU leave the guest", INVALIDATION_CAUSES),
+    Field("x86_ipis_by_cause",     np.int64, "events", "pmap/invalidate",                               "`x86_ipis` by cause", INVALIDATION_CAUSES),
     Field("ipis_saved",            np.int64, "events", "pmap/invalidate",                               "IPIs not sent: the vCPU was not in the guest", INVALIDATION_CAUSES),
     Field("invepts",               np.int64, "events", "cpu/vmm pmap/invalidate",                       "entries that found a new generation, by its last cause", INVALIDATION_CAUSES),
     Field("zero_fills",            np.int64, "pages",  "vm/vm_fault",                                   "pages given to the guest empty"),
@@ -63,11 +61,11 @@ COUNTERS_FIELDS = (
     Field("laundered",             np.int64, "pages",  "vm/vm_pageout",                                 "pages written to swap"),
     Field("unswapped",             np.int64, "events", "vm/vm_object",                                  "copies in swap that a write made worthless"),
     Field("swap_copies",           np.int64, "pages",  "vm/vm_object",                                  "guest pages that have a copy in swap now"),
-    Field("host_ipis",             np.int64, "events", "pmap/invalidate",                               "shootdowns of the hypervisor process's own mapping, one a CPU"),
+    Field("host_ipis",             np.int64, "events", "pmap/invalidate",                               "TLB shootdowns of the hypervisor process's own mapping, one per CPU"),
     Field("host_accesses",         np.int64, "pages",  "vm/hypervisor",                                 "pages that the hypervisor process touched through its own mapping"),
-    Field("host_faults",           np.int64, "events", "vm/hypervisor",                                 "those of them that its mapping did not have"),
-    Field("holds",                 np.int64, "events", "vm/hypervisor",                                 "vm_gpa_hold"),
-    Field("releases",              np.int64, "events", "vm/hypervisor",                                 "vm_gpa_release"),
+    Field("host_faults",           np.int64, "events", "vm/hypervisor",                                 "those of them that were not in its mapping"),
+    Field("holds",                 np.int64, "events", "vm/hypervisor",                                 "calls of vm_gpa_hold"),
+    Field("releases",              np.int64, "events", "vm/hypervisor",                                 "calls of vm_gpa_release"),
     Field("held",                  np.int64, "events", "vm/hypervisor",                                 "holds that were not released yet"),
     Field("denied",                np.int64, "events", "vm/sg_pager vm/vm_fault",                       "accesses that the guest's map entry does not allow"),
     Field("dma_reads",             np.int64, "pages",  "vm/hypervisor",                                 "pages that a device read"),

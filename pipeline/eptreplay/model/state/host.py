@@ -1,4 +1,4 @@
-"""The host: where its pools begin, on whose behalf it works, and the counts and limits of its memory."""
+"""The host: its pools, whom events are counted for, and the counts and limits of its memory."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ import numpy as np
 
 from eptreplay.model._numba.arrays import Field, record_type
 
-# Where new pv entries and page-table pages come from, where physical memory begins, and who pays.
+# The pools that pv entries and page-table pages come from, where physical memory begins, and for whom and why the host
+# works at the moment: counters are kept by guest and by cause.
 # fmt: off
 HOST_FIELDS = (
     #     name         type       unit     owner                                                          meaning
     Field("guest",     np.int32,  "",      "access_loop/dirty_log access_loop/sweep vm/*",                "the guest that events are counted for"),
     Field("vcpu",      np.int32,  "",      "access_loop/dirty_log vm/sg_pager",                           "the vCPU that makes the access, a flat number"),
-    Field("cause",     np.int32,  "",      "access_loop/dirty_log access_loop/sweep pmap/superpage vm/*", "on whose behalf invalidations happen, CAUSE_* in invalidate.py"),
+    Field("cause",     np.int32,  "",      "access_loop/dirty_log access_loop/sweep pmap/superpage vm/*", "why invalidations happen now, CAUSE_* in invalidate.py"),
     Field("pbase",     np.uint64, "bytes", "state/state",                                                 "physical address of page 0, a multiple of 2 MB"),
     Field("pv_free",   np.int32,  "",      "pmap/pv",                                                     "first free pv entry, 0: none"),
     Field("pv_used",   np.int32,  "",      "pmap/pv state/state",                                         "pv entries that were ever taken"),
     Field("ptp_free",  np.int32,  "",      "pmap/ptp",                                                    "first free page-table page, 0: none"),
     Field("ptp_used",  np.int32,  "",      "pmap/ptp state/state",                                        "page-table pages that were ever taken"),
-    Field("refused",   np.int32,  "flag",  "access_loop/slow_path vm/vm_fault",                           "1: an access was denied, so that the next one has to ask again"),
-    Field("disturbed", np.int32,  "flag",  "access_loop/slow_path pmap/entry",                            "1: some page has lost NO_OP bits since the access loop looked"),
+    Field("refused",   np.int32,  "flag",  "access_loop/slow_path vm/vm_fault",                           "1: an access was denied, so the next one of its kind is no no-op"),
+    Field("disturbed", np.int32,  "flag",  "access_loop/slow_path pmap/entry",                            "1: some page has lost NO_OP bits since the access loop cleared this flag"),
     Field("exhausted", np.int32,  "flag",  "pmap/ptp pmap/pv",                                            "1: a pool was too small and the state is worthless"),
 )
 # fmt: on
@@ -36,8 +37,8 @@ VM_FIELDS = (
     Field("identity",                 np.int64, "flag",  "vm/vm_limits",              "1: every guest page has a frame for good; 0: reservations choose (vm_reserv.py)"),
     Field("page_daemon",              np.int64, "flag",  "vm/vm_limits",              "1: there is one; 0: pages are on no queue, and stay in memory"),
     Field("v_page_count",             np.int64, "pages", "vm/vm_limits",              "frames of the host"),
-    Field("v_free_count",             np.int64, "pages", "pmap/ptp vm/*",             "frames that hold nothing"),
-    Field("v_wire_count",             np.int64, "pages", "pmap/ptp vm/hypervisor",    "frames that hold wired pages, page-table pages among them if they count"),
+    Field("v_free_count",             np.int64, "pages", "page/vm_phys vm/vm_limits", "frames that hold nothing"),
+    Field("v_wire_count",             np.int64, "pages", "page/vm_phys vm/hypervisor", "frames that hold wired pages, page-table pages among them if they count"),
     Field("v_active_count",           np.int64, "pages", "page/vm_pagequeue",         "pages on the active queue"),
     Field("v_inactive_count",         np.int64, "pages", "page/vm_pagequeue",         "pages on the inactive queue"),
     Field("v_free_reserved",          np.int64, "pages", "vm/vm_limits",              "frames for the pageout daemon itself"),

@@ -6,13 +6,13 @@ import numpy as np
 
 from eptreplay.model._numba.arrays import Field, record_type
 
-# A page of guest memory, in memory or not: an entry of the guest's vm_object.  Of a page of a BAR only
-# `taken` and `absent` are used.
+# A guest page, resident or not: what the guest's vm_object and its map entry know of it.  Of a page of a BAR only `taken` and
+# `absent` are used.
 # fmt: off
 OBJECT_PAGE_FIELDS = (
     #     name           type      unit          owner                      meaning
-    Field("frame",       np.int32, "number + 1", "vm/vm_map vm/vm_object",  "1 + the page that holds it; 0: never used; GONE: was in memory"),
-    Field("taken",       np.uint8, "",           "vm/hypervisor vm/vm_map", "VM_PROT_* rights that its map entry could give, but does not"),
+    Field("frame",       np.int32, "number + 1", "vm/vm_map vm/vm_object",  "1 + the frame that holds it; 0: never used; GONE: it was resident once"),
+    Field("taken",       np.uint8, "",           "vm/hypervisor vm/vm_map", "VM_PROT_* rights that its map entry does not give, of those it could"),
     Field("absent",      np.uint8, "flag",       "vm/vm_map",               "1: no map entry: the page was taken from the guest"),
     Field("dma_written", np.uint8, "flag",       "vm/hypervisor",           "1: a device wrote it"),
 )
@@ -27,7 +27,7 @@ GONE = -1
 OBJECT_BLOCK_FIELDS = (
     #     name           type      unit          owner           meaning
     Field("reservation", np.int32, "number + 1", "vm/vm_reserv", "1 + the block of frames that is reserved for it, 0: none"),
-    Field("reservable",  np.int16, "pages",      "instances",    "pages from its begin that a reservation can serve"),
+    Field("reservable",  np.int16, "pages",      "instances",    "pages from its beginning that a reservation can serve"),
     Field("singles",     np.int16, "pages",      "vm/vm_reserv", "pages of it that are in memory in frames outside a reservation"),
 )
 # fmt: on
@@ -42,7 +42,7 @@ RESERV_FIELDS = (
     Field("rv_next",      np.int32, "",           "vm/vm_reserv",                           "the next in the list of whole free blocks, or of reservations with free pages"),
     Field("rv_prev",      np.int32, "",           "vm/vm_reserv",                           "the one before it"),
     Field("singly",       np.uint8, "flag",       "vm/vm_reserv",                           "1: its frames are given one by one, and it can hold no superpage"),
-    Field("unusable",     np.uint8, "flag",       "vm/vm_reserv",                           "1: and so for good"),
+    Field("unusable",     np.uint8, "flag",       "vm/vm_reserv",                           "1: its frames are given one by one for good"),
     Field("listed",       np.uint8, "flag",       "statistics/close_interval vm/vm_reserv", "1: it is on a list"),
     Field("free",         np.int16, "pages",      "vm/vm_reserv",                           "frames of it that are free, while they are given one by one"),
 )

@@ -1,9 +1,9 @@
 """The bits of a page-table entry, for both formats, and the masks a pmap picks from them.
 
-One 64-bit word is an entry.  Bits 12 to 51 hold the physical frame, the rest are flags.  Most of the code
-that handles entries is the same for ordinary x86 page tables (PT_X86) and nested ones (PT_EPT); what differs
-is where "valid", "writable", "accessed" and "modified" stand.  A pmap decides that once, when it is made
-(`pmap_pinit_type`), and everything after asks the pmap.
+An entry is one 64-bit word.  Bits 12 to 51 hold the physical frame, the others are flags.  Most of the code
+that handles entries is the same for ordinary x86 page tables (PT_X86) and nested ones (PT_EPT); the formats differ
+in which bits mean "valid", "writable", "accessed" and "modified".  That is decided once, when a pmap is made
+(`pmap_pinit_type`), and from then on all code asks the pmap.
 
 Source of the facts: SDM volume 3, 4.5 (4-level paging) and 28.2.2 (EPT); amd64/include/pmap.h, FreeBSD 10.0.
 """
@@ -55,7 +55,7 @@ EPT_PG_EMUL_V     = U64(1 << 52)       # ignored by the CPU: valid, when A/D bit
 EPT_PG_EMUL_RW    = U64(1 << 53)       # ignored by the CPU: writable, when A/D bits are emulated
 
 # ---- the same bit in both formats ----------------------------------
-PG_U       = U64(0x004)                # U/S in x86, X in EPT: so no guest page can be kept from being executed
+PG_U       = U64(0x004)                # U/S in x86, X in EPT; it is set in every entry, so every guest page can be executed
 PG_PS      = U64(0x080)                # maps 2 MB itself
 PG_MANAGED = U64(0x400)                # free for software: the page has pv entries
 PG_W       = U64(0x800)                # free for software: wired
@@ -78,7 +78,9 @@ PDRMASK    = U64((1 << 21) - 1)
 PDPMASK    = U64((1 << 30) - 1)
 PML4MASK   = U64((1 << 39) - 1)
 INDEX_MASK = U64(511)
-NPTEPG     = 512                       # entries a table
+NPTEPG     = 512                       # entries per table
+PTE_LEVEL  = 1                         # of a leaf that maps 4 KB
+PDE_LEVEL  = 2                         # of a leaf that maps 2 MB: a superpage
 VM_MAXUSER_ADDRESS = U64(1 << 47)      # end of the user half, bytes
 
 # fmt: on
@@ -89,7 +91,7 @@ VM_PROT_WRITE: Final = 2
 VM_PROT_EXECUTE: Final = 4
 VM_PROT_ALL: Final = 7
 
-# Page-table pages stand in a part of physical memory where no data page of any guest can be.
+# Page-table pages have physical addresses of their own, above those of all data pages.
 PTP_BASE = U64(1 << 50)
 
 EMPTY = U64(0)  # an entry that maps nothing, in either format

@@ -1,7 +1,8 @@
 """Rows: consecutive accesses of one guest, or of the guests of a host, as every kernel takes them.
 
-Pages, addresses and vCPUs have flat numbers (instances.py).  An address beyond its guest's range has NOWHERE set, and the number
-of the guest from GUEST_SHIFT on.  A column that is the same for all rows is not there: it has length 0, but vCPUs have length 1.
+Pages, addresses and vCPUs have flat numbers (instances.py).  An address beyond the memory of its guest has NOWHERE set, and the
+number of the guest in the bits from GUEST_SHIFT on.  A column that is the same for all rows is absent: it has length 0; that of
+vCPUs then has length 1.
 """
 
 from __future__ import annotations
@@ -31,15 +32,15 @@ ADDRESS_MASK = np.uint64((1 << 48) - 1)
 # fmt: off
 @structure_of_arrays
 class Rows:
-    """Rows, all of them accesses.  One that crosses a page touches the next page once, too."""
+    """Rows, all of them accesses.  A row that crosses a page boundary is one access to the next page, too."""
 
     gpa: NDArray[np.uint64] = array(np.uint64, "rows", unit="bytes", owner="access_loop/shares", meaning="flat address")
     op: NDArray[np.uint8] = array(np.uint8, "rows", owner="access_loop/shares", meaning="OP_READ, OP_WRITE or OP_FETCH")
     vcpu: NDArray[np.uint16] = array(np.uint16, "rows", unit="vCPU", owner="access_loop/shares", meaning="who made the access; length 1: one for all rows")
-    size: NDArray[np.uint16] = array(np.uint16, "rows", unit="bytes", owner="access_loop/shares", meaning="length; none: no row crosses a page")
-    count: NDArray[np.uint32] = array(np.uint32, "rows", unit="accesses", owner="access_loop/shares", meaning="how many a row stands for; none: one each")
-    guest: NDArray[np.uint8] = array(np.uint8, "rows", unit="guest", owner="access_loop/shares", meaning="whose access it is; none: the only guest's")
-    row: NDArray[np.int64] = array(np.int64, "rows", unit="row", owner="access_loop/shares", meaning="number in the guest's trace; none: they are consecutive")
+    size: NDArray[np.uint16] = array(np.uint16, "rows", unit="bytes", owner="access_loop/shares", meaning="length; absent: no row crosses a page boundary")
+    count: NDArray[np.uint32] = array(np.uint32, "rows", unit="accesses", owner="access_loop/shares", meaning="how many accesses a row stands for; absent: one each")
+    guest: NDArray[np.uint8] = array(np.uint8, "rows", unit="guest", owner="access_loop/shares", meaning="whose access it is; absent: the only guest's")
+    row: NDArray[np.int64] = array(np.int64, "rows", unit="row", owner="access_loop/shares", meaning="number in the guest's trace; absent: rows are consecutive")
     places: NDArray[np.int64]
 # fmt: on
 
@@ -81,7 +82,7 @@ def rows_of(
 
 @kernel
 def crosses(rows: Rows, i: Int) -> bool:
-    """Return whether the access of a row goes on in the next page; no row does where there are no sizes."""
+    """Return whether the access of a row crosses a page boundary; none does where there are no sizes."""
     return len(rows.size) != 0 and bool((rows.gpa[i] & PAGE_MASK) + np.uint64(rows.size[i]) > PAGE_SIZE)
 
 
@@ -99,11 +100,14 @@ def accesses_of(rows: Rows, i: Int) -> Int:
 
 @kernel
 def row_number(rows: Rows, i: Int, first_row: Int) -> Int:
-    """Return the number of a row in its guest's trace; `first_row` is that of the first one, where rows are consecutive."""
+    """Return the number of a row in its guest's trace; where rows are consecutive, `first_row` is that of the first."""
     return rows.row[i] if len(rows.row) != 0 else first_row + i
 
 
 @kernel
 def known_page(page: np.uint64, beyond: np.uint64) -> np.uint64:
-    """Return a page, or the one beyond the last that stands for all after it."""
+    """Return the index of a page in State.fast_path: `beyond`, the last one, stands for all pages from there on.
+
+    It is what page_at is elsewhere: where memory of which only pages in use have a byte would look a page up.
+    """
     return min(page, beyond)

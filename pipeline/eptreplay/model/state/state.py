@@ -1,24 +1,24 @@
 """The state of one simulated host: page tables, physical pages, pv lists, counters.
 
-All of it lives in flat arrays, which a kernel gets as one structure, and nothing is allocated while
-a trace runs.  Records are numpy structured types and read like C structs: `m.dirty`, `pmap.pm_eptgen`.
+All of it lives in flat arrays, which a kernel takes as one structure, and nothing is allocated while
+a trace is replayed.  Records are numpy structured types and read like C structs: `m.dirty`, `pmap.pm_eptgen`.
 
 Three kinds of number point from one array into another:
 
 * a **page** is the index of a physical data page in `page`; its physical address is `pbase + 4096 * page`;
 * a **slot** is the index of an entry in `pt`; slots 512 t to 512 t + 511 are page-table page t, which has
-  physical address `PTP_BASE + 4096 * t`.  A slot stands for what is a pointer to an entry in the kernel,
-  and -1 for NULL;
-* a **pv** is the index of a pv entry in `pv`; 0 stands for NULL.
+  physical address `PTP_BASE + 4096 * t`.  Where the kernel has a pointer to an entry, the model has a slot,
+  and -1 where it has NULL;
+* a **pv** is the index of a pv entry in `pv`; 0 where the kernel has NULL.
 
-Everything that is zero is empty, so a fresh state costs no memory until it is touched: `numpy.zeros` maps
+Zero means empty everywhere, so a new state takes no memory until it is touched: `numpy.zeros` maps
 pages lazily.  Several states that replay the same trace under different CPU profiles are stacked along a
 leading axis; `instance` takes one of them out, and `instances_in` counts them.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +48,7 @@ EXTRA_RESERVATIONS = 2  # in State.rv: the heads of two lists
 class State:
     """One simulated host, or several, stacked.
 
-    In compiled code it is a pointer to a row of `places` (pointer.py): that of the first instance; `instance` takes another.
+    In compiled code it is a pointer to a row of `places` (pointer.py), that of the first instance; `instance` returns another's.
     """
 
     pmap: Records = array(PMAP, "pmaps", meaning="address spaces")
@@ -64,23 +64,23 @@ class State:
     pv: Records = array(PV_ENTRY, "pv_entries", meaning="pv entries; 0 is never used")
     pt: NDArray[np.uint64] = array(
         np.uint64, "entries", unit="entry", owner="pmap/entry",
-        meaning="the entries themselves, 512 a page-table page",
+        meaning="the entries themselves, 512 per page-table page",
     )
     pm_root: NDArray[np.int32] = array(
         np.int32, "entries", unit="page-table page", owner="pmap/ptp",
         meaning="at the slot of a superpage's PDE, the page-table page kept for demotion",
     )
     ptp: Records = array(PTP, "page_tables", meaning="page-table pages; 0 is never used")
-    host: Records = array(HOST, "one", meaning="pools, and on whose behalf the host works")
+    host: Records = array(HOST, "one", meaning="pools, and whom events are counted for")
     cnt: Records = array(COUNTERS, "guests", meaning="event counters")
     vcpu: Records = array(VCPU, "vcpus", meaning="vCPUs, in flat numbers")
     guests: Records = array(GUEST, "guests", meaning="guests")
     pageq: Records = array(
-        VM_PAGE_QUEUE, "queue_places", meaning="a place a frame; the heads of lists and the page daemon's marker follow"
+        VM_PAGE_QUEUE, "queue_places", meaning="one place per frame; the heads of lists and the page daemon's marker follow"
     )
     object: Records = array(OBJECT_PAGE, "guest_pages", meaning="guest pages, in flat numbers")
     blocks: Records = array(OBJECT_BLOCK, "guest_blocks", meaning="2 MB blocks of guest pages")
-    rv: Records = array(RESERV, "reservations", meaning="one a block of frames; the heads of two lists follow")
+    rv: Records = array(RESERV, "reservations", meaning="one per block of frames; the heads of two lists follow")
     swblk: NDArray[np.int32] = array(
         np.int32, "guest_pages", unit="swap slot", owner="vm/vm_object",
         meaning="where the swap device holds a copy, 0: nowhere",
@@ -91,65 +91,72 @@ class State:
     )
     vm: Records = array(VM, "one", meaning="counts and limits of the host's memory")
     log: NDArray[np.int64] = array(
-        np.int64, "log_words", owner="vm/event_log", meaning="what the host did, see event_log.py; empty: nothing is logged"
+        np.int64, "log_words", owner="vm/event_log", meaning="what the host did, see event_log.py; of length 0: nothing is logged"
     )
     fast_path: NDArray[np.uint8] = array(
         np.uint8, "fast_path_bytes", unit="flags", shared=True,
         owner="access_loop/* instances pmap/entry statistics/* vm/vm_map",
-        meaning="accesses that change nothing, see fast_path.py",
+        meaning="which accesses change nothing, see fast_path.py",
     )
     places: NDArray[np.int64]
 # fmt: on
 
 
-def new_states(
-    instances: int,
-    *,
-    pmaps: int,
-    pages: int,
-    mappings: int,
-    tables: int,
-    fast_path: NDArray[np.uint8],
-    pbase: int,
-    guests: int = 1,
-    vcpus: int = 1,
-    flat_pages: int = 0,
-    log_words: int = 0,
-) -> State:
-    """Return empty states stacked along a leading axis of length `instances`; `fast_path` is shared by all.
+class Room(NamedTuple):
+    """How much a state has room for; what is taken from pools never grows beyond it.
+
+    Args:
+        pmaps: address spaces.
+        pages: physical data pages; rounded up to whole reservations.
+        mappings: the most managed mappings that can exist at once.
+        tables: the most page-table pages that can exist at once, roots included.
+        guests: guests.
+        vcpus: vCPUs of all guests.
+        flat_pages: guest pages of all guests, as State.object numbers them.
+        log_words: words of State.log.
+    """
+
+    pmaps: int
+    pages: int
+    mappings: int
+    tables: int
+    guests: int = 1
+    vcpus: int = 1
+    flat_pages: int = 0
+    log_words: int = 0
+
+    def lengths(self) -> dict[str, int]:
+        """Return the lengths of the axes of State's arrays."""
+        blocks = -(-self.pages // pte.NPTEPG)
+        return {
+            "one": 1,
+            "pmaps": self.pmaps,
+            "frames": blocks * pte.NPTEPG,
+            "frame_blocks": blocks,
+            "pv_entries": self.mappings + 1,
+            "entries": (self.tables + 1) * pte.NPTEPG,
+            "page_tables": self.tables + 1,
+            "guests": self.guests,
+            "vcpus": self.vcpus,
+            "queue_places": blocks * pte.NPTEPG + EXTRA_PAGES,
+            "guest_pages": self.flat_pages,
+            "guest_blocks": -(-self.flat_pages // pte.NPTEPG),
+            "reservations": blocks + EXTRA_RESERVATIONS,
+            "swap_slots": self.flat_pages + 1,
+            "log_words": self.log_words,
+        }
+
+
+def new_states(instances: int, room: Room, fast_path: NDArray[np.uint8], pbase: int) -> State:
+    """Return empty states stacked along a leading axis of length `instances`.
 
     Args:
         instances: how many states.
-        pmaps: address spaces in each.
-        pages: physical data pages in each; rounded up to whole reservations.
-        mappings: the most managed mappings that can exist at once in each.
-        tables: the most page-table pages that can exist at once in each, roots included.
-        fast_path: shape [guest pages], see State.
+        room: how much each has room for.
+        fast_path: shape [guest pages + 1], see State; all of them share it.
         pbase: physical address of page 0, bytes, a multiple of 2 MB.
-        guests: guests of each.
-        vcpus: vCPUs of all guests of each.
-        flat_pages: guest pages of all guests of each, as State.object numbers them.
-        log_words: room for State.log.
     """
-    blocks = -(-pages // pte.NPTEPG)
-    lengths = {
-        "one": 1,
-        "pmaps": pmaps,
-        "frames": blocks * pte.NPTEPG,
-        "frame_blocks": blocks,
-        "pv_entries": mappings + 1,
-        "entries": (tables + 1) * pte.NPTEPG,
-        "page_tables": tables + 1,
-        "guests": guests,
-        "vcpus": vcpus,
-        "queue_places": blocks * pte.NPTEPG + EXTRA_PAGES,
-        "guest_pages": flat_pages,
-        "guest_blocks": -(-flat_pages // pte.NPTEPG),
-        "reservations": blocks + EXTRA_RESERVATIONS,
-        "swap_slots": flat_pages + 1,
-        "log_words": log_words,
-    }
-    arrays = allocated(State, lengths, {"fast_path": fast_path}, stack=(instances,))
+    arrays = allocated(State, room.lengths(), {"fast_path": fast_path}, stack=(instances,))
     arrays["host"].pbase = pbase
     arrays["host"].pv_used = 1
     arrays["host"].ptp_used = 1
@@ -158,7 +165,7 @@ def new_states(
 
 
 def stacked(arrays: Mapping[str, Any]) -> State:
-    """Return arrays whose first axis are instances as a State; those that are shared have no such axis."""
+    """Return a State of arrays whose first axis is the instance; those that are shared have no such axis."""
     declared = arrays_in(State)
     rows = [
         [arrays[name] if each.shared else arrays[name][number] for name, each in declared.items()]

@@ -1,1 +1,1 @@
-"""What the trace itself did, interval by interval, whatever a CPU can record of it."""
+"""What the trace itself did, whatever a CPU records of it: interval statistics, reuse distances, samples."""

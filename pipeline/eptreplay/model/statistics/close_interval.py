@@ -1,7 +1,7 @@
 """The end of an interval: what it touched is entered in the interval statistics, in the order of addresses.
 
-Each step goes over a list of pages and does one thing, without a branch that depends on a page: what an interval did
-to a page cannot be foreseen.
+Each step goes through a list of pages and does one thing, without a branch that depends on a page: what an interval did to a
+page cannot be predicted.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from eptreplay.compiled import entry_point, kernel
 from eptreplay.model._numba.bits import BYTES, bytes_having, list_bits, lowest
 from eptreplay.model._numba.types import ONE, Int
 from eptreplay.model.state.fast_path import TOUCHED
+from eptreplay.model.state.guest_pages import page_at
 from eptreplay.model.state.rows import OP_FETCH, OP_READ, OP_WRITE
 from eptreplay.model.state.state import State, instance
 from eptreplay.model.statistics.intervals import (
@@ -32,7 +33,7 @@ TWO_BITS = np.uint8(2)
 
 @entry_point
 def close_interval(states: State, statistics: IntervalStatistics) -> None:
-    """Enter the pages touched in the open interval in the interval statistics, in place of those of the one before, and open the next.
+    """Close the open interval: enter what it touched in the interval statistics, in place of the one before, and open the next.
 
     Args:
         states: the instances; State.fast_path loses its TOUCHED bits.
@@ -68,7 +69,7 @@ def _forget_interval(statistics: IntervalStatistics, guest: Int) -> None:
 
 @kernel
 def _list_touched(statistics: IntervalStatistics, fast_path: NDArray[np.uint8], begin: Int, end: Int) -> Int:
-    """List the flat pages [begin, end) that were touched, and close their blocks; return how many there are."""
+    """List the flat pages [begin, end) that were touched, and clear `open` of their blocks; return how many there are."""
     touched: Int = 0
     end_block = (end + OPEN_PAGES - 1) // OPEN_PAGES
     for first in range(begin // OPEN_PAGES, end_block, BYTES):
@@ -84,19 +85,19 @@ def _list_touched(statistics: IntervalStatistics, fast_path: NDArray[np.uint8], 
 
 @kernel
 def _close_touched(statistics: IntervalStatistics, guest: Int, touched: Int) -> None:
-    """Enter when the listed pages were touched before."""
+    """Enter in which interval the listed pages were touched before, and that they were touched now."""
     now: Int = statistics.tally[guest].interval + 1
     for i in range(np.uint64(touched)):
         page = np.uint64(statistics.listed[i])
-        _return(statistics, guest, PAGES_TOUCHED, np.uint64(statistics.touch[page].last_touch), 1)
-        statistics.touch[page].last_touch = now
+        _return(statistics, guest, PAGES_TOUCHED, np.uint64(statistics.touch[page_at(page)].last_touch), 1)
+        statistics.touch[page_at(page)].last_touch = now
 
 
 @kernel
 def _close_heat(
     statistics: IntervalStatistics, fast_path: NDArray[np.uint8], guest: Int, begin: Int, touched: Int
 ) -> Int:
-    """Enter what was done to the listed pages, which are not touched any more; keep those written, and return how many."""
+    """Enter what was done to the listed pages and clear their TOUCHED bits; keep those written in the list, return how many."""
     shift = np.uint64(statistics.heat_shift[guest])
     written = np.uint64(0)
     i = np.uint64(0)
@@ -127,7 +128,7 @@ def _close_written(statistics: IntervalStatistics, guest: Int, written: Int) -> 
     now: Int = statistics.tally[guest].interval + 1
     for i in range(np.uint64(written)):
         page = np.uint64(statistics.listed[i])
-        touch = statistics.touch[page]
+        touch = statistics.touch[page_at(page)]
         _return(statistics, guest, PAGES_WRITTEN, np.uint64(touch.last_write), 1)
         if touch.first_write == 0:
             touch.first_write = now
@@ -151,7 +152,7 @@ def _close_region(statistics: IntervalStatistics, guest: Int, number: np.uint64,
 
 @kernel
 def _return(statistics: IntervalStatistics, guest: Int, history: Int, before: np.uint64, pages: Int) -> None:
-    """Enter pages that come up for the first time in the open interval, and `before` (1 + interval) for the last time."""
+    """Enter pages that come up for the first time in the open interval; the last time was in `before` (1 + interval, 0: never)."""
     if statistics.returns[guest, history, before] == 0:
         statistics.returned[guest, history, statistics.returned_count[guest, history]] = before
         statistics.returned_count[guest, history] += 1

@@ -1,15 +1,13 @@
-"""The interval statistics: what the trace itself touched and wrote, interval by interval, whatever a CPU can record of it.
+"""Interval statistics: what the trace itself touched and wrote, interval by interval, whatever a CPU records of it.
 
-While an interval is open, the access loop only marks in a page's byte of `State.fast_path` which kinds of access it
-has seen, and opens the block of 64 pages, a cache line of such bytes, that the page is in.  The interval statistics are worked out
-from the bytes of open blocks when the interval closes (close.py), in the order of addresses: so memory is read in the
-order in which it lies, however accesses were scattered.
+While an interval is open, the access loop only sets TOUCHED bits in the fast-path byte of a page, and marks the block of 64
+pages, a cache line of such bytes, as open.  The interval statistics are made from the bytes of open blocks when the interval
+closes (close_interval.py), in the order of addresses, so memory is read in order, however accesses were scattered.
 
-What is asked of the interval statistics later is mostly "how many distinct pages in this stretch of time?", for stretches
-nobody knows yet.  It takes no lists of pages to answer that.  A page counts in intervals [a, b) once, at
-its first touch in them, and that is the one whose touch before lies before a.  So it is enough to know of every
-interval how many of its pages were touched last in interval 0, in 1, in 2 ... or never: `returns`.  The same is
-kept for pages written and for 2 MB regions written.
+The question that interval statistics mostly answer later is "how many distinct pages in this stretch of time?", for stretches
+that are not known yet.  No lists of pages are needed for that.  A page counts once in intervals [a, b), at its first touch in
+them, which is the touch whose previous one is before a.  So it is enough to know of every interval how many of its pages were
+touched last in interval 0, in 1, in 2 ... or never: `returns`.  The same is kept for pages written and for 2 MB regions written.
 """
 
 from __future__ import annotations
@@ -31,14 +29,15 @@ from eptreplay.model._numba.arrays import (
 )
 from eptreplay.model._numba.types import ONE, Int, Record, Records
 from eptreplay.model.state.fast_path import NO_MEMORY, NO_OP
+from eptreplay.model.state.guest_pages import page_at
 from eptreplay.model.state.pte import NPTEPG, PAGE_SHIFT
 from eptreplay.model.state.rows import KINDS, OP_FETCH, OP_READ, OP_WRITE, Rows, accesses_of, crosses
 
-TOUCHED_AT_ALL = 3  # beside the three kinds in IntervalStatistics.heat: a page touched in whatever way
+TOUCHED_AT_ALL = 3  # in IntervalStatistics.heat, after the three kinds of access: pages touched in any way
 
-CHUNK_ROWS = 2048  # rows that the access loop looks at before it makes those that may change something
-OPEN_SHIFT = np.uint64(6)  # log2 of the pages of a block
-OPEN_PAGES = 1 << 6  # those pages
+CHUNK_ROWS = 2048  # rows that the access loop scans at once
+OPEN_SHIFT = np.uint64(6)  # log2 of the pages of a block of IntervalStatistics.open
+OPEN_PAGES = 1 << 6  # the pages of such a block
 
 # When the trace touched a guest page; entered when an interval closes.
 # fmt: off
@@ -51,7 +50,7 @@ TOUCH_FIELDS = (
 # fmt: on
 TOUCH = record_type(TOUCH_FIELDS)
 
-# What it did to a 2 MB region.
+# When the trace wrote a 2 MB region.
 # fmt: off
 REGION_FIELDS = (
     #     name           type      unit          owner                        meaning
@@ -62,13 +61,13 @@ REGION_FIELDS = (
 # fmt: on
 REGION = record_type(REGION_FIELDS)
 
-# What it did in all, and in the interval that closed last.
+# What the trace did to a guest in all, and in the interval that closed last.
 # fmt: off
 TALLY_FIELDS = (
     #     name               type      unit        owner                                              meaning
     Field("reads",           np.int64, "",         "statistics/intervals",                            "accesses to memory, by kind"),
-    Field("writes",          np.int64, "",         "statistics/intervals",                            ""),
-    Field("fetches",         np.int64, "",         "statistics/intervals",                            ""),
+    Field("writes",          np.int64, "",         "statistics/intervals",                            "likewise"),
+    Field("fetches",         np.int64, "",         "statistics/intervals",                            "likewise"),
     Field("unbacked",        np.int64, "accesses", "statistics/intervals",                            "accesses to what is neither memory nor a BAR"),
     Field("unbacked_rows",   np.int64, "rows",     "statistics/intervals",                            "rows that made them"),
     Field("unbacked_low",    np.int64, "bytes",    "statistics/intervals",                            "the lowest address of those; 0 while there are none"),
@@ -80,8 +79,8 @@ TALLY_FIELDS = (
     Field("regions",         np.int32, "",         "statistics/close_interval",                       "distinct 2 MB regions written in it"),
     Field("region_pages",    np.int32, "pages",    "statistics/close_interval",                       "pages of those regions"),
     Field("no_ops",          np.uint8, "",         "statistics/intervals",                            "NO_OP bits that may be set; 0: every access is made by the models"),
-    Field("deferrable",      np.uint8, "",         "statistics/intervals",                            "NO_OP bits of accesses that may be made by marks (deferred_accessed.py); 0: none"),
-    Field("deferring",       np.uint8, "flag",     "access_loop/deferred_accessed access_loop/sweep", "1: there may be marks"),
+    Field("deferrable",      np.uint8, "",         "statistics/intervals",                            "NO_OP bits of accesses whose accessed bits may be deferred; 0: none may be"),
+    Field("deferring",       np.uint8, "flag",     "access_loop/deferred_accessed access_loop/sweep", "1: there may be deferred accessed bits"),
 )
 # fmt: on
 TALLY = record_type(TALLY_FIELDS)
@@ -103,8 +102,8 @@ HISTORIES = 3
 class IntervalStatistics:
     """What a trace did, in all and in the interval that closed last.
 
-    The statistics of all guests of a host are held together (new_interval_statistics): pages, regions and vCPUs in flat
-    numbers (instances.py), what is worked out by interval with the guest as the first index.
+    It has the statistics of all guests of a host: pages, regions and vCPUs by flat numbers (instances.py), what is made at the
+    end of an interval with the guest as the first index.
     """
 
     first_row: NDArray[np.int64] = array(
@@ -113,7 +112,7 @@ class IntervalStatistics:
     )
     touch: Records = array(TOUCH, "guest_pages", meaning="when each page was touched")
     region: Records = array(REGION, "regions", meaning="2 MB regions")
-    tally: Records = array(TALLY, "guests", meaning="what is one number a guest")
+    tally: Records = array(TALLY, "guests", meaning="what is one number per guest")
     open: NDArray[np.uint8] = array(
         np.uint8, "page_blocks", unit="flag", owner="access_loop/fast_path statistics/close_interval statistics/other_accesses",
         meaning="1: the open interval may have touched one of these 64 pages",
@@ -128,14 +127,14 @@ class IntervalStatistics:
     )
     unfinished: NDArray[np.uint8] = array(
         np.uint8, "chunk", unit="flags", owner="access_loop/fast_path",
-        meaning="not 0: there is something to do for that row of a chunk",
+        meaning="not 0: there is something to do for that row of the chunk",
     )
     rows: NDArray[np.int32] = array(
-        np.int32, "chunk", unit="row", owner="access_loop/fast_path", meaning="rows of a chunk that there is something to do for"
+        np.int32, "chunk", unit="row", owner="access_loop/fast_path", meaning="rows of a chunk for which there is something to do"
     )
     listed: NDArray[np.int32] = array(
         np.int32, "guest_pages", unit="page", owner="_numba/bits statistics/close_interval",
-        meaning="pages that the end of an interval, or a sweep, is about",
+        meaning="scratch: pages that the end of an interval, or a sweep, goes through",
     )
     heat: NDArray[np.int32] = array(
         np.int32, "guests", "stretches", "kinds", unit="pages", owner="statistics/close_interval",
@@ -176,7 +175,7 @@ def new_interval_statistics(
     slow_path: bool = False,
     deferring: bool = False,
 ) -> IntervalStatistics:
-    """Return the interval statistics of traces of which nothing has been replayed, all guests together.
+    """Return the interval statistics of the traces of all guests, of which nothing has been replayed.
 
     Args:
         guests: GUEST [guests].
@@ -184,7 +183,8 @@ def new_interval_statistics(
         intervals: the most intervals there will be.
         stretches: the most stretches of addresses of a guest that heat is kept of; each is a power of two of pages.
         slow_path: whether the models make every access, also those known to change nothing.
-        deferring: whether accessed bits may be deferred: nothing but accesses and sweeps looks at entries unannounced.
+        deferring: whether accessed bits may be deferred: everybody but accesses and aging sweeps has them written to the
+            entries before looking at those (deferred_accessed.py).
     """
     count = len(guests)
     sizes = [int(guest.end - guest.begin) for guest in guests]
@@ -216,7 +216,7 @@ def new_interval_statistics(
 
 
 class GuestStatistics(NamedTuple):
-    """What the interval statistics of all intervals say of one guest, whose pages count from its own 0, as views of the same memory.
+    """What the statistics of all intervals say of one guest: views of the same memory, in which pages count from its own page 0.
 
     Args:
         first_row: shape [guest pages]: see IntervalStatistics, likewise the others.
@@ -241,19 +241,19 @@ def statistics_of(statistics: IntervalStatistics, known: Record) -> GuestStatist
 def note_harvest(
     statistics: IntervalStatistics, fast_path: NDArray[np.uint8], guest: Int, begin: Int, end: Int
 ) -> None:
-    """Enter a harvest of a guest's flat pages [begin, end): those written since the one before, from which on pages count anew."""
+    """Enter a harvest of a guest's flat pages [begin, end): count those written since the harvest before, and begin anew."""
     written: Int = 0
     for page in range(begin, end):
         written += np.int64(
-            statistics.unharvested[page] & UNHARVESTED & np.uint8(fast_path[page] & NO_MEMORY == 0)
+            statistics.unharvested[page_at(page)] & UNHARVESTED & np.uint8(fast_path[page] & NO_MEMORY == 0)
         )
-        statistics.unharvested[page] &= WRITTEN_AGAIN
+        statistics.unharvested[page_at(page)] &= WRITTEN_AGAIN
     statistics.tally[guest].harvest_written += written
 
 
 @kernel
 def note_unbacked(tally: Record, gpa: Int, accesses: Int, rows: Int) -> None:
-    """Add accesses to an address that is neither memory nor a BAR, and the rows that they are, 0 or 1, to the tally."""
+    """Add accesses to an address that is neither memory nor a BAR to the tally, and the rows they are counted as, 0 or 1."""
     tally.unbacked_low = gpa if tally.unbacked == 0 else min(np.int64(tally.unbacked_low), gpa)
     tally.unbacked_high = max(np.int64(tally.unbacked_high), gpa)
     tally.unbacked += accesses

@@ -1,4 +1,4 @@
-"""Accesses to a guest's memory that no vCPU makes, entered in the interval statistics: those of the hypervisor and of devices."""
+"""Accesses to guest memory that no vCPU makes, but the hypervisor or a device, entered in the interval statistics."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from eptreplay.compiled import entry_point
 from eptreplay.model._numba.types import Int
+from eptreplay.model.state.guest_pages import page_at
 from eptreplay.model.state.rows import OP_WRITE
 from eptreplay.model.statistics.intervals import OPEN_SHIFT, IntervalStatistics
 
@@ -22,14 +23,14 @@ def enter_access(
 
     Args:
         statistics: of all guests, updated.
-        fast_path: shape [flat guest pages + 1]: State.fast_path; the page gets its TOUCHED bit.
+        fast_path: shape [guest pages + 1]: State.fast_path; the page gets its TOUCHED bit.
         flat: the page, a flat number.
         op: OP_READ or OP_WRITE.
         row: number of the row in its guest's trace.
     """
     state = fast_path[flat]
     statistics.open[flat >> OPEN_SHIFT] = 1
-    if statistics.first_row[flat] == 0:
-        statistics.first_row[flat] = row + 1
+    if statistics.first_row[page_at(flat)] == 0:
+        statistics.first_row[page_at(flat)] = row + 1
     fast_path[flat] = state | (ONE << np.uint8(op))
     return bool(op == OP_WRITE and state & WRITTEN == 0)

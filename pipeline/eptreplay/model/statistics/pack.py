@@ -20,7 +20,7 @@ STRETCHES = HISTORIES  # index of the number of stretches, after those of the hi
 
 
 def room_for_interval(statistics: IntervalStatistics) -> NDArray[np.int32]:
-    """Return an array that the interval statistics of any interval fit into."""
+    """Return an array with room for what pack_interval writes of any interval."""
     histories = 2 * HISTORIES * statistics.returns.shape[2]
     return np.empty(
         histories + (1 + HEAT_COLUMNS) * statistics.heat.shape[1] + len(statistics.first_writes), np.int32
@@ -35,16 +35,16 @@ def pack_interval(
     packed: NDArray[np.int32],
     counts: NDArray[np.int64],
 ) -> Int:
-    """Write what the interval statistics say of a guest's interval that closed last, and return how many numbers that is.
+    """Write the statistics of a guest's interval that closed last to `packed`; return how many numbers they are.
 
     Args:
         states: the instances.
         statistics: of all guests.
-        guest: which one.
-        packed: shape [room_for_interval]: for each history `before`, 1 + the intervals that pages came up in the time before, and
-            how many pages for each; numbers of the stretches of addresses that were touched; their rows of IntervalStatistics.heat;
-            IntervalStatistics.first_writes of its vCPUs.
-        counts: shape [HISTORIES + 1]: intervals before, of each history, and stretches.
+        guest: number of the guest.
+        packed: from room_for_interval.  One after the other: for each history, 1 + the intervals in which pages came up the
+            time before, and then how many pages for each of these; the numbers of the stretches of addresses that were
+            touched; their rows of IntervalStatistics.heat; IntervalStatistics.first_writes of the guest's vCPUs.
+        counts: shape [HISTORIES + 1]: of each history, how many intervals; then, at STRETCHES, how many stretches.
     """
     end: Int = 0
     for history in range(HISTORIES):

@@ -2,22 +2,22 @@
 
 Under LRU an access hits in a memory of c pages exactly if its reuse distance is below c, so the distribution of
 distances is the miss ratio of every size of memory at once (Mattson et al., Evaluation techniques for storage hierarchies,
-IBM Systems Journal 9(2), 1970).  The few pages used last are kept in a list, in order; of a page in it the distance is
-its place.  Every other page has a mark at the time it left the list; its distance is the length of the list and
+IBM Systems Journal 9(2), 1970).  The few pages used last are kept in a list, in order; the distance of a page in it is
+its position.  Every other page has a mark at the time at which it left the list; its distance is the length of the list plus
 the number of marks after its own (Bennett and Kruskal, LRU stack processing, IBM J. Res. Dev. 19(4), 1975).  Marks are
 bits, 64 a word; a Fenwick tree sums the words but the last one, which is still being filled.
 
-Where that is too much work for every page, a sample of the pages is enough: those whose hash lies below a
-threshold.  A distance among them stands for one that is larger by the inverse of the sampling rate, and so does
-each of their accesses.  There are at most so many samples; when one more comes, the threshold is halved and those above
-it are forgotten (Waldspurger et al., Efficient MRC construction with SHARDS, FAST 2015: its fixed-size variant, but for
+Where that is too much work for every page, a sample of the pages is enough: those whose hash is below a
+threshold.  A distance among them stands for one that is larger by the inverse of the sampling rate, and each of their accesses
+for so many more.  The size of the sample is limited; when it grows beyond that, the threshold is halved and the pages above
+it are dropped (Waldspurger et al., Efficient MRC construction with SHARDS, FAST 2015: its fixed-size variant, but for
 the halving, which takes the place of a queue by hash; sample.py).
 
-First accesses, whose distance is infinite, are left out here: the interval statistics know how many there are.  So are distances of 0:
-what is missing of all accesses in the end are those.  Among the sample, that is at the same time the correction that
+First accesses, whose distance is infinite, are left out here: interval statistics know how many there are.  So are accesses of
+distance 0: they are what is missing of all accesses in the end.  With a sample, that is at the same time the correction that
 the paper calls SHARDS-adj.
 
-The guests of a host are kept apart: each has its own list, marks and sample, and its pages have flat numbers (instances.py).
+Guests of a host are kept apart: each has its own list, marks and sample; pages have flat numbers (instances.py).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class GuestReuse(NamedTuple):
     """What is known of one guest's reuse distances.
 
     Args:
-        weight: accesses, and pages, that one of the sample stands for; 1: every page is in it.
+        weight: how many accesses, and pages, one of the sample stands for; 1: every page is in it.
         distances: shape [GROUPS, BUCKETS]: accesses by distance; those of distance 0 are missing, and first accesses.
     """
 
@@ -73,7 +73,7 @@ def note_reuses(reuse: Reuse, fast_path: NDArray[np.uint8], rows: Rows, begin: I
 
     Args:
         reuse: updated.
-        fast_path: shape [flat pages + 1]: State.fast_path, which says what is no memory.
+        fast_path: shape [guest pages + 1]: State.fast_path, which says what is memory.
         rows: the rows.
         begin: the first one.
         end: the one after the last.
@@ -89,7 +89,7 @@ def note_reuses(reuse: Reuse, fast_path: NDArray[np.uint8], rows: Rows, begin: I
 
 @kernel
 def sampled_rows(reuse: Reuse, rows: Rows, of: NDArray[np.int32], number: Int) -> Int:
-    """Note in `reuse.rows` which of the first `number` rows in `of` matter here; return how many."""
+    """List in `reuse.rows` those of the first `number` rows in `of` that access the sample; return how many."""
     if len(reuse.state) == 0:
         return 0
     return keep_rows(reuse.watched, reuse.rows, rows, of, number)
@@ -130,7 +130,7 @@ def _guest_of(state: Records, page: Int) -> Int:
 
 @part
 def _note_access(reuse: Reuse, fast_path: NDArray[np.uint8], page: Int) -> None:
-    """Take in an access to a page, if it is in the sample: it goes to the head of the list of those used last."""
+    """Take in an access to a page, if the page is in the sample: it goes to the head of the list of those used last."""
     known = min(page, len(reuse.slot))
     if is_sampled(reuse.watched, np.uint64(known)) != 0 and (fast_path[known] & NO_MEMORY) == 0:
         guest = _guest_of(reuse.state, page)
@@ -190,7 +190,7 @@ def _halve(reuse: Reuse, state: Record, guest: Int) -> None:
 
 @entry_point
 def enter_at_rate(reuse: Reuse, guest: Int) -> None:
-    """Enter what a guest's sample counted at its present rate in the distances: each stands for `weight` of them."""
+    """Add what was counted of a guest's sample at its present rate to `distances`: each access stands for `weight` of them."""
     weight = reuse.state[guest].weight
     for start in range(BUCKETS):
         there = bucket(_start(start) * weight)

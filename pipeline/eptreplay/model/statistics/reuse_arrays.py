@@ -1,4 +1,4 @@
-"""What reuse distances are kept in."""
+"""The arrays that reuse distances are kept in (see reuse.py)."""
 
 from __future__ import annotations
 
@@ -26,15 +26,12 @@ from eptreplay.model.statistics.sample import (
     draw_pages,
 )
 
-WORD_SHIFT = 6
-
+WORD_SHIFT = 6  # log2 of the bits of a word of marks
 WORD_MASK = 63
-
 RECENT = 8  # pages in the list of those used last
+SLOTS_PER_PAGE = 4  # the more there are, the less often marks are moved together
 
-SLOTS_PER_PAGE = 4  # the more, the more rarely slots are closed up
-
-# All of a guest that is one number.
+# What is one number per guest.
 # fmt: off
 REUSE_FIELDS = (
     #     name          type      unit     owner                meaning
@@ -55,18 +52,18 @@ REUSE = record_type(REUSE_FIELDS)
 # fmt: off
 @structure_of_arrays
 class Reuse:
-    """Reuse distances of the guests of a host; no guests: none are kept."""
+    """Reuse distances of the guests of a host; where none are kept, it has no guests."""
 
-    state: Records = array(REUSE, "guests", meaning="what is one number a guest")
+    state: Records = array(REUSE, "guests", meaning="what is one number per guest")
     watched: NDArray[np.uint8] = array(
         np.uint8, "watched_bytes", unit="flags", owner="statistics/sample",
-        meaning="UNSAMPLED is a bit of it, one byte a flat page; the last one stands for all beyond, and has it",
+        meaning="one byte per flat page, with the bit UNSAMPLED; the last one stands for all pages beyond",
     )
     rows: NDArray[np.int32] = array(
         np.int32, "chunk", unit="row", owner="statistics/sample", meaning="rows of a chunk that access the sample"
     )
     used: NDArray[np.int64] = array(
-        np.int64, "two_chunks", unit="page", owner="statistics/sample", meaning="pages that they access, but for repetitions"
+        np.int64, "two_chunks", unit="page", owner="statistics/sample", meaning="pages that they access, without immediate repetitions"
     )
     recent: NDArray[np.int64] = array(
         np.int64, "guests", "recent", unit="page", owner="statistics/reuse*",
@@ -88,11 +85,11 @@ class Reuse:
     )
     counts: NDArray[np.int64] = array(
         np.int64, "guests", "groups", "buckets", unit="accesses", owner="statistics/reuse*",
-        meaning="accesses to the sample by distance among it, at this rate",
+        meaning="accesses to the sample by distance among its pages, at the present rate",
     )
     distances: NDArray[np.int64] = array(
         np.int64, "guests", "groups", "buckets", unit="accesses", owner="statistics/reuse*",
-        meaning="accesses by distance, at higher rates before",
+        meaning="accesses by distance, of what was counted at higher rates before",
     )
     places: NDArray[np.int64]
 # fmt: on
@@ -101,13 +98,13 @@ class Reuse:
 def new_reuse(
     bases: NDArray[np.int64], most_pages: int, weight: int = 1, watched: NDArray[np.uint8] | None = None
 ) -> Reuse:
-    """Return reuse distances of guests of which nothing was seen.
+    """Return the reuse distances of guests that made no access yet.
 
     Args:
         bases: shape [guests + 1]: flat number of every guest's page 0, and of the page after the last one's.
         most_pages: the most pages in the sample of each guest.
         weight: pages that one of the sample stands for at the beginning, a power of two; 1: every page is in it.
-        watched: shape [flat pages + 1]: UNSAMPLED all over; None: an array for this alone.
+        watched: shape [guest pages + 1], UNSAMPLED everywhere: State.fast_path; None: an array of its own.
     """
     guests, pages = len(bases) - 1, int(bases[-1])
     longest = int(np.diff(bases).max(initial=0))

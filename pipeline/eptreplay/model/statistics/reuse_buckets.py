@@ -1,4 +1,4 @@
-"""Buckets of reuse distances: one each below 16, then eight an octave."""
+"""Buckets of reuse distances: one each below 16, then eight per octave."""
 
 from __future__ import annotations
 
@@ -8,17 +8,11 @@ from numpy.typing import NDArray
 from eptreplay.compiled import kernel
 from eptreplay.model._numba.types import Int
 
-# Buckets of distances: one each below 16, then eight an octave.
-FINE = 16
-
-FINE_SHIFT = 4
-
+FINE = 16  # distances below have a bucket each
+FINE_SHIFT = 4  # log2 of it
 PARTS_SHIFT = 3
-
-PARTS = 1 << PARTS_SHIFT
-
-OCTAVES_END = 48
-
+PARTS = 1 << PARTS_SHIFT  # buckets per octave
+OCTAVES_END = 48  # log2 of what no distance reaches
 BUCKETS = FINE + PARTS * (OCTAVES_END - FINE_SHIFT)
 
 
@@ -47,6 +41,3 @@ def _start(number: Int) -> Int:
         return number
     octave, part = divmod(number - FINE, PARTS)
     return (PARTS + part) << (octave + FINE_SHIFT - PARTS_SHIFT)
-
-
-ONE = np.uint64(1)

@@ -1,4 +1,4 @@
-"""Marks: at the time a page left the list of those used last, one bit each (see reuse.py)."""
+"""Marks: one bit per page of the sample, at the time at which it left the list of those used last (see reuse.py)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _ones(word: np.uint64) -> Int:
 def _marks_after(marks: NDArray[np.uint64], tree: NDArray[np.int32], state: Record, slot: Int) -> Int:
     """Return how many marks of a guest come after that of a slot."""
     word = slot >> WORD_SHIFT
-    # Two shifts: by up to 63 bits, and one more.
+    # Two shifts, since a word can be shifted by at most 63 bits at once.
     count = _ones((marks[word] >> np.uint64(slot & WORD_MASK)) >> ONE)
     newest = state.next_slot >> WORD_SHIFT
     if newest - word <= NEAR_WORDS:
@@ -67,7 +67,7 @@ def _unmark(reuse: Reuse, state: Record, guest: Int, page: Int, slot: Int) -> No
 
 @part
 def _mark(reuse: Reuse, state: Record, guest: Int, page: Int) -> None:
-    """Give the next slot to a page; a word that is full goes into the tree."""
+    """Give the next slot to a page; when a word becomes full, its marks are added to the tree."""
     slot = np.int64(state.next_slot)
     word = slot >> WORD_SHIFT
     reuse.page[guest, slot] = page
@@ -81,7 +81,7 @@ def _mark(reuse: Reuse, state: Record, guest: Int, page: Int) -> None:
 
 @kernel
 def _close_up(reuse: Reuse, state: Record, guest: Int) -> None:
-    """Move all marks of a guest to the first slots, in their order, but for pages that are no longer in the sample."""
+    """Move all marks of a guest together, to the first slots, in their order; drop those of pages that left the sample."""
     marks, pages = reuse.marks[guest], reuse.page[guest]
     used: Int = 0
     for slot in range(state.next_slot):

@@ -1,7 +1,7 @@
-"""A sample of pages: those whose hash is below a threshold, and the rows of a trace that access them.
+"""A sample of pages, those whose hash is below a threshold, and the rows of a trace that access them.
 
-Whether a page is in the sample, a bit of its byte says (UNSAMPLED).  Where the access loop looks at a page's byte anyway, that is
-State.fast_path itself, and a row that accesses the sample is one that there is something to do for: all others cost nothing.
+A bit of a page's byte says whether the page is in the sample (UNSAMPLED).  Where the access loop reads a page's byte anyway,
+that is State.fast_path itself, and the row scan lists rows that access the sample; all other rows cost nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _HASH_FACTOR = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio, odd 
 _HASH_MIX = np.uint64(0xBF58476D1CE4E5B9)
 _HASH_SHIFT = np.uint64(64 - HASH_BITS)
 _FOLD_SHIFT = np.uint64(32)
-GROUPS = 16  # parts of the sample, of which the error is estimated
+GROUPS = 16  # parts of the sample, whose differences give an estimate of the error
 _GROUP_MASK = np.uint64(GROUPS - 1)
 
 SAMPLED_SHIFT = np.uint8(7)  # of UNSAMPLED
@@ -58,7 +58,7 @@ def is_sampled(watched: NDArray[np.uint8], page: np.uint64) -> np.uint8:
 
 @kernel
 def find_rows(watched: NDArray[np.uint8], found: NDArray[np.int32], rows: Rows, begin: Int, end: Int) -> Int:
-    """Note in `found` which of the rows [begin, end) access the sample, without a branch; return how many."""
+    """List in `found` those of the rows [begin, end) that access the sample, without a branch; return how many."""
     gpa = rows.gpa
     count = np.uint64(0)
     for i in range(np.uint64(begin), np.uint64(end)):
@@ -71,7 +71,7 @@ def find_rows(watched: NDArray[np.uint8], found: NDArray[np.int32], rows: Rows, 
 def find_rows_across(
     watched: NDArray[np.uint8], found: NDArray[np.int32], rows: Rows, begin: Int, end: Int
 ) -> Int:
-    """Do the same as find_rows where rows may cross a page; all that do are noted."""
+    """Do the same as find_rows where rows may cross a page boundary; all rows that do are listed."""
     count = np.uint64(0)
     for i in range(np.uint64(begin), np.uint64(end)):
         found[count] = i
@@ -83,7 +83,7 @@ def find_rows_across(
 def keep_rows(
     watched: NDArray[np.uint8], found: NDArray[np.int32], rows: Rows, of: NDArray[np.int32], number: Int
 ) -> Int:
-    """Note in `found` which of the first `number` rows in `of` access the sample or cross a page; return how many."""
+    """List in `found` those of the first `number` rows in `of` that access the sample or cross a page boundary; return how many."""
     count = np.uint64(0)
     for k in range(number):
         i = np.int64(of[k])
@@ -94,7 +94,7 @@ def keep_rows(
 
 @kernel
 def list_pages(found: NDArray[np.int32], used: NDArray[np.int64], rows: Rows, number: Int) -> Int:
-    """Write the pages of the first `number` rows in `found` to `used`, but for those that repeat the one before; return how many."""
+    """List in `used` the pages of the first `number` rows in `found`, without those that repeat the one before; return how many."""
     gpa = rows.gpa
     last: Int = NO_PAGE
     listed = np.uint64(0)
@@ -108,7 +108,7 @@ def list_pages(found: NDArray[np.int32], used: NDArray[np.int64], rows: Rows, nu
 
 @kernel
 def list_pages_across(found: NDArray[np.int32], used: NDArray[np.int64], rows: Rows, number: Int) -> Int:
-    """Do the same as list_pages where rows may cross a page, repetitions included."""
+    """Do the same as list_pages where rows may cross a page boundary, repetitions included."""
     listed: Int = 0
     for k in range(number):
         i = np.int64(found[k])

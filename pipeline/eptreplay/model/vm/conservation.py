@@ -1,6 +1,6 @@
-"""Laws of the host's memory that must hold between any two accesses: nothing is lost, shared, or in two places.
+"""Conservation laws of the host's memory, which hold between any two accesses: no page is lost, shared, or in two places.
 
-A debugging aid and a property for tests; every check looks at all pages.
+A debugging aid, and properties for tests; every check looks at all pages.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from eptreplay.compiled import entry_point, kernel
 from eptreplay.model._numba.types import Int
 from eptreplay.model.page.vm_pagequeue import PQ_ACTIVE, PQ_FREE, PQ_INACTIVE, PQ_NONE, queue_head
 from eptreplay.model.pmap.pv import pv_first, pv_next
+from eptreplay.model.state.guest_pages import page_at
 from eptreplay.model.state.pte import NPTEPG, PAGE_SHIFT
 from eptreplay.model.state.state import EXTRA_PAGES, State, instance, instances_in
 from eptreplay.model.vm.vm_object import pmap_guest
 
-# What was found broken.
+# Which law is broken: an index of LAWS.
 HOLDS = 0
 BROKEN_SUM = 1
 BROKEN_RESIDENT = 2
@@ -70,11 +71,11 @@ def _check(st: State) -> Int:
 
 @kernel
 def _count_unqueued(st: State) -> Int:
-    """Return how many pages are held and neither on a queue nor wired; -1 if pages and frames do not belong together."""
+    """Return how many pages are held and neither on a queue nor wired; -1 if guest pages and frames do not match one to one."""
     resident: Int = 0
     unqueued: Int = 0
     for flat in range(len(st.object)):
-        m = st.object[flat].frame - 1
+        m = st.object[page_at(flat)].frame - 1
         if m >= 0:
             resident += 1
             page = st.pageq[m]
@@ -111,7 +112,7 @@ def _swap_holds(st: State) -> bool:
     """Return whether every slot ever taken is either free or holds the copy of exactly one page."""
     copies: Int = 0
     for flat in range(len(st.object)):
-        slot = st.swblk[flat]
+        slot = st.swblk[page_at(flat)]
         if slot != 0:
             copies += 1
             if st.swap[slot] != flat + 1:
@@ -147,7 +148,7 @@ def _mappings_hold(st: State, m: Int) -> bool:
 
 @kernel
 def _is_home(st: State, pv: Int, m: Int, offset: Int) -> bool:
-    """Return whether a mapping of page `m`, that many pages behind where it begins, is where the page belongs."""
+    """Return whether a mapping, in which page `m` comes `offset` pages after its beginning, is where the page belongs."""
     guest = pmap_guest(st, st.pv[pv].pv_pmap)
     flat = st.guests[guest].begin + (st.pv[pv].pv_va >> PAGE_SHIFT) + offset
     return st.page[m].allocated != 0 and st.page[m].pindex == flat
@@ -155,7 +156,7 @@ def _is_home(st: State, pv: Int, m: Int, offset: Int) -> bool:
 
 @kernel
 def _free_holds(st: State) -> bool:
-    """Return whether free single frames, blocks and rests of reservations are all the frames that hold nothing."""
+    """Return whether free single frames, whole blocks and the free frames of reservations are all frames that hold nothing."""
     head = queue_head(st, PQ_FREE)
     singles: Int = 0
     m = st.pageq[head].q_next

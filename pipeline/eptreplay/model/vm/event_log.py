@@ -1,7 +1,7 @@
-"""What the host did, event by event, for tests, comparisons and people who look for a fault.
+"""A log of what the host did, event by event, for tests, comparisons and debugging.
 
-Nothing is logged unless `State.log` has room; words beyond its end are counted and dropped.  An event is
-its kind and two numbers; a scan's start is followed by the pages of both queues.
+Nothing is logged unless `State.log` has room; words beyond its end are counted and dropped.  An event is its kind and two
+numbers; the start of a scan is followed by the pages of both queues.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from eptreplay.compiled import entry_point, kernel
 from eptreplay.model._numba.types import Int
 from eptreplay.model.page.vm_pagequeue import PQ_ACTIVE, PQ_INACTIVE, queue_head
+from eptreplay.model.state.guest_pages import page_at
 from eptreplay.model.state.pages import PGA_REFERENCED, PGA_WRITEABLE
 from eptreplay.model.state.state import State, instance, instances_in
 
@@ -66,7 +67,7 @@ def log_queue(st: State, queue: Int) -> None:
         _word(st, st.pageq[m].seen_once)
         _word(st, 1 if (st.page[m].aflags & PGA_REFERENCED) != 0 else 0)
         _word(st, 1 if (st.page[m].aflags & PGA_WRITEABLE) != 0 else 0)
-        _word(st, 1 if st.swblk[flat] != 0 else 0)
+        _word(st, 1 if st.swblk[page_at(flat)] != 0 else 0)
         m = st.pageq[m].q_next
 
 

@@ -1,6 +1,6 @@
-"""What a host does to a guest's memory in mid-trace: wiring, holding, host access, DMA.
+"""Hypervisor accesses: wiring and holding of guest memory, accesses of the hypervisor process, DMA of passthrough devices.
 
-What changes the guest's address space stands in vm_map.py; what all events have in common, in event.py.
+What changes the guest's address space is in vm_map.py; what all events have in common, in answers.py.
 
 Source: vmm.c vm_gpa_hold, vm_gpa_release, vm_gpa_wire, vm_iommu_modify, vm_assign_pptdev; vm_map.c vm_map_wire,
 vm_map_unwire; vm_fault.c vm_fault_wire, vm_fault_unwire, vm_fault_quick_hold_pages; vm_page.c vm_page_hold,
@@ -17,6 +17,7 @@ from eptreplay.model.pmap.invalidate import CAUSE_HOST_ACCESS, CAUSE_WIRING
 from eptreplay.model.pmap.pmap import leaf_of, pmap_pinit_type
 from eptreplay.model.pmap.pmap_enter import pmap_enter
 from eptreplay.model.pmap.pmap_range import pmap_change_wiring
+from eptreplay.model.state.guest_pages import page_at
 from eptreplay.model.state.pte import (
     PMAP_PDE_SUPERPAGE,
     PT_X86,
@@ -27,20 +28,20 @@ from eptreplay.model.state.pte import (
 )
 from eptreplay.model.state.state import State, account, instance, instances_in
 from eptreplay.model.vm.answers import NO_DEVICE, NO_HOLD, NOT_ALLOWED, NOT_MEMORY, NOT_WIRED, OK, begin_event
-from eptreplay.model.vm.vm_fault import access_page, vm_fault, vm_fault_page
+from eptreplay.model.vm.vm_fault import HIT, access_page, vm_fault, vm_fault_page
 from eptreplay.model.vm.vm_map import address_of, is_memory
 from eptreplay.model.vm.vm_object import NOT_RESIDENT, vm_page_lookup
 
 
 @entry_point
 def wire(states: State, guest: Int, flat: Int) -> Int:
-    """Bring a page in and keep it: it leaves its queue, and its mapping is entered wired, as if written (vm_fault_wire).
+    """Wire a page: bring it in and take it off its queue; its mapping is entered wired, as if written (vm_fault_wire).
 
-    So a superpage is demoted at its first page, and promoted again with its last, when all are wired alike.
+    A superpage is so demoted when its first page is wired, and promoted again when its last one is, since all agree then.
     """
     if not is_memory(states, flat):
         return NOT_MEMORY
-    rights = VM_PROT_ALL & ~instance(states, 0).object[flat].taken
+    rights = VM_PROT_ALL & ~instance(states, 0).object[page_at(flat)].taken
     if (rights & (VM_PROT_READ | VM_PROT_EXECUTE)) == 0:
         return NOT_ALLOWED
     for number in range(instances_in(states)):
@@ -59,7 +60,7 @@ def wire(states: State, guest: Int, flat: Int) -> Int:
 
 @entry_point
 def unwire(states: State, guest: Int, flat: Int) -> Int:
-    """Let go of a wired page; with the last reason to keep it, it goes to the active queue (vm_map_unwire)."""
+    """Unwire a page; when nothing wires it any more, it goes to the active queue (vm_map_unwire)."""
     if not is_memory(states, flat):
         return NOT_MEMORY
     for number in range(instances_in(states)):
@@ -82,10 +83,10 @@ def unwire(states: State, guest: Int, flat: Int) -> Int:
 
 @entry_point
 def hold(states: State, guest: Int, flat: Int, prot: Int) -> Int:
-    """Bring a page in with the rights asked for, and hold it: it is not freed until it is released (vm_gpa_hold)."""
+    """Hold a page: bring it in with the rights asked for; it is not freed until it is released (vm_gpa_hold)."""
     if not is_memory(states, flat):
         return NOT_MEMORY
-    if (instance(states, 0).object[flat].taken & prot) != 0:
+    if (instance(states, 0).object[page_at(flat)].taken & prot) != 0:
         return NOT_ALLOWED
     for number in range(instances_in(states)):
         st = begin_event(states, number, guest, CAUSE_HOST_ACCESS)
@@ -105,7 +106,7 @@ def hold(states: State, guest: Int, flat: Int, prot: Int) -> Int:
 
 @kernel
 def _dirty_for_host(st: State, flat: Int) -> None:
-    """Mark a page dirty that is about to be written through a mapping that no bit tells of."""
+    """Mark a page dirty that is about to be written without any dirty bit being set."""
     m = vm_page_lookup(st, flat)
     if st.page[m].dirty == 0:
         vm_page_dirty(st, m)
@@ -129,7 +130,7 @@ def release(states: State, guest: Int, flat: Int) -> Int:
 
 @entry_point
 def host_access(states: State, guest: Int, flat: Int, write: bool) -> Int:
-    """Let the hypervisor process touch a page through its own PT_X86 mapping, which it gets at its first touch."""
+    """Let the hypervisor process access a page through its own PT_X86 mapping, which is made at the first access."""
     if not is_memory(states, flat):
         return NOT_MEMORY
     access = VM_PROT_WRITE if write else VM_PROT_READ
@@ -143,21 +144,21 @@ def host_access(states: State, guest: Int, flat: Int, write: bool) -> Int:
         va = address_of(st, guest, flat)
         traps = account(st).traps
         account(st).host_accesses += 1
-        if access_page(st, st.pmap[pm], va, access) != 0:
+        if access_page(st, st.pmap[pm], va, access) != HIT:
             account(st).host_faults += 1
             # The process has every right to the guest's memory, whatever the guest has.
-            taken = st.object[flat].taken
-            st.object[flat].taken = 0
+            taken = st.object[page_at(flat)].taken
+            st.object[page_at(flat)].taken = 0
             vm_fault(st, st.pmap[pm], va, access, flat)
-            st.object[flat].taken = taken
+            st.object[page_at(flat)].taken = taken
             access_page(st, st.pmap[pm], va, access)
-        account(st).traps = traps  # the process's, not the guest's
+        account(st).traps = traps  # those above were the process's, not the guest's
     return OK
 
 
 @entry_point
 def dma(states: State, guest: Int, flat: Int, write: bool) -> Int:
-    """Let a passthrough device touch a page through the IOMMU: no bit of any table or page tells of it."""
+    """Let a passthrough device access a page through the IOMMU, which sets no bit in any table or page."""
     if instance(states, 0).guests[guest].iommu_pages == 0:
         return NO_DEVICE
     if not is_memory(states, flat):
@@ -166,8 +167,8 @@ def dma(states: State, guest: Int, flat: Int, write: bool) -> Int:
         st = begin_event(states, number, guest, CAUSE_HOST_ACCESS)
         if write:
             account(st).dma_writes += 1
-            account(st).dma_pages += 1 - st.object[flat].dma_written
-            st.object[flat].dma_written = 1
+            account(st).dma_pages += 1 - st.object[page_at(flat)].dma_written
+            st.object[page_at(flat)].dma_written = 1
         else:
             account(st).dma_reads += 1
     return OK

@@ -1,11 +1,12 @@
 """Device memory: a guest's accesses to the BARs of devices that were passed through to it.
 
 The first access to a page of a BAR faults.  The pager of its object (OBJT_SG) makes a fictitious page for the physical
-address, uncacheable, since nested tables do not heed what the host's MTRRs say of it.  Then vm_fault maps it.  A page
-that is not managed is entered as accessed and, if it may be written, as modified: nobody asks, and no later access
-faults to tell.  So no bit of it ever changes, whoever emulates accessed and dirty bits, until an event takes it away.
+address, uncacheable, since nested tables ignore what the host's MTRRs say of it.  Then vm_fault maps it.  A page
+that is not managed is entered as accessed and, if it may be written, as modified: nobody asks for these bits, so no later
+access need fault to set them.  Until an event removes the mapping, no bit of it changes, whether the CPU sets accessed and
+dirty bits or software emulates them.
 
-A guest's reads and writes of a BAR are none of memory, and counted apart (GUEST.bar_accesses).
+Accesses of a guest to a BAR are no accesses to memory, and are counted separately (GUEST.bar_accesses).
 
 Source: sg_pager.c sg_pager_getpages; vm_page.c vm_page_initfake; vm_fault.c vm_fault; amd64/vmm/vmm_mem.c
 vmm_mmio_alloc, FreeBSD 10.0.
@@ -20,6 +21,7 @@ from eptreplay.model._numba.types import Int
 from eptreplay.model.cpu.vmm import vm_enter, vm_exit
 from eptreplay.model.pmap.invalidate import CAUSE_FAULT
 from eptreplay.model.pmap.pmap_enter import pmap_enter
+from eptreplay.model.state.guest_pages import page_at
 from eptreplay.model.state.pages import PG_FICTITIOUS, UNCACHEABLE, VPO_UNMANAGED
 from eptreplay.model.state.pte import PAGE_SHIFT
 from eptreplay.model.state.state import State, account
@@ -36,7 +38,7 @@ def device_access(st: State, guest: Int, vcpu: Int, bar: Int, page: Int, op: Int
         guest: the guest's number.
         vcpu: the vCPU that makes it, a flat number.
         bar: number of the BAR.
-        page: guest page, which the BAR has.
+        page: guest page, in the BAR.
         op: kind of access: 0 read, 1 write, 2 fetch.
         accesses: how many accesses it stands for.
     """
@@ -59,7 +61,7 @@ def _vm_fault(st: State, guest: Int, bar: Int, page: Int, access: Int) -> bool:
     """Resolve a fault on a BAR with every right its entry gives; return whether the access may go on."""
     known = st.guests[guest]
     offset = page - known.bar_page[bar]
-    rights = max_protection(bar) & ~st.object[known.bar_flat[bar] + offset].taken
+    rights = max_protection(bar) & ~st.object[page_at(known.bar_flat[bar] + offset)].taken
     if (access & ~rights) != 0:
         account(st).denied += 1
         return False

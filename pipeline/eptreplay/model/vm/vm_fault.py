@@ -1,4 +1,4 @@
-"""What follows an access that the hardware refuses: the exit, A/D emulation, vm_fault.
+"""What follows an access that the hardware refuses: the VM exit (EPT violation; #NPF on AMD), A/D emulation, vm_fault.
 
 Source: vmm.c vm_handle_paging, vm_fault.c vm_fault, FreeBSD 10.0.
 """
@@ -22,8 +22,9 @@ from eptreplay.model.page.vm_pagequeue import (
 from eptreplay.model.pmap.emulate import HANDLED, pmap_emulate_accessed_dirty
 from eptreplay.model.pmap.pmap import leaf_of
 from eptreplay.model.pmap.pmap_enter import pmap_enter
+from eptreplay.model.state.guest_pages import page_at
 from eptreplay.model.state.objects import GONE
-from eptreplay.model.state.pte import PT_EPT, VM_PROT_ALL, VM_PROT_EXECUTE, VM_PROT_WRITE
+from eptreplay.model.state.pte import PDE_LEVEL, PTE_LEVEL, VM_PROT_ALL, VM_PROT_EXECUTE, VM_PROT_WRITE
 from eptreplay.model.state.state import State, account
 from eptreplay.model.vm.event_log import LOG_ALLOCATE, LOG_SOFT_FAULT, LOG_SWAP_IN, LOG_ZERO_FILL, log_event
 from eptreplay.model.vm.vm_object import (
@@ -37,8 +38,8 @@ from eptreplay.model.vm.vm_pageout import vm_pageout
 from eptreplay.model.vm.vm_reserv import vm_phys_alloc
 
 # How an access came out.
-HIT = 0  # the walker took it
-EMULATED = 1  # A/D emulation gave back a right
+HIT = 0  # the walker allowed it
+EMULATED = 1  # the walker allowed it after A/D emulation gave back a right
 REFUSED = 2  # a fault that nobody resolved
 FAULTED = 3  # vm_fault mapped the page
 
@@ -59,7 +60,7 @@ def access_page(st: State, pmap: Record, va: np.uint64, access: Int) -> Int:
     outcome = HIT
     while not walk(st, pmap, va, access):
         account(st).traps += 1
-        if pmap.pm_type != PT_EPT or access == VM_PROT_EXECUTE:
+        if pmap.pm_nested == 0 or access == VM_PROT_EXECUTE:
             return REFUSED
         if pmap_emulate_accessed_dirty(st, pmap, va, access) != HANDLED:
             return REFUSED
@@ -92,7 +93,6 @@ def vm_fault_page(st: State, flat: Int) -> Int:
     vm_page_insert(st, m, guest, flat)
     vm_page_xbusy(st, m)
     note_reference(st, m)
-    vm.v_free_count -= 1
     log_event(st, LOG_ALLOCATE, flat, vm.v_free_count)
     if vm.v_free_count < vm.vm_pageout_wakeup_thresh:
         vm_pageout(st)
@@ -108,11 +108,11 @@ def vm_fault_page(st: State, flat: Int) -> Int:
 
 @part
 def vm_fault(st: State, pmap: Record, va: np.uint64, access: Int, flat: Int) -> bool:
-    """Resolve a fault on a guest's memory: give it the page, dirty on a write, with every right its entry gives.
+    """Resolve a fault on a guest's memory: map the page, dirty on a write, with every right that its map entry gives.
 
-    Returns whether the access may go on: the entry allows it, and there was a frame.
+    Returns whether the access may go on: the map entry allows it, and there was a frame.
     """
-    taken = st.object[flat].taken
+    taken = st.object[page_at(flat)].taken
     if (access & taken) != 0:
         account(st).denied += 1
         st.host[0].refused = 1
@@ -120,11 +120,11 @@ def vm_fault(st: State, pmap: Record, va: np.uint64, access: Int, flat: Int) -> 
     m = vm_fault_page(st, flat)
     if m < 0:
         return False
-    # As long as the guest has no wired page, the page's own count is not fetched from memory.
+    # As long as the guest has no wired page, the count of this page is not loaded from memory.
     wired = account(st).v_wired != 0 and st.pageq[m].wire_count != 0 and pmap.pm_process == 0
     rights = VM_PROT_ALL & ~taken
     if wired:
-        access = rights  # what must stay is got for every access at once (vm_map_lookup)
+        access = rights  # a wired page is faulted in for every kind of access at once (vm_map_lookup)
     if (access & VM_PROT_WRITE) != 0:
         vm_page_dirty(st, m)
         swap_pager_unswapped(st, flat)
@@ -136,19 +136,19 @@ def vm_fault(st: State, pmap: Record, va: np.uint64, access: Int, flat: Int) -> 
 
 @kernel
 def fault_cause(st: State, pmap: Record, va: np.uint64, flat: Int) -> Int:
-    """Return why the walker refused an access to a guest page that A/D emulation could not settle.
+    """Return why the walker refused an access to a guest page that A/D emulation did not resolve.
 
-    A page that is not in memory is mapped nowhere, so that its tables need not be asked.
+    A page that is not in memory is mapped nowhere, so the tables need not be asked.
     """
-    frame = st.object[flat].frame
+    frame = st.object[page_at(flat)].frame
     if frame == GONE:
         return CAUSE_SWAPPED_OUT if swap_slot(st, flat) != 0 else CAUSE_FREED_CLEAN
     if frame == 0:
         return CAUSE_FIRST_USE
     level, _ = leaf_of(st, pmap, va)
-    if level == 2:
+    if level == PDE_LEVEL:
         return CAUSE_SUPERPAGE_PROTECTED
-    return CAUSE_WRITE_PROTECTED if level == 1 else CAUSE_UNMAPPED
+    return CAUSE_WRITE_PROTECTED if level == PTE_LEVEL else CAUSE_UNMAPPED
 
 
 @part

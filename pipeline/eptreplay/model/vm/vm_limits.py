@@ -1,4 +1,4 @@
-"""How much memory a host has, and the limits that follow: when the page daemon wakes, and how far it goes.
+"""The limits that follow from the size of a host: when the page daemon wakes, and how far it goes.
 
 Source: vm_pageout.c vm_pageout_init and the tunables before it, subr_param and swap_pager.c nsw_cluster_max,
 FreeBSD 10.0; all divisions are of integers.
@@ -15,17 +15,17 @@ SMALL_HOST = 2000  # frames below which less is written to swap at once
 SMALL_CLUSTER = 8  # and how much, pages
 FREE_MIN = 4  # the least part of v_free_min beside the reserve, pages
 FREE_MIN_FROM = 1024  # frames above which it grows
-FREE_MIN_SHARE = 200  # by one page for so many frames
+FREE_MIN_SHARE = 200  # by one page for every so many frames
 INTERRUPT_FREE_MIN = 2  # frames kept for interrupt handlers
-SHARE_OF_RESERVE = 768  # frames a page more in reserve is kept for
+SHARE_OF_RESERVE = 768  # frames for which one more page is kept in reserve
 MAXPHYS_PAGES = 32  # frames of the largest transfer, kept for the page daemon's own I/O
 
 LARGEST_HOST = (1 << 31) - pte.NPTEPG * 2
-"""Most frames that the model can number."""
+"""Most frames that the model can number: frames and flat pages are 32-bit numbers."""
 
 
 class Limits(NamedTuple):
-    """Limits of a host, in frames; see VM in state.py."""
+    """Limits of a host, in frames; see VM in state/host.py."""
 
     v_page_count: int
     v_free_reserved: int

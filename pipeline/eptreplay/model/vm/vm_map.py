@@ -1,4 +1,4 @@
-"""The address space of a guest: which of its pages are memory, which a device's, and what it may do with them.
+"""The address space of a guest: which of its pages are memory, which are a device's, and with which rights.
 
 bhyve makes two kinds of map entry in a guest's vmspace:
 
@@ -7,9 +7,9 @@ bhyve makes two kinds of map entry in a guest's vmspace:
   Its pages are fictitious and not managed: they are on no pv list and no queue, are never paged out, belong to no
   reservation, and are not wired with the guest's memory.
 
-Where memory is, `State.fast_path` says (NO_MEMORY); where BARs are, GUEST.  What events change of an entry is kept by
-page (OBJECT_PAGE.taken and .absent), so that no entry is ever split.  A page is named by its flat number: memory by
-its place in its guest, pages of BARs by numbers beyond all memory, BAR after BAR.
+`State.fast_path` says where memory is (NO_MEMORY), GUEST where BARs are.  What events change of an entry is kept per
+page (OBJECT_PAGE.taken and .absent), so that no entry is ever split.  A page is named by its flat number: pages of memory
+from GUEST.begin on, pages of BARs by numbers beyond all memory, one BAR after the other.
 
 Source: vm_map.c vm_map_protect, vm_map_delete, vm_map_insert, vm_map_madvise; vm_object.c vm_object_madvise;
 vm_page.c vm_page_advise; amd64/vmm/vmm_mem.c vmm_mem_alloc, vmm_mmio_alloc, FreeBSD 10.0.
@@ -31,8 +31,9 @@ from eptreplay.model.page.vm_pagequeue import (
 )
 from eptreplay.model.pmap.invalidate import CAUSE_ADVISE, CAUSE_PROTECT, CAUSE_UNMAP
 from eptreplay.model.pmap.pmap_page import pmap_is_modified, pmap_remove_all
-from eptreplay.model.pmap.pmap_range import pmap_advise, pmap_protect, pmap_remove
+from eptreplay.model.pmap.pmap_range import MADV_FREE, pmap_advise, pmap_protect, pmap_remove
 from eptreplay.model.state.fast_path import NO_MEMORY
+from eptreplay.model.state.guest_pages import page_at
 from eptreplay.model.state.pages import PGA_REFERENCED
 from eptreplay.model.state.pte import PAGE_SHIFT, PAGE_SIZE, VM_PROT_ALL, VM_PROT_READ, VM_PROT_WRITE
 from eptreplay.model.state.state import State, instance, instances_in
@@ -42,16 +43,13 @@ from eptreplay.model.vm.vm_reserv import vm_phys_free
 
 VM_PROT_RW = VM_PROT_READ | VM_PROT_WRITE
 
-MADV_DONTNEED = 4
-MADV_FREE = 5
-
 NO_BAR = -1
 
-# What vm_page_advise reads off a counter of pages that were advised about: it begins, like that of a host that has
-# run for long, past a stretch in which pages are left alone.
+# vm_page_advise counts the pages that it was called for, and decides by bits of that count what happens to a page.  The count
+# begins past the first values, at which pages are left alone, like that of a host that has run for long.
 DNWEIGHT_AT_FIRST = 16
-LEFT_ALONE = 0x1F0  # none of these bits is set: the page is left alone
-TO_THE_TAIL = 0x70  # none of these: it goes to the tail of the inactive queue, clean or not
+LEFT_ALONE = 0x1F0  # if none of these bits is set, the page is left alone
+TO_THE_TAIL = 0x70  # if none of these is, it goes to the tail of the inactive queue, clean or not
 
 
 @kernel
@@ -59,7 +57,9 @@ def is_memory(states: State, flat: Int) -> bool:
     """Return whether a flat page is memory that its guest has now."""
     inside = 0 <= flat < len(states.fast_path) - 1
     return bool(
-        inside and (states.fast_path[flat] & NO_MEMORY) == 0 and instance(states, 0).object[flat].absent == 0
+        inside
+        and (states.fast_path[flat] & NO_MEMORY) == 0
+        and instance(states, 0).object[page_at(flat)].absent == 0
     )
 
 
@@ -70,7 +70,7 @@ def bar_at(st: State, guest: Int, page: Int) -> Int:
     for bar in range(known.bars):
         offset = page - known.bar_page[bar]
         if 0 <= offset < known.bar_pages[bar]:
-            return bar if st.object[known.bar_flat[bar] + offset].absent == 0 else NO_BAR
+            return bar if st.object[page_at(known.bar_flat[bar] + offset)].absent == 0 else NO_BAR
     return NO_BAR
 
 
@@ -101,8 +101,10 @@ def max_protection(bar: Int) -> Int:
 
 @kernel
 def _is_mapped(states: State, bar: Int, flat: Int) -> bool:
-    """Return whether there is a map entry for a flat page, which belongs to this BAR if to any."""
-    return bool(is_memory(states, flat) if bar == NO_BAR else instance(states, 0).object[flat].absent == 0)
+    """Return whether there is a map entry for a flat page, of memory (NO_BAR) or of a BAR."""
+    return bool(
+        is_memory(states, flat) if bar == NO_BAR else instance(states, 0).object[page_at(flat)].absent == 0
+    )
 
 
 @entry_point
@@ -116,9 +118,9 @@ def vm_map_protect(states: State, guest: Int, flat: Int, prot: Int) -> Int:
         return NOT_ALLOWED
     for number in range(instances_in(states)):
         st = begin_event(states, number, guest, CAUSE_PROTECT)
-        lost = most & ~prot & ~st.object[flat].taken
-        st.object[flat].taken = most & ~prot
-        if lost != 0:  # a right that is given is found out by the next fault
+        lost = most & ~prot & ~st.object[page_at(flat)].taken
+        st.object[page_at(flat)].taken = most & ~prot
+        if lost != 0:  # rights that are added take effect at the next fault
             va = address_of(st, guest, flat)
             pmap_protect(st, st.pmap[guest], va, va + PAGE_SIZE, prot)
     return OK
@@ -142,8 +144,8 @@ def vm_map_delete(states: State, guest: Int, flat: Int) -> Int:
         else:
             va = address_of(st, guest, flat)
             pmap_remove(st, st.pmap[guest], va, va + PAGE_SIZE)
-        st.object[flat].taken = 0
-        st.object[flat].absent = 1
+        st.object[page_at(flat)].taken = 0
+        st.object[page_at(flat)].absent = 1
     if bar == NO_BAR:
         states.fast_path[flat] |= NO_MEMORY
     return OK
@@ -151,7 +153,7 @@ def vm_map_delete(states: State, guest: Int, flat: Int) -> Int:
 
 @kernel
 def _free_memory(st: State, flat: Int) -> None:
-    """Free a page of memory and its copy in swap: from now on it was never used."""
+    """Free a page of memory and its copy in swap; it is as if it had never been used."""
     m = vm_page_lookup(st, flat)
     if m != NOT_RESIDENT:
         pmap_remove_all(st, m)
@@ -159,9 +161,8 @@ def _free_memory(st: State, flat: Int) -> None:
         vm_page_remove(st, m)
         vm_page_free(st, m)
         vm_phys_free(st, m, flat)
-        st.vm[0].v_free_count += 1
     swap_pager_unswapped(st, flat)
-    st.object[flat].frame = 0
+    st.object[page_at(flat)].frame = 0
 
 
 @entry_point
@@ -172,10 +173,10 @@ def vm_map_insert(states: State, guest: Int, flat: Int) -> Int:
         len(states.fast_path) - 1, instance(states, 0).guests[guest].end
     ):
         return NOT_MEMORY
-    if instance(states, 0).object[flat].absent == 0:
+    if instance(states, 0).object[page_at(flat)].absent == 0:
         return IS_THERE if _is_mapped(states, bar, flat) else NOT_MEMORY
     for number in range(instances_in(states)):
-        instance(states, number).object[flat].absent = 0
+        instance(states, number).object[page_at(flat)].absent = 0
     if bar == NO_BAR:
         states.fast_path[flat] &= ~NO_MEMORY
     return OK
@@ -183,12 +184,12 @@ def vm_map_insert(states: State, guest: Int, flat: Int) -> Int:
 
 @entry_point
 def vm_map_madvise(states: State, guest: Int, flat: Int, advice: Int) -> Int:
-    """Take note that the guest does not need a page soon (MADV_DONTNEED), or its contents at all (MADV_FREE)."""
+    """Carry out advice that a page is not needed soon (MADV_DONTNEED), or its contents not at all (MADV_FREE)."""
     bar = bar_of(instance(states, 0), guest, flat)
     if not _is_mapped(states, bar, flat):
         return NOT_MEMORY
     if bar != NO_BAR:
-        return OK  # there is nothing to be forgotten about pages that are not managed
+        return OK  # pages that are not managed have nothing to clear
     for number in range(instances_in(states)):
         st = begin_event(states, number, guest, CAUSE_ADVISE)
         va = address_of(st, guest, flat)
@@ -205,7 +206,7 @@ def vm_map_madvise(states: State, guest: Int, flat: Int, advice: Int) -> Int:
 
 @kernel
 def _vm_page_advise(st: State, m: Int, advice: Int) -> None:
-    """Make a page that is not needed easier to take, though not always at once: it may be needed after all."""
+    """Move a page that is not needed to where the page daemon takes it earlier; not always at once, as it may be needed after all."""
     page = st.pageq[m]
     if advice == MADV_FREE:
         st.page[m].dirty = 0

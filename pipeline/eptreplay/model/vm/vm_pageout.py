@@ -1,11 +1,11 @@
 """The page daemon: which pages leave memory when frames get scarce, and in what order.
 
-Pages that were used go to the tail of the active queue.  Scans of that queue let the act_count of unused
-pages decay; at 0 a page becomes inactive.  Scans of the inactive queue give used pages back, free clean
-ones, pass over dirty ones once and write them to swap the next time, in clusters.
+Pages that were used go to the tail of the active queue.  Scans of that queue decrease the act_count of unused pages; at 0 a
+page becomes inactive.  Scans of the inactive queue return used pages to the active queue and free clean ones.  They pass over a
+dirty page the first time, and write it to swap the next time, in clusters with its neighbours.
 
-The daemon runs to its end inside the allocation that woke it.  A scan of pass 0 is the idle one: it ages
-the active queue though no frame is missing.
+The daemon runs to its end inside the allocation that woke it.  A scan of pass 0 is an idle scan: it ages the active queue
+though no frame is missing.
 
 Source: vm_pageout.c vm_pageout_worker, vm_pageout_scan, vm_pageout_clean, vm_pageout_flush;
 vm_page.c vm_page_cache, vm_page_try_to_cache, vm_page_test_dirty, FreeBSD 10.0.
@@ -22,7 +22,6 @@ from eptreplay.model.page.vm_pagequeue import (
     ACT_MAX,
     PQ_ACTIVE,
     PQ_INACTIVE,
-    PQ_NONE,
     insert_after,
     marker,
     note_reference,
@@ -40,6 +39,7 @@ from eptreplay.model.pmap.pmap_page import (
     pmap_remove_write,
     pmap_ts_referenced,
 )
+from eptreplay.model.state.guest_pages import page_at
 from eptreplay.model.state.pages import PGA_REFERENCED
 from eptreplay.model.state.state import State, account
 from eptreplay.model.vm.event_log import LOG_FREE, LOG_LAUNDER, log_event, log_scan
@@ -53,7 +53,7 @@ MOST_PASSES = 1000  # scans after which a run is given up: out of memory
 
 @kernel
 def vm_pageout(st: State) -> None:
-    """Run the page daemon until enough frames are free, on behalf of nobody in particular."""
+    """Run the page daemon until enough frames are free."""
     host, vm = st.host[0], st.vm[0]
     guest, cause = host.guest, host.cause
     host.cause = CAUSE_PAGE_DAEMON
@@ -74,7 +74,7 @@ def vm_pageout(st: State) -> None:
 
 @kernel
 def vm_pageout_idle(st: State) -> None:
-    """Make the scan that ages pages though nothing is missing (pass 0)."""
+    """Make an idle scan, which ages pages though no frame is missing (pass 0)."""
     host = st.host[0]
     guest, cause = host.guest, host.cause
     host.cause = CAUSE_AGING
@@ -98,7 +98,7 @@ def vm_pageout_scan(st: State, number: Int) -> None:
 
 @part
 def _references(st: State, m: Int) -> Int:
-    """Return how often a page was used since it was last asked, and forget it."""
+    """Return how often a page was used since the last call, and clear that."""
     count: Int = 0
     if (st.page[m].aflags & PGA_REFERENCED) != 0:
         st.page[m].aflags &= ~PGA_REFERENCED
@@ -113,8 +113,8 @@ def _references(st: State, m: Int) -> Int:
 def _scan_inactive(st: State, number: Int) -> Int:
     """Free or launder inactive pages until the target is met; return how many were found stuck.
 
-    The page that is looked at next is the one behind the marker, which is put behind a page before it is
-    handled: the page may leave, and others with it.
+    The page that is looked at next is the one after the marker, which is inserted after a page before that page is
+    handled: the page may leave the queue, and others with it.
     """
     vm = st.vm[0]
     shortage = vm.v_free_target - vm.v_free_count
@@ -154,7 +154,7 @@ def _scan_inactive(st: State, number: Int) -> Int:
 
 @kernel
 def _scan_active(st: State, number: Int, stuck: Int) -> None:
-    """Age active pages: used ones gain, unused ones lose, and at 0 become inactive."""
+    """Age active pages: the act_count of used ones grows, that of unused ones shrinks, and at 0 they become inactive."""
     vm = st.vm[0]
     budget = vm.v_active_count
     shortage = vm.v_free_target - vm.v_free_count + vm.v_inactive_target - vm.v_inactive_count + stuck
@@ -185,7 +185,7 @@ def _scan_active(st: State, number: Int, stuck: Int) -> None:
 
 @kernel
 def _test_dirty(st: State, m: Int) -> bool:
-    """Return whether a page is dirty, asking its mappings if need be (vm_page_test_dirty)."""
+    """Return whether a page is dirty, by its own field or by a mapping (vm_page_test_dirty)."""
     if st.page[m].dirty == 0 and pmap_is_modified(st, m):
         vm_page_dirty(st, m)
     return st.page[m].dirty != 0
@@ -196,7 +196,7 @@ def vm_page_cache(st: State, m: Int) -> None:
     """Free an unmapped clean page; a copy in swap stays.  The cache keeps nothing: the frame is free at once."""
     vm = st.vm[0]
     flat = st.page[m].pindex
-    copied = st.swblk[flat] != 0
+    copied = st.swblk[page_at(flat)] != 0
     if copied:
         account(st).cached += 1
     else:
@@ -205,7 +205,6 @@ def vm_page_cache(st: State, m: Int) -> None:
     vm_page_remove(st, m)
     vm_page_free(st, m)
     vm_phys_free(st, m, flat)
-    vm.v_free_count += 1
     vm.v_tfree += 1
     if vm.v_free_count >= vm.v_free_min:
         vm.vm_pages_needed = 0
@@ -226,8 +225,8 @@ def _joins(st: State, flat: Int) -> bool:
 def vm_pageout_clean(st: State, m: Int) -> None:
     """Write a dirty page to swap, and dirty inactive neighbours with it.
 
-    The run grows backwards to a multiple of the most pages it may have, then forwards, and backwards again
-    if room is left.
+    The cluster grows backwards to a multiple of the most pages it may have, then forwards, and backwards again
+    if it may have more.
     """
     most = st.vm[0].vm_pageout_page_count
     guest = st.guests[guest_of(st, st.page[m].pindex)]
@@ -276,9 +275,3 @@ def _try_to_cache(st: State, m: Int) -> None:
     pmap_remove_all(st, m)
     if st.page[m].dirty == 0:
         vm_page_cache(st, m)
-
-
-@kernel
-def is_queued(st: State, m: Int) -> bool:
-    """Return whether a page is on a queue."""
-    return st.pageq[m].queue != PQ_NONE

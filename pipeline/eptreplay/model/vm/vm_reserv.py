@@ -1,9 +1,8 @@
 """Which frame a guest page gets: 2 MB reservations while whole blocks are free, single frames otherwise.
 
-The first page of a 2 MB-aligned block of guest memory reserves a whole block of frames for its neighbours;
-only then can the 512 of them become a superpage.  When no frame is free outside reservations, the one that
-was used last longest ago among those with free frames is broken up.  A block whose frames were given one by
-one is whole again when all of them are free.
+The first page of a 2 MB-aligned block of guest memory reserves a whole block of frames for its neighbours; only then can the
+512 of them become a superpage.  When no frame is free outside reservations, a reservation with free frames is broken up: the
+one whose last use is longest ago.  A block whose frames were given one by one becomes whole again when all of them are free.
 
 With identity placement (`VM.identity`) there is no choice: a guest's pages have consecutive frames for good.
 
@@ -17,6 +16,7 @@ from __future__ import annotations
 from eptreplay.compiled import kernel
 from eptreplay.model._numba.types import Int
 from eptreplay.model.page.vm_pagequeue import PQ_FREE, insert_after, queue_head, remove
+from eptreplay.model.page.vm_phys import vm_phys_freecnt_adj
 from eptreplay.model.state.pte import NPTEPG
 from eptreplay.model.state.state import EXTRA_RESERVATIONS, State, account
 
@@ -83,7 +83,7 @@ def vm_phys_init(st: State, unusable: Int) -> None:
 
 @kernel
 def _split(st: State, block: Int, frames: Int) -> None:
-    """Give the first `frames` frames of a block, all free, to those that are given one by one."""
+    """Move the first `frames` frames of a block, all of them free, to the frames that are given one by one."""
     st.rv[block].singly = 1
     for m in range(block * NPTEPG, block * NPTEPG + frames):
         _free_single(st, m)
@@ -98,7 +98,7 @@ def _free_single(st: State, m: Int) -> None:
 
 @kernel
 def _populate(st: State, block: Int) -> None:
-    """Note that a reservation is about to serve one page more."""
+    """Note that a reservation is about to serve one more page."""
     _unlist(st, block)
     if st.reserv[block] + 1 < NPTEPG:
         _list(st, PARTPOP, block)
@@ -126,7 +126,7 @@ def vm_reserv_alloc_page(st: State, flat: Int) -> Int:
 
 @kernel
 def vm_reserv_reclaim_inactive(st: State) -> bool:
-    """Break up the reservation with free frames that was used longest ago; return whether there was one."""
+    """Break up the reservation with free frames whose last use is longest ago; return whether there was one."""
     block = _first(st, PARTPOP)
     if block < 0:
         return False
@@ -147,7 +147,7 @@ def vm_reserv_reclaim_inactive(st: State) -> bool:
 
 @kernel
 def _alloc_single(st: State, flat: Int) -> Int:
-    """Return a frame for a flat guest page from those that are given one by one, breaking what must be broken."""
+    """Return a frame for a flat guest page from those that are given one by one, splitting a block or reservation if need be."""
     head = queue_head(st, PQ_FREE)
     if st.pageq[head].q_next == head:
         block = _first(st, WHOLE)
@@ -174,16 +174,25 @@ def _identity_frame(st: State, guest: Int, flat: Int) -> Int:
 
 @kernel
 def vm_phys_alloc(st: State, guest: Int, flat: Int) -> Int:
-    """Return the free frame that a flat guest page of a guest gets, -1 if there is none."""
+    """Take a free frame for a flat guest page of a guest, and return it; -1 if there is none.
+
+    Every frame that holds a guest page comes from here; for page-table pages see vm_phys_alloc_wired.
+    """
+    m: Int = -1
     if st.vm[0].identity != 0:
-        return _identity_frame(st, guest, flat)
-    m = vm_reserv_alloc_page(st, flat)
-    return m if m >= 0 else _alloc_single(st, flat)
+        m = _identity_frame(st, guest, flat)
+    else:
+        m = vm_reserv_alloc_page(st, flat)
+        if m < 0:
+            m = _alloc_single(st, flat)
+    if m >= 0:
+        vm_phys_freecnt_adj(st, -1)
+    return m
 
 
 @kernel
 def vm_phys_foreseen(st: State, guest: Int, flat: Int) -> Int:
-    """Return the frame that a flat guest page of a guest has, or would get now; -1 if it cannot be told without looking."""
+    """Return the frame that a flat guest page of a guest has, or would get now; -1 if that is not known without a search."""
     if st.vm[0].identity != 0:
         return _identity_frame(st, guest, flat)
     reservation = st.blocks[flat // NPTEPG].reservation
@@ -193,6 +202,7 @@ def vm_phys_foreseen(st: State, guest: Int, flat: Int) -> Int:
 @kernel
 def vm_phys_free(st: State, m: Int, flat: Int) -> None:
     """Take back the frame of a flat guest page; the page is free already (vm_page_free)."""
+    vm_phys_freecnt_adj(st, 1)
     if st.vm[0].identity != 0:
         return
     block = m // NPTEPG

@@ -1,1 +1,1 @@
-"""Driving the model: rows in, stops where something is due, and what was found collected."""
+"""Driving the model: replaying rows, stopping where something is due, collecting what was found."""

@@ -1,4 +1,4 @@
-"""What a finished replay found of one of its guests, collected."""
+"""Collecting what a finished replay found of one of its guests."""
 
 from __future__ import annotations
 

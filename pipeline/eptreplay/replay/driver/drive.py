@@ -1,4 +1,4 @@
-"""Driving a replay through its rows, up to every stop where something is due."""
+"""Driving a replay through its rows, with a stop wherever something is due."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def drive(
     replay: Replay, batches: Iterable[RowBatch], schedules: Sequence[Schedule], on_rows: OnRows | None = None
 ) -> Iterator[Due]:
-    """Feed rows to a replay, and yield what is due wherever it has to stop; `on_rows` is told how many were replayed."""
+    """Replay rows, and yield what is due wherever the replay has to stop; `on_rows` is called with how many were replayed."""
     for step in steps(batches, schedules, on_rows):
         if isinstance(step, Due):
             yield step

@@ -1,4 +1,4 @@
-"""One guest: its trace replayed under several CPU profiles at once."""
+"""A replay: rows of the guests of a host go in, and change its state under several CPU profiles at once."""
 
 from __future__ import annotations
 
@@ -8,25 +8,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eptreplay.model._numba.arrays import loaded, loaded_arrays, saved
 from eptreplay.model.access_loop import fast_path as kernels
 from eptreplay.model.access_loop import sweep
 from eptreplay.model.access_loop.deferred_accessed import write_deferred
-from eptreplay.model.access_loop.dirty_log import harvest, new_dirty_log
+from eptreplay.model.access_loop.dirty_log import DirtyLog, harvest, new_dirty_log
 from eptreplay.model.cpu.tlb import TLB_COUNTERS, Tlbs, flush_all_if_invalidated, new_tlbs, no_tlbs
 from eptreplay.model.instances import GuestMemory, flat_ram_pages, guest_bases, new_instances
 from eptreplay.model.recorded.checksum import state_sums
 from eptreplay.model.state.address_space import PMAP
 from eptreplay.model.state.counters import COUNTERS
 from eptreplay.model.state.rows import Rows, rows_of
+from eptreplay.model.state.state import State, stacked
 from eptreplay.model.statistics.close_interval import close_interval
 from eptreplay.model.statistics.intervals import (
     TALLY,
+    IntervalStatistics,
     count_page_accesses,
     new_interval_statistics,
     statistics_of,
 )
 from eptreplay.model.statistics.reuse import note_reuses
-from eptreplay.model.statistics.reuse_arrays import new_reuse, no_reuse
+from eptreplay.model.statistics.reuse_arrays import Reuse, new_reuse, no_reuse
 from eptreplay.model.vm.vm_limits import HostMemory
 from eptreplay.profiles import resolve
 from eptreplay.replay.events.carry_out import PAGE_SHIFT, carry_out
@@ -39,12 +42,11 @@ from eptreplay.request.choices import MissRatio, Policy
 from eptreplay.request.options import SHARDS_PAGES, SHARDS_WEIGHT, TlbOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from eptreplay.model.statistics.intervals import GuestStatistics
-    from eptreplay.model.statistics.reuse_arrays import Reuse
     from eptreplay.replay.rows.batch import RowBatch
     from eptreplay.replay.state.pmap_choice import Pmap
 
@@ -54,19 +56,18 @@ GUEST_PBASE = 0x1_0000_0000
 HEATMAP_STRETCHES = 256
 """The most stretches of addresses that a heatmap has."""
 
-
 TLB_STAND_IN = "haswell"
 """The CPU whose TLBs a profile gets that is no real CPU."""
 
 
 OnRows = Callable[[int], None]
-"""Hears how many more rows were replayed."""
+"""A callback that takes how many more rows were replayed."""
 
 
 def reuse_for(
     mrc: MissRatio, guests: Sequence[GuestMemory], watched: NDArray[np.uint8] | None = None
 ) -> Reuse:
-    """Return what takes in distances of reuse for a miss-ratio curve, none if it needs none; see new_reuse."""
+    """Return the reuse distances that a miss-ratio curve is made from, none if it needs none; see new_reuse."""
     if mrc is MissRatio.INTERVALS:
         return no_reuse()
     pages = int(flat_ram_pages(guests)[-1, 1])
@@ -82,15 +83,15 @@ class Replay:
     Args:
         profiles: the CPUs.
         guests: memory and vCPUs of every guest.
-        hosts: the memory of the host under every profile; empty: a frame for every guest page, and no page
+        hosts: the memory of the host under every profile; empty: there is a frame for every guest page, and no page
             daemon.
         count_pages: whether to count the accesses of every page exactly.
         slow_path: whether the models make every access, also those known to change nothing.
         tlb: how TLBs are modelled, of a host with one guest; None: not at all.
         intervals: the most intervals there will be.
         mrc: how the miss-ratio curve is found.
-        log_words: room for the log of what the host does, words a profile.
-        on_bad_event: hears of events that make no sense, and why.
+        log_words: room for the log of what the host does, words per profile.
+        on_bad_event: a callback that takes an event that makes no sense, its row, and why.
     """
 
     profiles: Sequence[Pmap]
@@ -143,10 +144,7 @@ class Replay:
         self.log = new_dirty_log(pml, pages, sum(guest.vcpus for guest in self.guests))
         self.reuse = reuse_for(self.mrc, self.guests, self.states.fast_path)
         self.tlbs = no_tlbs() if self.tlb is None else self._new_tlbs(self.tlb)
-        # Views that every end of an interval needs, without attribute access, which is slow outside kernels.
-        self._tally = self.statistics.tally.view(np.ndarray).view(TALLY)
-        self._cnt = self.states.cnt.view(np.ndarray).view(COUNTERS)
-        self._pmap = self.states.pmap.view(np.ndarray).view(PMAP)
+        self._take_views()
         self.page_accesses = np.zeros((pages if self.count_pages else 0, 4), np.int64)
         self.others = [OtherWriters(base) for base in guest_bases(self.guests)]
         self.given_back = [
@@ -154,6 +152,27 @@ class Replay:
             for base, guest in zip(guest_bases(self.guests), self.guests, strict=True)
         ]
         self._closed = [OtherWrites()] * len(self.guests)
+
+    def _take_views(self) -> None:
+        """Take the views that every end of an interval needs: attribute access is slow outside kernels."""
+        self._tally = self.statistics.tally.view(np.ndarray).view(TALLY)
+        self._cnt = self.states.cnt.view(np.ndarray).view(COUNTERS)
+        self._pmap = self.states.pmap.view(np.ndarray).view(PMAP)
+
+    def saved(self) -> dict[str, dict[str, NDArray[Any]]]:
+        """Return copies of all arrays of the model, by structure and name: what a checkpoint has to keep of it."""
+        structures = (self.states, self.statistics, self.log, self.tlbs, self.reuse)
+        return {type(structure).__name__: saved(structure) for structure in structures}
+
+    def load(self, kept: Mapping[str, Mapping[str, NDArray[Any]]]) -> None:
+        """Go on with arrays that `saved` returned, of a replay of the same guests and profiles, in new memory."""
+        self.states = stacked(loaded_arrays(State, kept["State"]))
+        watches = {"watched": self.states.fast_path} if self.mrc is not MissRatio.INTERVALS else {}
+        self.statistics = loaded(IntervalStatistics, kept["IntervalStatistics"])
+        self.log = loaded(DirtyLog, kept["DirtyLog"])
+        self.tlbs = loaded(Tlbs, kept["Tlbs"])
+        self.reuse = loaded(Reuse, kept["Reuse"], watches)
+        self._take_views()
 
     def _new_tlbs(self, options: TlbOptions) -> Tlbs:
         """Return the TLBs of every profile's CPU; a profile that is no real CPU has those of TLB_STAND_IN."""
@@ -185,7 +204,7 @@ class Replay:
                 self.carry_out(event)
 
     def carry_out(self, event: HostEvent) -> None:
-        """Carry out an event, or tell whoever wants to know why it makes no sense."""
+        """Carry out an event, or report why it makes no sense."""
         if event.is_row:
             self.rows += 1
             self.rows_of[event.guest] += 1
@@ -232,7 +251,7 @@ class Replay:
             harvest(self.states, self.statistics, self.log)
 
     def write_deferred(self) -> None:
-        """Write what stands for accessed bits to the entries, before anything but rows and sweeps looks at them."""
+        """Write deferred accessed bits to the entries, before anything but rows and aging sweeps looks at them."""
         write_deferred(self.states, self.statistics)
 
     def close_interval(self) -> None:

@@ -1,4 +1,4 @@
-"""Compiling all that a replay needs, beforehand."""
+"""Compiling beforehand all kernels that a replay needs."""
 
 from __future__ import annotations
 

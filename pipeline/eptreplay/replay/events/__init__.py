@@ -1,1 +1,1 @@
-"""What a host does to a guest between two accesses."""
+"""Events: what a host does to a guest between two accesses, carried out and followed."""

@@ -10,11 +10,10 @@ from eptreplay.model.access_loop.dirty_log import harvest_guest
 from eptreplay.model.access_loop.sweep import scan
 from eptreplay.model.cpu.vmm import vcpu_run, vcpu_stop
 from eptreplay.model.instances import flat_page
+from eptreplay.model.pmap.pmap_range import MADV_DONTNEED, MADV_FREE
 from eptreplay.model.state.pte import VM_PROT_ALL
 from eptreplay.model.vm import answers, hypervisor
 from eptreplay.model.vm.vm_map import (
-    MADV_DONTNEED,
-    MADV_FREE,
     vm_map_delete,
     vm_map_insert,
     vm_map_madvise,
@@ -52,7 +51,7 @@ REASONS = {
 
 
 class Host(Protocol):
-    """What events are carried out on: the guests of a host in all instances, and what is known of them."""
+    """What events are carried out on: the guests of a host in all instances, and what is recorded of them."""
 
     @property
     def guests(self) -> Sequence[GuestMemory]:
@@ -98,9 +97,9 @@ def carry_out(host: Host, event: HostEvent) -> str:
 
 
 def _on_pages(host: Host, event: HostEvent) -> str:
-    """Carry out an event that concerns a page or a range of them; it ends at the first page where it makes no sense.
+    """Carry out an event on a page or a range of pages, up to the first page at which it makes no sense.
 
-    A range that goes beyond memory, or beyond a BAR, makes no sense from the start.
+    A range that goes beyond memory, or beyond a BAR, makes no sense as a whole: nothing is done.
     """
     first = event.gpa >> PAGE_SHIFT
     pages = max(1, (event.arg & ~LOW_BITS) >> PAGE_SHIFT) if event.kind in _RANGES else 1
@@ -164,9 +163,9 @@ _ACTS: dict[Event, Callable[[Host, int, int, int], Int]] = {
 def bad_event_callback(
     traces: Sequence[GuestTrace], options: Options, bad_rows: Sequence[BadRows | None]
 ) -> Callable[[HostEvent, int, str], None]:
-    """Return what is done about an event that makes no sense, given with its row: an error, or a count, by the policy."""
+    """Return the callback for an event that makes no sense, with its row and the reason: by the policy it raises or counts."""
 
-    def tell(event: HostEvent, row: int, reason: str) -> None:
+    def on_bad_event(event: HostEvent, row: int, reason: str) -> None:
         trace = traces[event.guest]
         error = TraceError(
             str(trace.files[0]),
@@ -181,11 +180,11 @@ def bad_event_callback(
             raise error
         skipped.add(error, reason, 1)
 
-    return tell
+    return on_bad_event
 
 
 def attach_devices(host: Host, traces: Sequence[GuestTrace]) -> None:
-    """Give guests their passthrough devices: with the first one all of a guest's memory is wired.
+    """Attach passthrough devices to guests; with the first one, all memory of a guest is wired.
 
     Raises:
         UsageError: the host has too little memory for that.

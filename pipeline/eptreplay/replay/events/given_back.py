@@ -1,7 +1,8 @@
 """Memory that a guest gave back: pages that were unmapped, and pages whose contents it gave up (advise free).
 
-What is gone is owed by no migration and can be reclaimed by nobody. A page is back in use when it is accessed again, and
-owed again when it is written again: then it has new contents. Advice that a page is not needed soon (advise dontneed) gives nothing up.
+What is gone need not be migrated and cannot be reclaimed.  A page is in use again when it is accessed again, and has to be
+migrated again when it is written again, since it has new contents then.  Advice that a page is not needed soon (advise
+dontneed) gives nothing back.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ import numpy as np
 
 from eptreplay.analysis.history import BEFORE_ALL, FOREVER, NEVER, Gone
 from eptreplay.ingest.trace.schema import Event
+from eptreplay.model.pmap.pmap_range import MADV_FREE
 from eptreplay.model.state.fast_path import NO_OP
 from eptreplay.model.statistics.intervals import WRITTEN_AGAIN
-from eptreplay.model.vm.vm_map import MADV_FREE
 from eptreplay.replay.found.given_back import GivenBackPages
 
 if TYPE_CHECKING:
@@ -34,10 +35,10 @@ FIRST = 2
 
 
 class Loss(NamedTuple):
-    """A page was given back, and was not written again before it was: intervals, NEVER or FOREVER where there was none.
+    """The time from when a page was given back to when it was written again, in intervals; NEVER, FOREVER: there is none.
 
     Args:
-        page: of the guest.
+        page: page of the guest.
         before: when it was written the last time before.
         lost: when it was given back.
         again: when it was written the next time.
@@ -53,7 +54,7 @@ class Loss(NamedTuple):
 
 @dataclass(slots=True)
 class GivenBack:
-    """Follows what one guest gives back, while its trace is replayed."""
+    """Keeps track of what one guest gives back while its trace is replayed."""
 
     first_page: int
     """Flat number of the guest's page 0."""
@@ -75,7 +76,7 @@ class GivenBack:
     _region_writes: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
 
     def __post_init__(self) -> None:
-        """Begin with a guest that has all of its memory; memory that is not written here takes none."""
+        """Begin with a guest that has all of its memory; these arrays take memory only where they are written."""
         self._lost, self._before, self._region_before = (np.zeros(self.size, np.int32) for _ in range(3))
         self._changed, self._absent, self._freed, self._initial = (
             np.zeros(self.size, bool) for _ in range(4)
@@ -86,7 +87,7 @@ class GivenBack:
         """Take note of an event that was carried out.
 
         Args:
-            event: whatever it is.
+            event: an event of any kind.
             pages: flat numbers of the pages of memory that it was carried out on.
             statistics: of all guests: what is gone counts as not accessed, and not written.
             states: the instances: the next access to a page that is gone is made by the models, so that it is noticed.
@@ -113,7 +114,7 @@ class GivenBack:
         states.fast_path[flat] &= ~NO_OP
 
     def _lose(self, flat: NDArray[np.int64], statistics: IntervalStatistics, interval: int) -> None:
-        """Enter that pages are gone."""
+        """Record that pages are gone."""
         own = flat - self.first_page
         again = (statistics.unharvested[flat] & WRITTEN_AGAIN) != 0
         for page in own[(self._lost[own] != 0) & again].tolist():
@@ -139,7 +140,7 @@ class GivenBack:
         return Loss(page, before, int(self._lost[page]) - FIRST, again, region_before)
 
     def close(self, statistics: IntervalStatistics, interval: int) -> None:
-        """Take note of what was written in an interval that was just closed, and is in the interval statistics."""
+        """Record what was written in an interval that was just closed; the interval statistics are those of it."""
         lost = np.flatnonzero(self._lost) if self._any else np.zeros(0, np.int64)
         if not len(lost):
             return
@@ -225,7 +226,7 @@ def _is_kept(states: State, flat: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 
 def _gone(steps: list[tuple[int, int, int]], first: NDArray[np.int64], last: NDArray[np.int64]) -> Gone:
-    """Return losses as columns, those that are alike as one."""
+    """Return losses as columns; equal ones are counted as one row."""
     rows = np.column_stack([np.array(steps, np.int64).reshape(-1, 3), first, last])
     alike, pages = np.unique(rows, axis=0, return_counts=True)
     return Gone._make([*alike.T, pages])

@@ -1,7 +1,7 @@
-"""Who else than its vCPUs used a guest's memory: the hypervisor, whose dirty bits the host sees, and devices, which leave none.
+"""Who uses a guest's memory besides its vCPUs: the hypervisor, whose writes the host sees, and devices, whose writes it does not.
 
 A page that is written in an interval belongs to the vCPU or the hypervisor that wrote it first.  It belongs to a
-device only if nobody else wrote it: then no dirty bit tells of it.
+device only if nobody else wrote it: then no dirty bit shows it.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ class OtherWriters:
     _hypervisor: int = 0
     _accesses: int = 0
     _by_devices: dict[int, tuple[int, int]] = field(default_factory=dict)
-    """By flat page that a device wrote: the device that was first, and the row."""
+    """By flat page that a device wrote: the device that wrote it first, and the row."""
 
     def note(
         self, event: HostEvent, statistics: IntervalStatistics, fast_path: NDArray[np.uint8], row: int
     ) -> int | None:
-        """Take note of an event that was carried out, as row `row`; return the flat page if it is an access to one."""
+        """Record an event that was carried out, as row `row`; return the flat page if it is an access to one."""
         if event.kind not in _ACCESSES:
             return None
         flat = self.first_page + (event.gpa >> PAGE_SHIFT)

@@ -1,4 +1,4 @@
-"""What a finished replay found of one of its guests: what tables are made from."""
+"""What a finished replay found of one of its guests: plain data, from which tables are made."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class GuestResult:
         regions: REGION [regions] of the 2 MB regions that were written.
         stretch_pages: pages of a stretch of addresses of the heatmap.
         mrc: how the miss-ratio curve was asked for.
-        reuse: distances of reuse; None if they were not asked for.
+        reuse: reuse distances; None if they were not asked for.
         page_accesses: shape [pages, 4]: reads, writes, fetches of those; None if not counted.
         seen: shape [profiles, pages]: SEEN_* bits of those at the end.
         state_sums: shape [profiles]: checksums of the final tables, of all guests of the host.
@@ -41,7 +41,7 @@ class GuestResult:
         bar_faults: shape [profiles, BARs]: faults that mapped a page of them.
         tlb: TLB_COUNTERS [profiles]; None if TLBs were not modelled.
         guest_large: whether the guest's pages were then taken to have 2 MB.
-        host: what the host did that it shared with others; None: it had one of its own, with memory enough.
+        host: what its host did; None: it was alone on a host with enough memory.
         given_back: what it gave back; None: nothing.
     """
 

@@ -1,4 +1,4 @@
-"""What a host did beside what its guests did: plain data."""
+"""What a host did besides what its guests did: plain data."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What the page daemon would do next to a guest, when its trace ends: of what comes after, nothing is known.
+    """What the page daemon would do next to a guest at the end of its trace.
 
     Args:
         begin, end: of the guest's trace, on the host's clock; None if unknown.
@@ -38,7 +38,7 @@ class Look:
 
 @dataclass(slots=True)
 class HostFindings:
-    """What a host did beside what its guests did; times count on the host's clock.
+    """What a host did besides what its guests did; times are on the host's clock.
 
     Args:
         options: of the host.
@@ -62,7 +62,7 @@ class HostFindings:
     def age_times(self, trace: GuestTrace, scan: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return how long before the guest's end each idle scan was, at most as long as its trace, in the trace's unit.
 
-        Scan 0 is the begin of the host; -1: unknown.
+        Scan 0 is the beginning of the host; -1: unknown.
         """
         look = self.looks[trace.name]
         if self.begin is None or look.begin is None or look.end is None:

@@ -1,4 +1,4 @@
-"""What there is to tell of a replay at the end of an interval, copied out of the model before the next one closes."""
+"""Snapshots: what is known of a replay at the end of an interval, copied out of the model before the next interval closes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Returns(NamedTuple):
 
 
 def copied(records: NDArray[Any]) -> NDArray[Any]:
-    """Return a copy of records, read-only (numpy copies their fields one by one, 20 times slower)."""
+    """Return a read-only copy of records, made of their bytes: numpy would copy field by field, 20 times slower."""
     return np.frombuffer(records.tobytes(), records.dtype).reshape(records.shape)
 
 
@@ -57,7 +57,7 @@ class ClosedInterval:
     def __init__(
         self, states: State, statistics: IntervalStatistics, guest: int, tally: NDArray[Any]
     ) -> None:
-        """Copy what the interval statistics say of a guest's interval that closed last; `tally` is statistics.tally[guest] as a plain array."""
+        """Copy the statistics of a guest's interval that closed last; `tally` is statistics.tally[guest] as a plain array."""
         packed = room_for_interval(statistics)
         self._counts = np.empty(HISTORIES + 1, np.int64)
         self._packed = packed[: pack_interval(states, statistics, guest, packed, self._counts)].copy()
@@ -104,11 +104,11 @@ class OtherWrites(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """The interval statistics at one moment.
+    """Counters and interval statistics at one moment.
 
     Args:
         rows: rows replayed so far.
-        time: time of the cut, in the trace's unit; None where only the row is known.
+        time: time of the stop, in the trace's unit; None where only the row is known.
         statistics: of the interval that closed last.
         cnt: COUNTERS [profiles].
         pmap: PMAP [profiles].
@@ -124,7 +124,7 @@ class Snapshot(NamedTuple):
 
 
 def stacked(records: Sequence[NDArray[np.void]]) -> NDArray[np.void]:
-    """Return records of one type and shape along a new first axis (numpy.stack compares their fields at every one)."""
+    """Return records of one type and shape along a new first axis; numpy.stack would compare all fields of every record."""
     first = records[0]
     return np.frombuffer(b"".join(record.tobytes() for record in records), first.dtype).reshape(
         -1, *first.shape

@@ -1,7 +1,7 @@
-"""When vCPUs run, worked out from when they access memory.
+"""When vCPUs run, derived from when they access memory.
 
-A vCPU runs from its first access to its last, on the host CPU that it is pinned to or else that of its number, and
-is halted across every gap between two accesses that is longer than the idle gap.
+A vCPU runs from its first access to its last, except in gaps between two accesses that are longer than the idle gap: there it
+is halted.  It runs on the host CPU that it is pinned to, or else on the one of its own number.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def transitions(trace: GuestTrace, idle_gap: int, on_bad_rows: OnBadRows) -> list[Transition]:
-    """Return when vCPUs of a trace begin and cease to run, by row: shape (row, vCPU, runs, host CPU).
+    """Return when vCPUs of a trace begin and stop running, as (row, vCPU, whether it runs, host CPU), in the order of rows.
 
     Reads times and vCPUs of the whole trace once.
 
@@ -58,7 +58,7 @@ def transitions(trace: GuestTrace, idle_gap: int, on_bad_rows: OnBadRows) -> lis
 
 
 def with_transitions(batches: Iterator[Batch], found: Sequence[Transition], rows: int) -> Iterator[Batch]:
-    """Yield batches with the transitions that fall into each, positions counted from its first row."""
+    """Yield batches, each with the transitions that fall into it, whose positions count from its first row."""
     passed = 0
     begun = 0
     for batch in batches:

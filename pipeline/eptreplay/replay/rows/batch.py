@@ -1,4 +1,4 @@
-"""Row batches: consecutive rows of the guests of a host, with the events among them, on their way to the model."""
+"""Row batches: consecutive rows of the guests of a host and the events among them, in the form that the model takes."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class RowBatch:
 
     Args:
         length: how many rows.
-        rows: what the model takes of them; what stands there of rows that are events means nothing.
-        time: shape (length,): when they happen, ascending; None where that was not asked for.
-        time_min: the earliest time that they can have, where `time` is None and it is known.
-        events: among the rows and between them, in order; positions count from the first row.
+        rows: the columns that the model takes; elements of rows that are events have no meaning.
+        time: shape (length,): their times, ascending; None where times were not asked for.
+        time_min: the earliest time that any of them can have, where `time` is None; None if unknown.
+        events: events among the rows and between them, in order; positions count from the first row.
     """
 
     length: int
@@ -42,7 +42,7 @@ def row_batch(batch: Batch, vcpu_constant: int, time_min: int | None) -> RowBatc
 
     Args:
         batch: the rows.
-        vcpu_constant: who made all of them, where the batch has no column of vCPUs.
+        vcpu_constant: the vCPU that made all of them, where the batch has no column of vCPUs.
         time_min: see RowBatch.
     """
     columns: dict[str, NDArray[Any]] = {}

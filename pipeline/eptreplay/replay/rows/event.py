@@ -1,4 +1,4 @@
-"""Events as data: what a host did to a guest between two accesses, and where among the rows that stands."""
+"""Events as data: what a host did to a guest between two accesses, and at which row."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class HostEvent(NamedTuple):
     """An event.
 
     Args:
-        position: the row of the batch that it is, or that it happens before.
+        position: index in the batch of the row that it is, or before which it happens.
         is_row: whether it is a row of the trace.
         guest: number of the guest.
         kind: what happens.
@@ -56,7 +56,7 @@ def events_of(batch: Batch, begin: int, end: int, *, guest: int = 0, first_vcpu:
 
 
 def between(events: Sequence[HostEvent], begin: int, end: int) -> list[tuple[int, int, HostEvent | None]]:
-    """Return rows [begin, end) as pieces of accesses, each with the event that follows it (None after the last)."""
+    """Return rows [begin, end) split at events: ranges of accesses, each with the event that follows it (None after the last)."""
     pieces: list[tuple[int, int, HostEvent | None]] = []
     at = begin
     for event in events:

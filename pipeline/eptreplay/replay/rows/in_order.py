@@ -29,15 +29,15 @@ def guest_rows(
     transitions: Sequence[Transition] = (),
     bad_rows: BadRows | None = None,
 ) -> Iterator[RowBatch]:
-    """Yield the rows of a trace, with their times where a schedule needs them.
+    """Yield the rows of a trace in batches, with their times where a schedule needs them.
 
     Args:
         trace: of the only guest of a host.
         schedules: where the replay has to stop.
         options: of the replay.
-        vcpu: whether it matters which vCPU made an access; if not, vCPU 0 counts as the one that made all.
-        transitions: when vCPUs begin and cease to run.
-        bad_rows: takes the counts of rows that are left out.
+        vcpu: whether it matters which vCPU made an access; if not, all accesses count as made by vCPU 0.
+        transitions: when vCPUs begin and stop running.
+        bad_rows: counts of the rows that are left out, updated.
     """
     batches = read_batches(
         trace,

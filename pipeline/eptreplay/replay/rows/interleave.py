@@ -1,4 +1,4 @@
-"""Rows of several guests interleaved: in the order of their times, or in turns."""
+"""Interleaving the rows of several guests: in the order of their times, or one guest after the other in turn."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Part(NamedTuple):
 
     Args:
         length: how many.
-        columns: by the names of model.state.rows.Rows; `vcpu` is missing where vCPUs do not matter, `size` where no row crosses
+        columns: by their names in model.state.rows.Rows; `vcpu` is missing where vCPUs do not matter, `size` where no row crosses
             a page, `count` where each row stands for one access.
-        key: shape (length,): what rows are ordered by, ascending.
-        events: positions count from the first row.
+        key: shape (length,): the keys by which rows are ordered, ascending.
+        events: their positions count from the first row.
     """
 
     length: int
@@ -41,7 +41,7 @@ class Part(NamedTuple):
 
 @dataclass(slots=True)
 class Source:
-    """One guest's rows on their way into the common order.
+    """The rows of one guest, to be interleaved with those of others.
 
     Args:
         number: of the guest.
@@ -49,8 +49,8 @@ class Source:
         base: flat number of its page 0.
         pages: pages from address 0 to the end of its memory.
         first_vcpu: flat number of its vCPU 0.
-        key: what its rows are ordered by, ascending; takes a batch and the number of rows before it.
-        vcpus: the vCPU that made all accesses of a batch without a column of vCPUs; None: vCPUs do not matter.
+        key: returns the keys by which the rows of a batch are ordered, ascending; takes the batch and the number of rows before.
+        vcpus: returns the vCPU that made all accesses of a batch without a column of vCPUs; None: vCPUs do not matter.
     """
 
     number: int
@@ -66,7 +66,7 @@ class Source:
     _taken: int = field(default=0, init=False)
 
     def last_key(self) -> int | None:
-        """Return the key of the last row that is decoded, decoding more if all are taken; None at the end."""
+        """Return the key of the last row that is decoded; decode more if all are taken; None at the end of the trace."""
         while self._batch is None or self._taken == self._batch.rows:
             self._batch = next(self.batches, None)
             if self._batch is None:
@@ -131,7 +131,7 @@ def interleaved(sources: Sequence[Source]) -> Iterator[RowBatch]:
 
 
 _ABSENT: dict[str, tuple[int, type[np.generic]]] = {"size": (0, np.uint16), "count": (1, np.uint32)}
-"""What stands in a column for the rows of a part that has none, where another part has."""
+"""The value, and its type, of a column for the rows of a part that lacks it, where another part has it."""
 
 
 def _join(parts: Sequence[Part]) -> RowBatch:

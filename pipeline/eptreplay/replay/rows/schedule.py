@@ -1,10 +1,11 @@
-"""Where along a trace the replay has to stop between two rows, and what for.
+"""Schedules: where along a trace the replay has to stop between two rows, and what for.
 
-A batch of rows is replayed in pieces: up to the next sweep, the next end of an interval, the next
-checkpoint.  Cuts by rows are known beforehand; cuts by time need the batch's time column, which is decoded
-only for row groups that such a cut falls into (`timed_row_groups`).
+A batch of rows is replayed in pieces: up to the next sweep, the next end of an interval, the next checkpoint.  Stops by rows are
+known beforehand.  Stops by time need the time column of the batch, which is decoded only for row groups in which there is such
+a stop (timed_row_groups).
 
-Cuts are made one by one, as the replay comes to them: a schedule of a nanosecond has more of them than memory has bytes.
+Stops are made one by one, as the replay comes to them: with a step of a nanosecond there would be more of them than fit into
+memory.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Action(IntEnum):
-    """What is done at a cut, in the order in which it is done when cuts fall together."""
+    """What is done at a stop; where stops coincide, in this order."""
 
     GUEST_END = -1
     SWEEP = 0
@@ -35,7 +36,7 @@ class Action(IntEnum):
 
 
 class Stop(NamedTuple):
-    """Do `action` when `rows` rows of the batch have been replayed; `time` is the cut's own, None for a cut by rows."""
+    """Do `action` when `rows` rows of the batch have been replayed; `time` is that of the stop, None for a stop by rows."""
 
     rows: int
     action: Action
@@ -43,7 +44,7 @@ class Stop(NamedTuple):
 
 
 class Times(Protocol):
-    """Times in ascending order, in a trace's unit, none of which need be in memory."""
+    """Times in ascending order, in the unit of a trace; they need not be in memory."""
 
     def __iter__(self) -> Iterator[int]:
         """Yield all of them."""
@@ -54,7 +55,7 @@ class Times(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EveryStep:
-    """Times at a distance of `step` from `begin`, which is none of them, to `end`, which may be one."""
+    """Times every `step` after `begin`, which is not one of them, up to `end`, which may be one."""
 
     begin: int
     step: int
@@ -70,7 +71,7 @@ class EveryStep:
         return found if found <= self.end else None
 
     def number(self, ordinal: int) -> int:
-        """Return the one of this number, from 1."""
+        """Return the time of this number, counted from 1."""
         return self.begin + self.step * ordinal
 
     def count(self) -> int:
@@ -80,7 +81,7 @@ class EveryStep:
 
 @dataclass(frozen=True, slots=True)
 class EqualParts:
-    """Times that divide the stretch from `begin` to `end` into so many equal parts, each rounded up; `begin` and `end` are none."""
+    """Times that divide the time from `begin` to `end` into equal parts, rounded up; `begin` and `end` are not among them."""
 
     begin: int
     end: int
@@ -118,9 +119,9 @@ class GivenTimes:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Cuts for one action: after every `rows` rows, or at every one of `times`, in the trace's unit.
+    """When one action is due: after every `rows` rows, or at each of `times`, in the unit of the trace.
 
-    A cut at time t comes before the first row of time t or later.
+    A stop at time t is before the first row of time t or later.
     """
 
     action: Action
@@ -129,7 +130,7 @@ class Schedule:
 
 
 class Scheduler:
-    """Yields the cuts of one batch after the other; keeps track of what is still to come."""
+    """Yields the stops of several schedules, batch by batch."""
 
     def __init__(self, schedules: Sequence[Schedule]) -> None:
         self._by_rows = [schedule for schedule in schedules if schedule.rows is not None]
@@ -139,7 +140,7 @@ class Scheduler:
         self._due = [next(times, None) for _, times in self._by_time]
 
     def stops(self, batch: RowBatch, replayed: int) -> Iterator[Stop]:
-        """Yield the cuts that fall into a batch, in order; all of them have to be taken before the next batch's.
+        """Yield the stops in a batch, in order; all of them have to be taken before those of the next batch.
 
         Args:
             batch: the rows about to be replayed.
@@ -147,13 +148,13 @@ class Scheduler:
         """
         by_rows = [_stops_by_rows(schedule, replayed, batch.length) for schedule in self._by_rows]
         by_time = [self._stops_by_time(number, batch) for number in range(len(self._by_time))]
-        return merge(*by_rows, *by_time, key=lambda cut: (cut.rows, cut.action))
+        return merge(*by_rows, *by_time, key=lambda stop: (stop.rows, stop.action))
 
     def _stops_by_time(self, number: int, batch: RowBatch) -> Iterator[Stop]:
-        """Yield the cuts of one schedule by time that fall into a batch."""
+        """Yield the stops in a batch of one schedule by time."""
         action, times = self._by_time[number]
         last = _last_time(batch)
-        rows, until = 0, None  # cuts up to `until` come after `rows` rows
+        rows, until = 0, None  # stops up to `until` come after `rows` rows
         while (due := self._due[number]) is not None and last is not None and due <= last:
             if until is None or due > until:
                 rows = _rows_before(batch, due)
@@ -163,7 +164,7 @@ class Scheduler:
 
 
 def _stops_by_rows(schedule: Schedule, replayed: int, rows: int) -> Iterator[Stop]:
-    """Yield the cuts of a schedule by rows that fall into the next so many rows."""
+    """Yield the stops of a schedule by rows in the next `rows` rows."""
     for after in _multiples(schedule.rows or 1, replayed, replayed + rows):
         yield Stop(after - replayed, schedule.action, None)
 
@@ -174,7 +175,7 @@ def _multiples(step: int, above: int, up_to: int) -> Iterator[int]:
 
 
 def _last_time(batch: RowBatch) -> int | None:
-    """Return the latest time that is known to be reached in a batch."""
+    """Return the latest time that is known to be reached in a batch, None if none is known."""
     return int(batch.time[-1]) if batch.time is not None else batch.time_min
 
 
@@ -184,7 +185,7 @@ def _rows_before(batch: RowBatch, time: int) -> int:
 
 
 def timed_row_groups(trace: GuestTrace, schedules: Sequence[Schedule]) -> frozenset[int]:
-    """Return the row groups whose time column is needed: those that a cut by time falls into."""
+    """Return the row groups whose time column is needed: those in which there is a stop by time."""
     all_times = [
         times for schedule in schedules if (times := schedule.times) and next(iter(times), None) is not None
     ]

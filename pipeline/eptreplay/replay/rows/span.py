@@ -1,4 +1,4 @@
-"""What part of a clock a replay covers, and when along it something is due."""
+"""Spans: which part of a clock a replay covers, and when in it something is due."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Span(NamedTuple):
-    """What part of a clock a replay covers.
+    """Which part of a clock a replay covers.
 
     Args:
         file: a trace, for messages.
@@ -32,16 +32,16 @@ class Span(NamedTuple):
 
     @classmethod
     def of(cls, trace: GuestTrace) -> Span:
-        """Return what a trace covers of its own clock."""
+        """Return which part of its own clock a trace covers."""
         file = str(trace.files[0]) if trace.files else trace.name
         return cls(file, trace.rows, trace.first_time, trace.last_time, trace.time_unit)
 
     def schedule(self, action: Action, every: Every) -> Schedule:
-        """Return the cuts for an action at a distance.
+        """Return the schedule of an action that is due every so often.
 
         Raises:
-            TraceError: a distance in time, where times are unknown.
-            UsageError: a distance in time that does not fit the unit.
+            TraceError: that is a time, and times are unknown.
+            UsageError: that is a time, and does not fit the unit.
         """
         if not every.timed:
             return Schedule(action, rows=every.amount)
@@ -55,26 +55,26 @@ class Span(NamedTuple):
         return Schedule(action, times=EveryStep(self.begin, every.in_units_of(self.unit), self.end))
 
     def fits(self, every: Every) -> bool:
-        """Return whether `schedule` finds cuts at such a distance."""
+        """Return whether `schedule` can make a schedule of that."""
         times_known = self.begin is not None and self.end is not None
         return not every.timed or (times_known and every.fits(self.unit))
 
     def stops(self, schedule: Schedule) -> int:
-        """Return how many cuts a schedule of `schedule` makes."""
+        """Return how many stops a schedule that `schedule` returned has."""
         if schedule.rows is not None:
             return self.rows // schedule.rows
         return schedule.times.count() if isinstance(schedule.times, EveryStep) else 0
 
 
 def sweep_schedules(span: Span, options: Options) -> list[Schedule]:
-    """Return the cuts that sweeps ask for."""
+    """Return the schedule of sweeps, if there are any."""
     if span.rows == 0 or options.policy is Policy.PLAIN or options.every is None:
         return []
     return [span.schedule(Action.SWEEP, options.every)]
 
 
 def interval_schedules(span: Span, options: Options) -> list[Schedule]:
-    """Return the cuts at which intervals end."""
+    """Return the schedule of the ends of intervals, if there are several."""
     if span.rows == 0 or options.intervals <= 1:
         return []
     if span.begin is None or span.end is None or span.end - span.begin < options.intervals:

@@ -22,7 +22,7 @@ class Piece(NamedTuple):
 
 
 class Due(NamedTuple):
-    """An action that is due; `time` is the stop's own, None for a stop by rows."""
+    """An action that is due; `time` is that of the stop, None for a stop by rows."""
 
     action: Action
     time: int | None
@@ -31,7 +31,7 @@ class Due(NamedTuple):
 def steps(
     batches: Iterable[RowBatch], schedules: Sequence[Schedule], on_rows: Callable[[int], None] | None = None
 ) -> Iterator[Piece | Due]:
-    """Yield the rows of batches, and the actions that schedules ask for between them; `on_rows` is told how many were used."""
+    """Yield the rows of batches, and the actions that are due between them; `on_rows` is called with how many were used."""
     scheduler = Scheduler(schedules)
     replayed = 0
     for batch in batches:

@@ -1,1 +1,1 @@
-"""One large guest on several threads, in shares of its memory."""
+"""One large guest on several threads: each replays a share of the guest's memory."""

@@ -1,10 +1,11 @@
 """One guest on several threads: each replays the rows that concern its share of the guest's 2 MB regions.
 
-What an access does depends on its own region alone (model/access_loop/shares.py says when), so a share is a replay of its
-own: it takes its rows out of the trace, closes intervals and sweeps where all do, and never waits for another.  At the end what
-shares found is put together: counters add up, and a page belongs to one share.  The tables are the same as those of one thread.
+What an access does depends on its own region alone (model/access_loop/shares.py says when), so a share is a replay of its own: it
+takes its rows out of the trace, closes intervals and sweeps where all shares do, and never waits for another one's results.  At
+the end the results of all shares are put together: counters add up, and each page belongs to one share.  The tables are the same
+as those of one thread.
 
-Rows are decoded once, by whichever thread runs out of them.
+Rows are decoded once, by whichever thread runs out of decoded ones first.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 
 from eptreplay.ingest.native.reader import BATCH_ROWS
 from eptreplay.ingest.trace.schema import EVENT_MIN
-from eptreplay.model.access_loop.shares import region_owners, take_rows, upper_tables
+from eptreplay.model.access_loop.shares import UPPER_LEVELS, region_owners, take_rows, upper_tables
 from eptreplay.model.instances import GuestMemory
 from eptreplay.model.state.rows import Rows, rows_of
 from eptreplay.model.statistics.reuse import note_reuses, reuse_of
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
 
 GIGABYTE_PAGES = 1 << 18
 ROWS_A_VISIT = 4
-"""Rows that take as long to decode as a visit of the models to a page, at the least."""
+"""Rows that take as long to decode as the first access to a page takes under one profile, at least."""
 
 
 def why_whole(trace: GuestTrace, profiles: Sequence[Pmap], options: Options) -> str:
@@ -69,11 +70,11 @@ def why_whole(trace: GuestTrace, profiles: Sequence[Pmap], options: Options) -> 
 
 
 def is_large(trace: GuestTrace, profiles: Sequence[Pmap]) -> bool:
-    """Return whether replaying a guest may take much longer than decoding its trace, so that threads are worth their while.
+    """Return whether replaying a guest may take much longer than decoding its trace, so that several threads pay off.
 
-    What takes long is the first access to a page under every profile: at most as many as there are pages and profiles.
-    Where rows by far outnumber them, one thread that decodes ahead does as well, and takes less CPU time.  Where there are
-    fewer rows than pages, what every share does to all of its memory, however little is used, takes longest.
+    What takes long are first accesses: at most one per page and profile.  Where there are far more rows than that, one
+    thread with another one that decodes ahead is as fast, and takes less CPU time.  Where there are fewer rows than pages,
+    what every share does to all of its memory, however little of it is used, takes longest.
     """
     pages = trace.ram_pages
     return pages <= trace.rows < pages * len(profiles) * ROWS_A_VISIT
@@ -93,7 +94,7 @@ def replay_guest(
     on_rows: OnRows | None = None,
     bad_rows: BadRows | None = None,
 ) -> GuestResult:
-    """Replay a trace on so many threads, or on one where it cannot be taken apart or is not large; see replay_trace."""
+    """Replay a trace on several threads, or on one where it cannot be split into shares or is not large; see replay_trace."""
     if threads > 1 and is_large(trace, profiles) and not why_whole(trace, profiles, options):
         return replay_in_shares(trace, profiles, options, threads, on_rows=on_rows, bad_rows=bad_rows)
     return replay_trace(trace, profiles, options, on_rows=on_rows, bad_rows=bad_rows)
@@ -108,7 +109,7 @@ def replay_in_shares(
     on_rows: OnRows | None = None,
     bad_rows: BadRows | None = None,
 ) -> GuestResult:
-    """Replay a trace that can be taken apart (why_whole) on several threads, with the result of replay_trace.
+    """Replay a trace that can be split into shares (why_whole) on several threads, with the result of replay_trace.
 
     Raises:
         TraceError: the trace is damaged, has no memory, or a row breaks a rule and the policy is `fail`.
@@ -154,7 +155,7 @@ class OwnRows(NamedTuple):
 
 
 class Stop(NamedTuple):
-    """An action that is due after `rows` rows of the trace; `time` is the stop's own, None for a stop by rows."""
+    """An action that is due after `rows` rows of the trace; `time` is that of the stop, None for a stop by rows."""
 
     action: Action
     time: int | None
@@ -167,9 +168,9 @@ def _steps(
     """Yield the rows of a trace and the stops between them; the last interval is closed at the end."""
     span = Span.of(trace)
     schedules = [*sweep_schedules(span, options), *interval_schedules(span, options)]
-    ahead = replace(options, decode_ahead=False)  # the threads do that in turn
+    in_turn = replace(options, decode_ahead=False)  # the threads decode in turn
     rows, closed = 0, -1
-    for step in steps(guest_rows(trace, schedules, ahead, bad_rows=bad_rows), schedules, on_rows):
+    for step in steps(guest_rows(trace, schedules, in_turn, bad_rows=bad_rows), schedules, on_rows):
         if isinstance(step, Due):
             closed = rows if step.action is Action.CLOSE_INTERVAL else closed
             yield Stop(step.action, step.time, rows)
@@ -181,7 +182,7 @@ def _steps(
 
 
 def _noting_reuses(feed: Iterator[OwnRows | Stop], reuse: Reuse, replay: Replay) -> Iterator[OwnRows | Stop]:
-    """Take in the reuse distances of all rows, which are about all of the guest's memory, while one share reads them."""
+    """Take in the reuse distances of all rows, since they concern all of the guest's memory, while one share reads the rows."""
     for step in feed:
         if isinstance(step, OwnRows):
             note_reuses(reuse, replay.states.fast_path, step.rows, step.begin, step.end)
@@ -197,13 +198,13 @@ class Own:
         self._rows: dict[tuple[bool, bool, bool], Rows] = {}
 
     def take(self, step: OwnRows) -> tuple[Rows, int]:
-        """Return the share's rows, with their numbers in the trace, and how many there are; good until the next call."""
+        """Return the share's rows, with their numbers in the trace, and how many there are; valid until the next call."""
         own = self._room(step.rows, step.end - step.begin)
         found = take_rows(self._owner, self._share, step.rows, step.begin, step.end, step.first, own)
         return own, int(found)
 
     def _room(self, rows: Rows, length: int) -> Rows:
-        """Return rows with the columns of others, and room for so many."""
+        """Return rows with the columns that `rows` has, and room for `length` of them."""
         columns = (len(rows.vcpu) > 1, len(rows.size) > 0, len(rows.count) > 0)
         known = self._rows.get(columns)
         if known is None or len(known.gpa) < length:
@@ -233,6 +234,6 @@ def _replay_share(
         else:
             replay.close_interval()
             snapshots.append(replay.snapshot(step.time)._replace(rows=step.rows))
-            upper.append(np.zeros((len(replay.profiles), 2, gigabytes), np.uint8))
+            upper.append(np.zeros((len(replay.profiles), UPPER_LEVELS, gigabytes), np.uint8))
             upper_tables(replay.states, upper[-1])
     return Share(guest_result(trace, replay, snapshots), upper)

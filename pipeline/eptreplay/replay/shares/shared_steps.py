@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 STEPS_AHEAD = 8
-"""Steps that the fastest thread may be ahead of the slowest: so many pieces of decoded batches are held."""
+"""How many steps the fastest thread may be ahead of the slowest: so many pieces of decoded batches are in memory."""
 
 T = TypeVar("T")
 
 
 class SharedSteps(Generic[T]):
-    """An iterator that several threads read, each from its beginning; its items are made once, by whoever needs the next."""
+    """An iterator that several threads read, each from its beginning; its items are made once, by the thread that needs the next."""
 
     def __init__(self, items: Iterator[T], readers: int) -> None:
         self._items = items
@@ -31,7 +31,7 @@ class SharedSteps(Generic[T]):
     def read(self, reader: int) -> Iterator[T]:
         """Yield all items to one of the readers.
 
-        Raises whatever making them raised, and what another reader failed with.
+        Raises whatever making them raised, or the error that another reader failed with.
         """
         while True:
             with self._changed:
@@ -81,7 +81,7 @@ class SharedSteps(Generic[T]):
             self._changed.notify_all()
 
     def fail(self, error: BaseException) -> None:
-        """Let all readers end with an error."""
+        """Make all readers end with an error."""
         with self._changed:
             self._error = self._error or error
             self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""What shares of a guest found, each in a replay of its own (partition.py), put together."""
+"""Putting together what the shares of a guest found, each in a replay of its own (replay.py)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from eptreplay.replay.found.guest import GuestResult
 
 COUNTED_ONCE = ("sweeps", "harvests")
-"""Counters of what happens to the whole guest, which every share counts."""
+"""Counters of what happens to the whole guest: every share counts all of it."""
 
 
 @dataclass(slots=True)
@@ -26,7 +26,7 @@ class Share:
 
     Args:
         result: of its own rows; snapshots have the rows of the whole trace.
-        upper: at every snapshot: marks of page-table pages (upper_tables).
+        upper: at every snapshot: its page-table pages above 2 MB regions (upper_tables).
     """
 
     result: GuestResult
@@ -62,14 +62,14 @@ def _snapshot(shares: Sequence[Share], number: int) -> Snapshot:
     """Return the snapshots of all shares at the end of an interval as one."""
     parts = [share.result.snapshots[number] for share in shares]
     return parts[0]._replace(
-        statistics=SharedBooks([part.statistics for part in parts]),
+        statistics=SharedInterval([part.statistics for part in parts]),
         cnt=_added([part.cnt for part in parts], COUNTED_ONCE),
         pmap=_pmap([part.pmap for part in parts], [share.upper[number] for share in shares]),
     )
 
 
 def _added(parts: Sequence[NDArray[Any]], counted_once: Sequence[str]) -> NDArray[Any]:
-    """Return the sums of records of 64-bit counters; some are those of the first alone."""
+    """Return the sums of records of 64-bit counters; those counted once are those of the first."""
     words = [np.frombuffer(part.tobytes(), np.int64) for part in parts]
     added = np.frombuffer(bytearray(np.sum(words, axis=0)), parts[0].dtype).reshape(parts[0].shape)
     for name in counted_once:
@@ -78,16 +78,16 @@ def _added(parts: Sequence[NDArray[Any]], counted_once: Sequence[str]) -> NDArra
 
 
 def _pmap(parts: Sequence[NDArray[Any]], upper: Sequence[NDArray[np.uint8]]) -> NDArray[Any]:
-    """Return the pmaps of all shares as one: page-table pages that several of them have are one."""
+    """Return the pmaps of all shares as one: page-table pages of which several shares have a copy count once."""
     found = np.frombuffer(bytearray(parts[0].tobytes()), parts[0].dtype).reshape(parts[0].shape)
     for name in ("pm_eptgen", "wired_count", "resident_count"):
         found[name] = np.sum([part[name] for part in parts], axis=0)
-    marks = np.sum(upper, axis=0, dtype=np.int64)
-    found["resident_count"] -= (marks - np.minimum(marks, 1)).sum(axis=(1, 2))
+    copies = np.sum(upper, axis=0, dtype=np.int64)
+    found["resident_count"] -= (copies - np.minimum(copies, 1)).sum(axis=(1, 2))
     return copied(found)
 
 
-class SharedBooks(ClosedInterval):
+class SharedInterval(ClosedInterval):
     """The interval statistics of one interval of all shares together."""
 
     __slots__ = ("_first_writes", "_heat", "_returns", "_stretch")
@@ -139,7 +139,7 @@ def _tally(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
     """Return the sums of tallies; what is the same for all shares is that of the first."""
     found = np.frombuffer(bytearray(parts[0].tobytes()), parts[0].dtype).reshape(parts[0].shape)
     for name in parts[0].dtype.names or ():
-        if name not in {"interval", "no_ops", "deferrable", "marks", "unbacked_low", "unbacked_high"}:
+        if name not in {"interval", "no_ops", "deferrable", "deferring", "unbacked_low", "unbacked_high"}:
             found[name] = np.sum([part[name] for part in parts], axis=0)
     outside = [part for part in parts if part["unbacked"][0]]
     if outside:

@@ -1,1 +1,1 @@
-"""What a replay holds of a host: its memory, its profiles, the shape of its TLBs."""
+"""What a replay is given of a host: the memory of guests and host, the pmaps of profiles, the shapes of TLBs."""

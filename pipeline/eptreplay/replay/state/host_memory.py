@@ -1,4 +1,4 @@
-"""One host and its guests: how much memory it has, and the rows of all guests in one order of time."""
+"""How much memory a host of several guests has, and the least that its guests can run in."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from eptreplay.model.instances import GuestMemory
 
-PAGES_A_VCPU = 2
-"""Pages that a vCPU needs at once: an access that crosses a page takes two."""
+PAGES_PER_VCPU = 2
+"""Pages that a vCPU needs at once: an access that crosses a page boundary needs two."""
 PATH_TABLES = 4
 """Page-table pages that a guest needs for its first page."""
 
@@ -76,12 +76,12 @@ def least_need(frames: int, guests: Sequence[GuestMemory], wired_pages: int) -> 
         wired_pages,
         PATH_TABLES * len(guests),
         limits(frames).v_free_target,
-        PAGES_A_VCPU * sum(guest.vcpus for guest in guests),
+        PAGES_PER_VCPU * sum(guest.vcpus for guest in guests),
     )
 
 
 def _ample(guests: Sequence[GuestMemory]) -> int:
-    """Return frames enough for whole blocks of all guest memory, page tables, and what the page daemon keeps free."""
+    """Return as many frames as whole blocks of all guest memory, page tables, and what the page daemon keeps free need."""
     blocks = sum(
         int(-(-end // BLOCK_PAGES) - begin // BLOCK_PAGES)
         for guest in guests

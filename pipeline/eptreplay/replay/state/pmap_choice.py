@@ -1,4 +1,4 @@
-"""What a replay needs to know of a profile: the pmap that it makes, and the CPU's logs and TLBs."""
+"""What a replay needs to know of a profile: the pmap that it makes, and the logs and TLBs of the CPU."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Pmap(Protocol):
 
 
 class AnyPmap(NamedTuple):
-    """The simplest profile."""
+    """A pmap alone, of a CPU of which nothing else is known: what recordings name, and the simplest profile."""
 
     pmap_type: int = 0
     pmap_flags: int = 0

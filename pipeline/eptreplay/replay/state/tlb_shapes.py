@@ -1,4 +1,4 @@
-"""From what a profile knows of its CPU's TLBs to the TLBs of the model."""
+"""The TLBs of the model, from the facts of a profile about the TLBs of its CPU."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from eptreplay.profiles import Fact, TlbGeometry
 
 MOST_WAYS_ASSUMED = 16
-"""Where the associativity is not published, sets are as many as leave between 8 and this many ways."""
+"""Where the associativity is not published, there are as many sets as leave from 8 to this many ways."""
 
-# Names that profiles.toml uses, the first that is there serves: for loads, stores and fetches; 4 KB and 2 MB.
+# By kind of access (load, store, fetch) and page size (4 KB, 2 MB): the names that profiles.toml may have for the TLB that
+# serves them; the first of them that a profile has is taken.
 _FIRST = (
     (("l1d_4k", "l1d_load_4k", "l1d_all"), ("l1d_2m", "l1d_load_2m", "l1d_all")),
     (("l1d_4k", "l1d_store", "l1d_all"), ("l1d_2m", "l1d_store", "l1d_all")),
@@ -41,11 +42,11 @@ class HasTlbs(Protocol):
 
 
 def tlb_shapes(profiles: Sequence[HasTlbs], stand_in: HasTlbs) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Return what model.tlb.new_tlbs takes of profiles: the units, and which of them serves what.
+    """Return what model.cpu.tlb.new_tlbs takes: the units of every profile, and which of them serves what.
 
     Args:
-        profiles: one an instance.
-        stand_in: whose TLBs a profile gets that knows none.
+        profiles: one per instance.
+        stand_in: the profile whose TLBs are taken for one without facts about its own.
     """
     units = np.zeros((len(profiles), UNITS, 2), np.int64)
     route = np.full((len(profiles), KINDS, SIZES, LEVELS), NO_UNIT, np.int32)
@@ -71,7 +72,7 @@ def _geometry(facts: Mapping[str, Fact[TlbGeometry | None]], name: str) -> TlbGe
 
 
 def _serving(facts: Mapping[str, Fact[TlbGeometry | None]], names: Sequence[str], size: str) -> str | None:
-    """Return the first of several TLBs that is there and holds pages of a size; one that does not say holds 4 KB."""
+    """Return the first of several TLBs that exists and holds pages of a size; one without known sizes holds 4 KB pages."""
     for name in names:
         geometry = facts[name].value if name in facts else None
         if geometry is not None and geometry.entries and size in (geometry.page_sizes or ("4K",)):
