@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from eptreplay.analysis.migration import Link
 from eptreplay.request.choices import MissRatio, Policy
+from eptreplay.request.link import Link
 
 if TYPE_CHECKING:
     from eptreplay.request.choices import OnBadRows

@@ -17,8 +17,8 @@ from eptreplay.units import PAGE_BYTES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from eptreplay.analysis.migration import Link
     from eptreplay.replay.found.guest import GuestResult
+    from eptreplay.request.link import Link
 
 Columns = dict[str, Any]
 COUNTER_NAMES = tuple(column.name for column in COUNTERS)

@@ -36,7 +36,7 @@ class Failure:
         """Whether the error is none that a trace or a machine explains."""
         return not isinstance(self.error, (EptReplayError, MemoryError, OSError))
 
-    def told(self) -> str:
+    def message(self) -> str:
         """Return what went wrong and what to do next, in a line."""
         shared = f"; it shares a host with {self.host - 1} more, none of which is replayed without it"
         return f"{self._why()}{shared if self.host > 1 else ''}"
@@ -64,7 +64,7 @@ def no_guest(failures: Sequence[Failure]) -> EptReplayError:
         return first.error
     parts = []
     for failure in failures:
-        parts.append(f"guest '{failure.guest}' failed: {failure.told()}")
+        parts.append(f"guest '{failure.guest}' failed: {failure.message()}")
         if failure.is_our_fault:
             parts.append("".join(traceback.format_exception(failure.error)).rstrip())
     return NoGuestError("\n".join(parts))

@@ -11,8 +11,8 @@ from eptreplay.results.findings.intervals import Times, history
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from eptreplay.analysis.migration import Link
     from eptreplay.replay.found.guest import GuestResult
+    from eptreplay.request.link import Link
     from eptreplay.results.findings.intervals import Columns
 
 
