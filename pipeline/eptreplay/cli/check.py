@@ -25,7 +25,7 @@ _VERIFIED = {
     "a SHA256SUMS beside it would",
     "SHA256SUMS": "verified by the SHA256SUMS beside it",
 }
-"""What is said of a trace, by what it is verified by."""
+"""What is printed about a trace, by what verifies it."""
 
 
 def check(specs: Sequence[str], on_bad_rows: OnBadRows) -> int:
@@ -52,7 +52,7 @@ def check(specs: Sequence[str], on_bad_rows: OnBadRows) -> int:
 
 
 def _say_trace(trace: GuestTrace, skipped: BadRows, outside: Outside) -> None:
-    """Say what is in a trace, what guards it, and what is odd about it."""
+    """Print what is in a trace, what verifies it, and what is wrong with it."""
     say(f"{trace.name}: {trace.rows:,} rows in {len(trace.row_groups)} row groups, {trace.vcpus} vCPUs")
     say(
         f"  memory {binary_size(trace.ram_pages * PAGE_BYTES)} in {len(trace.ram_ranges())} ranges; time in {trace.time_unit}"

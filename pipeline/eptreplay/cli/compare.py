@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from eptreplay.cli.console import ProgressBar
 from eptreplay.cli.pages import pages_into, say_pageless, show_page
-from eptreplay.cli.run_folder import complete, doubted, say_leftovers
+from eptreplay.cli.run_folder import complete, damage_in_one_line, say_leftovers
 from eptreplay.errors import Exit
 from eptreplay.report.compare import merge
 from eptreplay.report.costs.costs import parse_assumptions
@@ -27,11 +27,11 @@ def compare(
     assumed = parse_assumptions(assume)
     for run in (first, second):
         say_leftovers(run.resolve())
-        with doubted(run):
+        with damage_in_one_line(run):
             open_run(run)
     say_leftovers(out)
     with (
-        doubted(first, second),
+        damage_in_one_line(first, second),
         reserved(out, overwrite=overwrite, inputs=(first, second)),
         new_output(out, overwrite=overwrite) as work,
     ):

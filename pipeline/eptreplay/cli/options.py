@@ -1,4 +1,4 @@
-"""The options of a replay as typer takes them, made from their declaration in `request/`; also those of other commands.
+"""The options of a replay as typer takes them, built from their declarations in `request/`, and those of other commands.
 
 An option that `replay` has and another command takes too is the same one: `of_replay` says which.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def of_replay(name: str) -> Any:  # noqa: ANN401 - typer's types of arguments and options have nothing in common
-    """Return what typer is to know of an option of `replay`, beside its type and default."""
+    """Return typer's description of an option of `replay`, without its type and default."""
     option = REPLAY[name]
     declared = option.declared
     if declared.positional:

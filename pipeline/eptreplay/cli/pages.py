@@ -1,4 +1,4 @@
-"""What several commands print about pages: progress, guests without a page, where to begin reading."""
+"""What several commands print about pages: progress, guests without a page, and the first page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command `replay`: what can be refused quickly is, before anything that takes its time is imported."""
+"""The command `replay`: refuse what can be refused quickly, before the slow imports."""
 
 from __future__ import annotations
 

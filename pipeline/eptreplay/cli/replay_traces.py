@@ -1,4 +1,4 @@
-"""Carrying `replay` out: the traces, whether they fit, the run with its progress, and what it came to."""
+"""Carrying out `replay`: open the traces, check that they fit into memory, run, and print the outcome."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from eptreplay.run.batch import RunResult
 
 MANY_SWEEPS = 1_000_000
-"""Sweeps that take minutes."""
+"""Sweeps above which a run takes minutes."""
 
 
 def replay_traces(request: ReplayRequest, profiles: Sequence[Profile], options: Options) -> int:
-    """Carry out a request that is in order in itself, and return the exit code."""
+    """Carry out a request whose options have been checked, and return the exit code."""
     traces, failed = open_traces(request.traces)
     refuse_without_effect_on(request, traces)
     machine = room()
@@ -55,7 +55,7 @@ def _inputs(specs: Sequence[str], traces: Sequence[GuestTrace]) -> list[Path]:
 
 
 def _run(request: ReplayRequest, replays: Replays) -> int:
-    """Replay traces into a folder that nobody else writes, and say what came of it."""
+    """Replay traces into a folder that is locked for this process, and print the outcome."""
     guests = len(replays.traces)
     threads = request.jobs or os.cpu_count() or 1
     replays = replace(replays, options=replace(replays.options, decode_ahead=threads > guests))
@@ -88,7 +88,7 @@ def _say_unused_threads(replays: Replays, threads: int) -> None:
 
 
 def _long_sweeps(traces: Sequence[GuestTrace], options: Options) -> list[str]:
-    """Return what there is to say of guests with far more sweeps than rows, which take longer than anything else."""
+    """Return warnings about guests with far more sweeps than rows, since the sweeps then take most of the time."""
     found = []
     for trace in traces:
         span = Span.of(trace)
@@ -123,5 +123,5 @@ def _say_result(result: RunResult) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """Return an error as a part of a sentence: those raised on purpose say what they are."""
+    """Return an error as part of a sentence; errors raised on purpose need no name of their type."""
     return str(error) if isinstance(error, EptReplayError) else f"{type(error).__name__}: {error}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from eptreplay.cli.console import ProgressBar
 from eptreplay.cli.pages import pages_into, say_pageless, show_page
-from eptreplay.cli.run_folder import complete, doubted, say_leftovers
+from eptreplay.cli.run_folder import complete, damage_in_one_line, say_leftovers
 from eptreplay.errors import Exit
 from eptreplay.report.costs.costs import parse_assumptions
 from eptreplay.run.lock import held
@@ -26,8 +26,8 @@ def report(run: Path, assume: Sequence[str], *, open_page: bool) -> int:
     folder = run.resolve()  # RUN may be a link
     say_leftovers(folder)
     with (
-        doubted(run),
-        _left_as_it_was(run),
+        damage_in_one_line(run),
+        _older_pages_kept(run),
         held(folder),
         ProgressBar(None, "guests", "rendering") as bar,
     ):
@@ -39,8 +39,8 @@ def report(run: Path, assume: Sequence[str], *, open_page: bool) -> int:
 
 
 @contextmanager
-def _left_as_it_was(run: Path) -> Iterator[None]:
-    """Say of a signal that comes before new pages are moved in that the older ones are as they were."""
+def _older_pages_kept(run: Path) -> Iterator[None]:
+    """Add to a signal that comes before new pages are moved in that the older ones are as they were."""
     try:
         yield
     except Stopped as stop:

@@ -22,8 +22,8 @@ def say_leftovers(out: Path) -> None:
 
 
 @contextmanager
-def doubted(*runs: Path) -> Iterator[None]:
-    """Turn whatever goes wrong with runs that may come from somebody else into one line.
+def damage_in_one_line(*runs: Path) -> Iterator[None]:
+    """Turn whatever goes wrong with runs that may come from somebody else into an error of one line.
 
     What run.json and the tables must be is checked first; this is for values that no check foresees.
 
@@ -48,7 +48,7 @@ def doubted(*runs: Path) -> Iterator[None]:
 
 @contextmanager
 def complete(out: Path) -> Iterator[None]:
-    """Say of a signal that comes while a result is being announced that the result is complete."""
+    """Add to a signal that comes while a result is being announced that the result is complete."""
     try:
         yield
     except Stopped as stop:

@@ -44,7 +44,7 @@ class Needs(NamedTuple, Generic[R]):
 
 
 ALWAYS = None
-"""In the place of `Needs`: the option has an effect whatever else is given, or asks for what is the case anyway."""
+"""In the place of `Needs`: the option has an effect whatever else is given."""
 
 
 @dataclass(frozen=True, slots=True)

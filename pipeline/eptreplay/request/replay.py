@@ -285,7 +285,7 @@ class ReplayRequest:
         return [name for name in HOST_OPTIONS if getattr(self, name) is not None]
 
     def _host(self) -> HostOptions | None:
-        """Return the host that guests share; None if nothing about it was asked for."""
+        """Return the host that guests share; None if no option of it was given."""
         if not self.given_of_host() and not self.check_conservation:
             return None
         usual = HostOptions()

@@ -1,8 +1,8 @@
-"""A run: guests times profiles on an executor, and the folder of results it leaves.
+"""A run: guests times profiles on an executor, and the output folder.
 
 Every guest is decoded once and replayed under all profiles at once; several guests run side by side on
-threads (kernels and decoding release the interpreter lock).  Results are collected beside the output folder
-and moved there when all is done, so that a run that fails leaves nothing half-written.
+threads (kernels and decoding release the interpreter lock).  Results are written under a temporary name beside the output
+folder and moved there when all is done, so that a run that fails leaves nothing unfinished.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class Unit(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What a run came to.
+    """The outcome of a run.
 
     Args:
         folder: where the results are.
@@ -126,7 +126,7 @@ def run(
     """Replay traces under profiles and write the result tables, and pages made from them.
 
     Whatever a guest raises costs that guest, or all of its host; the others are replayed.  Whatever goes wrong with
-    the pages, the tables stay: they took the time.
+    the pages, the tables are kept.
 
     Args:
         replays: what is replayed.
@@ -157,7 +157,7 @@ def run(
 
 
 def _with_details(work: Path, failure: Failure) -> Failure:
-    """Keep in the folder of the run where a fault of eptreplay itself occurred."""
+    """Write the traceback of a fault of eptreplay itself into the folder of the run."""
     if not failure.is_our_fault:
         return failure
     return replace(failure, details=write_details(work, f"{slug(failure.guest)}.txt", failure.error))
@@ -168,7 +168,7 @@ def _rendered(work: Path, execution: Execution) -> tuple[Exception | None, tuple
     workers = execution.guests * execution.threads
     try:
         return None, tuple(make_pages(work, workers=workers, on_page=execution.on_page))
-    except Exception as error:  # noqa: BLE001 - any fault in a page: the tables are worth more
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with the pages, the tables are kept
         return error, ()
 
 
@@ -187,7 +187,7 @@ def _replay_all(
         for unit in _units(replays, execution):
             try:
                 found = _rows(unit, replays, writers)
-            except Exception as error:  # noqa: BLE001 - whatever a guest raises costs no other host's
+            except Exception as error:  # noqa: BLE001 - whatever a guest raises costs only the guests of its host
                 failures.append(_failure(unit, error))
                 continue
             for rows in found:
@@ -201,7 +201,7 @@ def _replay_all(
 
 @contextmanager
 def _writers(work: Path) -> Iterator[dict[str, TableWriter]]:
-    """Give what writes the tables; finish them at the end.
+    """Open a writer for every table, and close them at the end.
 
     Raises:
         OutputError: a table cannot be written.
@@ -258,7 +258,7 @@ def _units(replays: Replays, execution: Execution) -> Iterator[Unit]:
 def _side_by_side(replays: Replays, execution: Execution) -> Iterator[Unit]:
     """Replay guests, each on a host of its own, and yield them in order.
 
-    No more than twice as many as run side by side are begun before they are asked for.  When the caller stops asking, also
+    No more than twice as many as run side by side are started before their results are requested.  When the caller stops, also
     by an interrupt, guests that are being replayed end at their next batch.
     """
     stopped = threading.Event()
@@ -300,7 +300,7 @@ def _side_by_side(replays: Replays, execution: Execution) -> Iterator[Unit]:
 def _on_one_host(replays: Replays, execution: Execution) -> Unit:
     """Replay guests on one host.
 
-    They share everything, so a trace that is damaged ends all of them.
+    They share its memory and its page daemon, so one damaged trace ends all of them.
     """
     skipped = {trace.name: BadRows() for trace in replays.traces}
     done: Future[list[GuestResult]] = Future()
@@ -309,6 +309,6 @@ def _on_one_host(replays: Replays, execution: Execution) -> Unit:
             replays.traces, replays.profiles, replays.options, on_rows=execution.on_rows, bad_rows=skipped
         )
         done.set_result(results)
-    except Exception as error:  # noqa: BLE001 - raised again where the results are asked for
+    except Exception as error:  # noqa: BLE001 - raised again where the results are requested
         done.set_exception(error)
     return Unit(replays.traces, done, list(skipped.values()))

@@ -63,7 +63,7 @@ def describe(
 
 
 def _describe_guest(trace: GuestTrace, bad_rows: dict[str, int]) -> dict[str, Any]:
-    """Return what there is to say of a guest's trace."""
+    """Return the description of one guest's trace."""
     known = ("kind", "workload", "kernel", "capture", "rows_are")
     return {
         "name": trace.name,
