@@ -197,7 +197,7 @@ class ReplayRequest:
             metavar="SHARE",
             minimum=0,
             maximum=1,
-            unit="share",
+            unit="of all blocks",
             unset=f"{HostOptions().fragmentation:g}",
         ),
     )
