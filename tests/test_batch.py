@@ -36,15 +36,19 @@ def guests(folder: Path, count: int) -> tuple[GuestTrace, ...]:
 
 def test_guests_are_replayed_in_the_order_they_were_given(tmp_path: Path) -> None:
     traces = guests(tmp_path / "traces", 7)[::-1]
-    result = batch.run(traces, PROFILES, Options(), tmp_path / "run", jobs=3)
+    result = batch.run(
+        batch.Replays(traces, PROFILES, Options()), tmp_path / "run", batch.Execution(guests=3)
+    )
     assert result.guests == tuple(f"guest{number:02}" for number in range(6, -1, -1))
     assert result.failures == ()
 
 
-def test_all_rows_are_told_to_the_watcher(tmp_path: Path) -> None:
+def test_all_rows_reach_the_callback(tmp_path: Path) -> None:
     heard: list[int] = []
     batch.run(
-        guests(tmp_path / "traces", 3), PROFILES, Options(), tmp_path / "run", jobs=2, on_rows=heard.append
+        batch.Replays(guests(tmp_path / "traces", 3), PROFILES, Options()),
+        tmp_path / "run",
+        batch.Execution(guests=2, on_rows=heard.append),
     )
     assert sum(heard) == 300
 
@@ -59,7 +63,9 @@ def test_no_more_guests_are_begun_than_can_be_needed_soon(
         return replay_guest(trace, *arguments, **options)
 
     monkeypatch.setattr(batch, "replay_guest", replay)
-    seen = batch._in_order(guests(tmp_path / "traces", 9), PROFILES, Options(), batch.Jobs(2, 1), None)
+    seen = batch._side_by_side(
+        batch.Replays(guests(tmp_path / "traces", 9), PROFILES, Options()), batch.Execution(guests=2)
+    )
     next(seen).results.result()
     assert len(begun) <= 4
     assert len([*seen]) == 8
@@ -87,7 +93,11 @@ def test_an_interrupt_ends_the_guests_that_are_being_replayed(
 
     monkeypatch.setattr(batch, "replay_guest", replay)
     with pytest.raises(KeyboardInterrupt):
-        batch.run(guests(tmp_path / "traces", 2), PROFILES, Options(), tmp_path / "run", jobs=2)
+        batch.run(
+            batch.Replays(guests(tmp_path / "traces", 2), PROFILES, Options()),
+            tmp_path / "run",
+            batch.Execution(guests=2),
+        )
     assert ended.is_set()
     assert [path.name for path in tmp_path.iterdir()] == ["traces"]
 
@@ -100,7 +110,7 @@ def test_when_no_guest_can_be_replayed_every_error_is_told(
 
     monkeypatch.setattr(batch, "replay_guest", replay)
     with pytest.raises(NoGuestError, match=r"(?s)guest00: is damaged.*guest01: is damaged"):
-        batch.run(guests(tmp_path / "traces", 2), PROFILES, Options(), tmp_path / "run")
+        batch.run(batch.Replays(guests(tmp_path / "traces", 2), PROFILES, Options()), tmp_path / "run")
     assert [path.name for path in tmp_path.iterdir()] == ["traces"]
 
 
@@ -109,7 +119,9 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_is_replayed(tmp
     with pytest.raises(OutputError, match="is a file"):
         check_output(tmp_path / "file", overwrite=False)
     with pytest.raises(OutputError, match="--out"):
-        batch.run(guests(tmp_path / "traces", 1), PROFILES, Options(), tmp_path / "file" / "run")
+        batch.run(
+            batch.Replays(guests(tmp_path / "traces", 1), PROFILES, Options()), tmp_path / "file" / "run"
+        )
 
 
 @pytest.mark.parametrize(

@@ -381,7 +381,7 @@ def test_a_register_that_no_cpu_has_is_one_line_that_says_why(value: str, told: 
 def test_help_loads_neither_numba_nor_polars() -> None:
     program = (
         "import sys; sys.argv = ['eptreplay', '--help']\n"
-        "from eptreplay import cli\n"
+        "from eptreplay.cli import app as cli\n"
         "try: cli.main()\n"
         "except SystemExit: pass\n"
         "print([name for name in ('numba', 'numpy', 'polars', 'pyarrow') if name in sys.modules])"

@@ -9,8 +9,9 @@ import typer.main
 from tests.command_line import eptreplay, small_trace
 
 from eptreplay.cli.app import app
-from eptreplay.run import effects
-from eptreplay.run.effects import ALWAYS, CONFORM, OF_TRACES, OTHERS, REPLAY
+from eptreplay.cli.conform import CONFORM
+from eptreplay.request.replay import REPLAY
+from eptreplay.run.effects import OF_TRACES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,10 +57,22 @@ def commands() -> Iterator[tuple[str, set[str]]]:
     yield from below(typer.main.get_command(app), "")
 
 
+OTHERS = {
+    "check": {"traces", "on_bad_rows"},
+    "report": {"run", "assume", "open_page"},
+    "compare": {"first", "second", "out", "overwrite", "assume", "open_page"},
+    "summary": {"run", "guest", "assume"},
+    "bench": {"traces", "runs", "as_json"},
+    "profiles list": set(),
+    "profiles show": {"name"},
+    "profiles from-msr": {"value"},
+}
+"""By command, options that always have an effect."""
+
 STATED: dict[str, set[str]] = {
     "replay": set(REPLAY),
     "conform": set(CONFORM),
-    **{name: set(of) for name, of in OTHERS.items()},
+    **OTHERS,
 }
 
 
@@ -69,7 +82,7 @@ def test_every_option_says_when_it_has_an_effect(name: str, parameters: set[str]
 
 
 def test_every_option_that_needs_something_is_tried_without_it() -> None:
-    needy = {name for name, needs in REPLAY.items() if needs is not ALWAYS} | set(OF_TRACES)
+    needy = {name for name, option in REPLAY.items() if option.declared.needs} | set(OF_TRACES)
     assert needy == set(VALUES) == set(NEEDED)
 
 
@@ -79,7 +92,7 @@ def test_an_option_without_effect_is_refused_and_says_what_it_needs(tmp_path: Pa
     answer = eptreplay("replay", trace, "--out", tmp_path / "run", *VALUES[name])
     assert answer.code == 2
     (line,) = answer.err.splitlines()
-    assert line.startswith(f"eptreplay: {effects.option_of(name)} needs ")
+    assert line.startswith(f"eptreplay: {REPLAY[name].flag} needs ")
     assert NEEDED[name] in line
     assert not (tmp_path / "run").exists()
 

@@ -86,14 +86,18 @@ def test_whatever_a_guest_raises_costs_that_guest_alone(
     fault: Exception,
 ) -> None:
     where(monkeypatch, fault)
-    result = batch.run(three(tmp_path / "traces"), PROFILES, Options(), tmp_path / "run", jobs=2)
+    result = batch.run(
+        batch.Replays(three(tmp_path / "traces"), PROFILES, Options()),
+        tmp_path / "run",
+        batch.Execution(guests=2),
+    )
     assert result.guests == ("a", "c")
     assert [(failure.guest, failure.error) for failure in result.failures] == [("b", fault)]
     found = guests_in_tables(tmp_path / "run")
     assert found["summary"] == {"a", "c"}
     assert all("b" not in guests for guests in found.values())
     (failed,) = json.loads((tmp_path / "run" / "run.json").read_text())["failed"]
-    assert failed == {"guest": "b", "error": result.failures[0].told()}
+    assert failed == {"guest": "b", "error": result.failures[0].message()}
 
 
 @pytest.mark.parametrize("table", ["summary", "intervals", "pages", "migrations"])
@@ -108,7 +112,7 @@ def test_a_row_that_does_not_fit_its_table_leaves_none_of_its_guest_in_any(
         return found
 
     monkeypatch.setattr(batch, "tables", rows)
-    result = batch.run(three(tmp_path / "traces"), PROFILES, Options(), tmp_path / "run")
+    result = batch.run(batch.Replays(three(tmp_path / "traces"), PROFILES, Options()), tmp_path / "run")
     assert [type(failure.error) for failure in result.failures] == [OverflowError]
     assert all("b" not in guests for guests in guests_in_tables(tmp_path / "run").values())
 
@@ -127,7 +131,7 @@ def test_what_is_to_end_the_run_does(
 ) -> None:
     where(monkeypatch, end())
     with pytest.raises(end):
-        batch.run(three(tmp_path / "traces"), PROFILES, Options(), tmp_path / "run")
+        batch.run(batch.Replays(three(tmp_path / "traces"), PROFILES, Options()), tmp_path / "run")
     assert [path.name for path in tmp_path.iterdir()] == ["traces"]
 
 
@@ -156,7 +160,9 @@ def test_a_guest_that_failed_does_not_keep_its_memory(
         return replay_guest(trace, *arguments, **options)
 
     monkeypatch.setattr(batch, "replay_guest", replay)
-    (failure,) = batch.run(three(tmp_path / "traces"), PROFILES, Options(), tmp_path / "run").failures
+    (failure,) = batch.run(
+        batch.Replays(three(tmp_path / "traces"), PROFILES, Options()), tmp_path / "run"
+    ).failures
     at = failure.error.__traceback__
     names = []
     while at is not None:
@@ -204,7 +210,7 @@ def test_when_no_guest_could_be_replayed_all_are_named(
 
     monkeypatch.setattr(batch, "replay_guest", replay)
     with pytest.raises(NoGuestError) as caught:
-        batch.run(three(tmp_path / "traces"), PROFILES, Options(), tmp_path / "run")
+        batch.run(batch.Replays(three(tmp_path / "traces"), PROFILES, Options()), tmp_path / "run")
     for name in "abc":
         assert f"guest '{name}' failed: a fault of eptreplay itself: ValueError: {name}" in str(caught.value)
 
@@ -216,7 +222,7 @@ def test_on_a_shared_host_whatever_the_rows_of_one_raise_costs_the_host_and_name
     break_rows(monkeypatch, fault)
     options = Options(host=HostOptions())
     with pytest.raises(NoGuestError, match=r"guest 'b' failed: .*; it shares a host with 2 more"):
-        batch.run(three(tmp_path / "traces"), PROFILES, options, tmp_path / "run")
+        batch.run(batch.Replays(three(tmp_path / "traces"), PROFILES, options), tmp_path / "run")
     assert [path.name for path in tmp_path.iterdir()] == ["traces"]
 
 
@@ -287,7 +293,7 @@ def test_rows_with_such_times_can_be_left_out(tmp_path: Path) -> None:
 @by_type
 def test_an_error_is_told_in_one_line_and_says_whose_it_is(fault: Exception) -> None:
     failure = Failure("b", fault)
-    assert "\n" not in failure.told()
+    assert "\n" not in failure.message()
     ours = not isinstance(fault, (TraceError, UsageError, MemoryError, OSError))
     assert failure.is_our_fault == ours
-    assert failure.told().startswith("a fault of eptreplay itself") == ours
+    assert failure.message().startswith("a fault of eptreplay itself") == ours

@@ -14,7 +14,7 @@ from eptreplay.ingest.sources.dataset import find_traces
 from eptreplay.profiles import resolve
 from eptreplay.request.choices import Policy
 from eptreplay.request.options import Options
-from eptreplay.run.batch import run
+from eptreplay.run.batch import Replays, run
 from eptreplay.units import Every
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def frames(trace: GuestTrace, tmp_path_factory: pytest.TempPathFactory) -> Frame
     """Its tables, with harvests, as a run writes them."""
     options = Options(Policy.HARVEST, Every(EVERY, timed=False), intervals=INTERVALS, page_accesses=False)
     folder = tmp_path_factory.mktemp("findings") / "run"
-    run([trace], [resolve(name) for name in PROFILES], options, folder)
+    run(Replays([trace], [resolve(name) for name in PROFILES], options), folder)
     return {path.stem: pl.read_parquet(path) for path in (folder / "tables").glob("*.parquet")}
 
 

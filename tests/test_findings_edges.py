@@ -12,7 +12,7 @@ from tests.command_line import MEMORY, small_trace
 from eptreplay.ingest.sources.dataset import find_traces
 from eptreplay.profiles import resolve
 from eptreplay.request.options import Options
-from eptreplay.run.batch import run
+from eptreplay.run.batch import Replays, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +25,7 @@ MEMORY_PAGES = MEMORY // 4096
 def frames_of(traces: Path, out: Path, intervals: int = 4) -> Frames:
     """Replay every trace in a folder and return the tables."""
     options = Options(intervals=intervals, page_accesses=False)
-    run(find_traces([str(traces)]), [resolve("ept-ad")], options, out)
+    run(Replays(find_traces([str(traces)]), [resolve("ept-ad")], options), out)
     return {path.stem: pl.read_parquet(path) for path in (out / "tables").glob("*.parquet")}
 
 

@@ -16,7 +16,7 @@ from eptreplay.replay.shares.replay import replay_in_shares
 from eptreplay.report.answers.outside import outside, outside_of_guests, share_outside, warning
 from eptreplay.request.options import Options
 from eptreplay.results.tables import tables
-from eptreplay.run.batch import run
+from eptreplay.run.batch import Replays, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -146,7 +146,10 @@ def test_of_many_guests_the_worst_are_named() -> None:
 def test_a_run_says_it_of_every_guest(tmp_path: Path) -> None:
     trace(tmp_path / "t" / "a.parquet", [0, MEMORY], [1, 1])
     trace(tmp_path / "t" / "b.parquet", [0, 0], [1, 1])
-    run(find_traces([str(tmp_path / "t")]), [resolve("ept-ad")], Options(intervals=2), tmp_path / "run")
+    run(
+        Replays(find_traces([str(tmp_path / "t")]), [resolve("ept-ad")], Options(intervals=2)),
+        tmp_path / "run",
+    )
     index = (tmp_path / "run" / "index.html").read_text()
     assert "a: 1 of 2 rows lies outside its memory, at 0x400000." in index
     assert "Mind: of 1 guest more than 1 % lies outside the memory, most of a (50 %)" in index

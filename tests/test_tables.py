@@ -11,7 +11,7 @@ from tests.command_line import small_trace
 from eptreplay.ingest.sources.dataset import find_traces
 from eptreplay.profiles import resolve
 from eptreplay.request.options import Options
-from eptreplay.run.batch import run
+from eptreplay.run.batch import Replays, run
 from eptreplay.tables.files import TableWriter
 from eptreplay.tables.other_names import OTHER_NAMES
 from eptreplay.tables.schema import BY_NAME, TABLES, csv_names
@@ -30,7 +30,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("=1+1", "@sum", "-2", "gäst"):
         small_trace(folder / "traces" / f"{name}.parquet", rows=2500)
     traces = find_traces([str(folder / "traces")])
-    run(traces, [resolve("ept-emul"), resolve("x86")], Options(intervals=3), folder / "run")
+    run(Replays(traces, [resolve("ept-emul"), resolve("x86")], Options(intervals=3)), folder / "run")
     return folder / "run" / "tables"
 
 

@@ -11,12 +11,12 @@ from tests.analysis.histories import history_of, union
 
 from eptreplay.analysis.history import Repeated
 from eptreplay.analysis.migration import (
-    FASTEST,
     MAX_ROUNDS,
     Guest,
     migrate,
     smallest_bandwidth,
 )
+from eptreplay.request.link import FASTEST
 from eptreplay.units import PAGE_BYTES
 
 PAGE_A_MILLISECOND = PAGE_BYTES * 8 * 1000  # bits a second

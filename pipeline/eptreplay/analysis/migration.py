@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from eptreplay.analysis.history import NOTHING_GONE, RepeatedGone
+from eptreplay.request.link import FASTEST
 from eptreplay.units import PAGE_BYTES
 
 if TYPE_CHECKING:
@@ -25,23 +26,7 @@ if TYPE_CHECKING:
 MAX_ROUNDS = 30
 """Rounds before the pause, at most: as Xen's xc_domain_save long had it."""
 
-GBIT = 10**9
-DEFAULT_BANDWIDTHS = (GBIT, 5 * GBIT // 2, 10 * GBIT, 25 * GBIT, 100 * GBIT)
 SLOWEST_EXPONENT = 6
-FASTEST = 1000 * GBIT
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """What a guest is migrated over.
-
-    Args:
-        bandwidths: bits per second, ascending; each is tried.
-        downtime_ns: the longest pause that is allowed, nanoseconds.
-    """
-
-    bandwidths: tuple[int, ...] = DEFAULT_BANDWIDTHS
-    downtime_ns: int = 300_000_000
 
 
 class Round(NamedTuple):

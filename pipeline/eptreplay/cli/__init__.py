@@ -1,1 +1,1 @@
-"""The command line: what commands there are, what each prints, and how it talks to a person."""
+"""The command line: `app` has the commands, and one file per command has what it does and prints."""

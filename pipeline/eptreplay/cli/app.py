@@ -1,26 +1,24 @@
-"""The command line: thin commands over the library; options that several commands share are declared once."""
+"""The typer app: what commands there are, their arguments and help; a file beside this one carries each out.
 
-from __future__ import annotations
+Those files are imported only when their command is called: help and `--version` must wait for neither numba nor polars.
+There is no `from __future__ import annotations` here: typer reads the annotations while the program runs.
+"""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from eptreplay import __version__
-from eptreplay.cli import options as cli_options  # noqa: TC001 - typer evaluates annotations
+from eptreplay.cli import options
 from eptreplay.cli.errors import Commands
 from eptreplay.cli.streams import standard_streams
 from eptreplay.errors import EptReplayError
 from eptreplay.request.replay import ReplayRequest
 from eptreplay.run import signals
-from eptreplay.run.effects import given_names
 from eptreplay.safe_text import printable
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 
 app = typer.Typer(
     name="eptreplay",
@@ -56,43 +54,12 @@ def _main(
     short_help="Replay traces; write tables and pages.",
     epilog="Example:  eptreplay replay traces/*.parquet -p haswell -p nehalem -p zen2 --out reports/run",
 )
-def replay(
-    context: typer.Context,
-    traces: cli_options.Traces,
-    profile: cli_options.ProfileSpecs = ["ept-ad", "ept-emul", "x86"],  # noqa: B006 - typer copies it
-    out: cli_options.RunOut = Path("reports/run"),
-    overwrite: cli_options.Overwrite = False,
-    policy: cli_options.SweepPolicy = "plain",
-    every: cli_options.SweepDistance = "1M",
-    intervals: cli_options.Intervals = 256,
-    page_accesses: cli_options.PageAccesses = False,
-    slow_path: cli_options.SlowPath = False,
-    mrc: cli_options.MissRatioMethod = "shards",
-    tlb: cli_options.WithTlbs = False,
-    guest_pages: cli_options.GuestPages = "4K",
-    paging_structures: cli_options.PagingStructures = 0,
-    bandwidth: cli_options.Bandwidths = None,
-    downtime: cli_options.Downtime = "300ms",
-    host_memory: cli_options.HostMemory = None,
-    placement: cli_options.Placement = None,
-    scan_interval: cli_options.ScanInterval = None,
-    fragmentation: cli_options.Fragmentation = None,
-    align: cli_options.Align = None,
-    swap_read: cli_options.SwapRead = "100us",
-    swap_write: cli_options.SwapWrite = "100us",
-    vcpus: cli_options.Vcpus = None,
-    idle_gap: cli_options.IdleGap = "1ms",
-    check_conservation: cli_options.CheckConservation = False,
-    on_bad_rows: cli_options.OnBadRows = "fail",
-    jobs: cli_options.Jobs = 0,
-    open_page: cli_options.Open = False,
-) -> None:
+@options.takes_replay_options
+def replay(context: typer.Context, **values: Any) -> None:  # noqa: ANN401 - ReplayRequest has their types
     """Replay traces under one or several CPU profiles and write tables and pages."""
-    values = dict(locals())  # every parameter under its name
-    del values["context"]
-    from eptreplay.cli import commands  # noqa: PLC0415 - help must not wait for numba and polars
+    from eptreplay.cli.replay import replay  # noqa: PLC0415 - help must not wait for numba and polars
 
-    raise typer.Exit(commands.replay(ReplayRequest(**values, given=given_names(context))))
+    raise typer.Exit(replay(ReplayRequest(**values, given=options.given_names(context))))
 
 
 @app.command(
@@ -109,43 +76,41 @@ def conform(
         list[int] | None,
         typer.Option(help="Replay only this sequence of vectors; may be given several times."),
     ] = None,
-    slow_path: cli_options.SlowPath = False,
-    tlb: cli_options.WithTlbs = False,
+    slow_path: options.SlowPath = False,
+    tlb: options.WithTlbs = False,
 ) -> None:
     """Replay what a real FreeBSD kernel did and compare every answer; exit code 1 on any difference."""
-    from eptreplay.cli import commands  # noqa: PLC0415
+    from eptreplay.cli.conform import conform  # noqa: PLC0415 - as for replay
 
     raise typer.Exit(
-        commands.conform(
+        conform(
             folder,
             traces,
             frozenset(sequence) if sequence else None,
             slow_path=slow_path,
             tlb=tlb,
-            given=given_names(context),
+            given=options.given_names(context),
         )
     )
 
 
 @app.command(short_help="Check every row of traces.", epilog="Example:  eptreplay check traces/*.parquet")
-def check(traces: cli_options.Traces, on_bad_rows: cli_options.OnBadRows = "fail") -> None:
+def check(traces: options.Traces, on_bad_rows: options.OnBadRows = options.ON_BAD_ROWS) -> None:
     """Read every row of traces, check it against every rule, and say what is in them."""
-    from eptreplay.cli import commands  # noqa: PLC0415
+    from eptreplay.cli.check import check  # noqa: PLC0415 - as for replay
 
-    raise typer.Exit(commands.check(traces, on_bad_rows))
+    raise typer.Exit(check(traces, on_bad_rows))
 
 
 @app.command(
     short_help="Render the pages of a run again.",
     epilog="Example:  eptreplay report reports/run --assume clock_mhz=3200 --open",
 )
-def report(
-    run: cli_options.RunFolder, assume: cli_options.Assumed = None, open_page: cli_options.Open = False
-) -> None:
+def report(run: options.RunFolder, assume: options.Assumed = None, open_page: options.Open = False) -> None:
     """Render the pages of a run again, from its tables alone."""
-    from eptreplay.cli import commands  # noqa: PLC0415
+    from eptreplay.cli.report import report  # noqa: PLC0415 - as for replay
 
-    raise typer.Exit(commands.report(run, assume or [], open_page=open_page))
+    raise typer.Exit(report(run, assume or [], open_page=open_page))
 
 
 @app.command(
@@ -155,19 +120,15 @@ def report(
 def compare(
     first: Annotated[Path, typer.Argument(metavar="RUN_A", help="Folder that 'replay --out' wrote.")],
     second: Annotated[Path, typer.Argument(metavar="RUN_B", help="Another one, of the same guests.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the tables and pages.")] = Path(
-        "reports/compare"
-    ),
-    overwrite: cli_options.Overwrite = False,
-    assume: cli_options.Assumed = None,
-    open_page: cli_options.Open = False,
+    out: options.Out = Path("reports/compare"),
+    overwrite: options.Overwrite = False,
+    assume: options.Assumed = None,
+    open_page: options.Open = False,
 ) -> None:
     """Compare two runs of the same guests: the pages of a run, with the profiles of both side by side."""
-    from eptreplay.cli import commands  # noqa: PLC0415
+    from eptreplay.cli.compare import compare  # noqa: PLC0415 - as for replay
 
-    raise typer.Exit(
-        commands.compare(first, second, out, assume or [], overwrite=overwrite, open_page=open_page)
-    )
+    raise typer.Exit(compare(first, second, out, assume or [], overwrite=overwrite, open_page=open_page))
 
 
 @app.command(
@@ -175,17 +136,17 @@ def compare(
     epilog="Example:  eptreplay summary reports/run --guest web-1vcpu",
 )
 def summary(
-    run: cli_options.RunFolder,
+    run: options.RunFolder,
     guest: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="Tell of this guest; may be given several times."),
     ] = None,
-    assume: cli_options.Assumed = None,
+    assume: options.Assumed = None,
 ) -> None:
     """Print the essentials of a run: what each guest cost, and where its accesses went, as a map of characters."""
-    from eptreplay.cli import commands  # noqa: PLC0415
+    from eptreplay.cli.summary import summary  # noqa: PLC0415 - as for replay
 
-    raise typer.Exit(commands.summary(run, guest or [], assume or []))
+    raise typer.Exit(summary(run, guest or [], assume or []))
 
 
 @app.command(
@@ -200,17 +161,17 @@ def bench(
     ] = False,
 ) -> None:
     """Measure what replays cost as ratios to decoding the same columns, in one run."""
-    from eptreplay.cli import commands  # noqa: PLC0415
+    from eptreplay.cli.bench import bench  # noqa: PLC0415 - as for replay
 
-    raise typer.Exit(commands.bench(traces, runs, as_json=as_json))
+    raise typer.Exit(bench(traces, runs, as_json=as_json))
 
 
 @profiles_app.command("list", short_help="List all profiles.")
 def profiles_list() -> None:
     """List all profiles: what bhyve would make of each CPU, and how sure the facts are."""
-    from eptreplay.cli import commands  # noqa: PLC0415
+    from eptreplay.cli.profiles import show_all  # noqa: PLC0415 - as for replay
 
-    commands.profiles_list()
+    show_all()
 
 
 @profiles_app.command(
@@ -220,9 +181,9 @@ def profiles_show(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Profile, with or without overrides.")],
 ) -> None:
     """Explain one profile: every fact with its source, and what follows for the page tables."""
-    from eptreplay.cli import commands  # noqa: PLC0415
+    from eptreplay.cli.profiles import show  # noqa: PLC0415 - as for replay
 
-    raise typer.Exit(commands.profiles_show(name))
+    raise typer.Exit(show(name))
 
 
 @profiles_app.command(
@@ -237,9 +198,9 @@ def profiles_from_msr(
     ],
 ) -> None:
     """Decode a real machine's IA32_VMX_EPT_VPID_CAP and say what bhyve would make of it."""
-    from eptreplay.cli import commands  # noqa: PLC0415
+    from eptreplay.cli.profiles import from_msr  # noqa: PLC0415 - as for replay
 
-    raise typer.Exit(commands.profiles_from_msr(value))
+    raise typer.Exit(from_msr(value))
 
 
 def main() -> None:
@@ -249,7 +210,7 @@ def main() -> None:
 
 
 def _run() -> None:
-    """Run the command line with signals raised where they can be told of."""
+    """Run the command line with signals raised as exceptions."""
     came: list[int] = []
     try:
         with signals.raised() as came:
@@ -268,6 +229,6 @@ def _run() -> None:
 def _end_stopped(number: int, notes: Sequence[str]) -> NoReturn:
     """Say that a signal ended the command, and what was and what was not written."""
     name = signals.name(number)
-    told = "; ".join(map(printable, notes)) or "nothing was written"
-    sys.stderr.write(f"eptreplay: interrupted by {name}; {told}\n")
+    left = "; ".join(map(printable, notes)) or "nothing was written"
+    sys.stderr.write(f"eptreplay: interrupted by {name}; {left}\n")
     sys.exit(signals.EXIT_BASE + number)

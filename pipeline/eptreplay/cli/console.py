@@ -1,7 +1,7 @@
-"""Talking to a person: lines that fit the terminal, and progress.
+"""Output for people: lines that fit the terminal, and progress.
 
-All that commands say passes through `say` and `note`, and through `safe_text` there: whatever a file name, a trace or a
-run from somebody else holds, a terminal gets text that it shows.
+All that commands print passes through `say` and `note`, and there through `safe_text`: whatever a file name, a trace or
+somebody else's run holds, a terminal gets text that is safe to show.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 NARROWEST = 20
-"""Columns below which lines are left as they are."""
+"""Columns of the narrowest terminal for which lines are broken."""
 GAP = "  "
 TIE = "\N{NO-BREAK SPACE}"
 SECOND_COLUMN = "\ue000"
@@ -30,7 +30,7 @@ SECOND_COLUMN = "\ue000"
 
 
 def width() -> int | None:
-    """Return the columns of the terminal, or what COLUMNS says; None where the output is no terminal and lines may be long."""
+    """Return the columns of the terminal, or the value of COLUMNS; None where the output is not a terminal and lines may be long."""
     columns = shutil.get_terminal_size((0, 0)).columns
     return columns if columns >= NARROWEST else None
 
@@ -46,7 +46,7 @@ def note(text: str) -> None:
 
 
 def say_all(lines: Sequence[str]) -> None:
-    """Write lines; those too long for the terminal go on below, further indented."""
+    """Write lines; those too long for the terminal are wrapped, with the continuation further indented."""
     columns = width()
     for line in map(printable, lines):
         if columns is None or columns_of(line) <= columns:
@@ -58,7 +58,7 @@ def say_all(lines: Sequence[str]) -> None:
 
 
 def say_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Write a table; in a terminal too narrow for it, a paragraph a row: its first two cells, then the others by name."""
+    """Write a table; in a terminal too narrow for it, one paragraph per row: its first two cells, then the others by name."""
     rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(columns_of(row[column]) for row in (header, *rows)) for column in range(len(header))]
     columns = width()
@@ -78,7 +78,7 @@ def say_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def _padded(text: str, columns: int) -> str:
-    """Return printable text with blanks up to so many columns."""
+    """Return printable text padded with blanks to so many columns."""
     return text + " " * (columns - columns_of(text))
 
 
@@ -92,7 +92,7 @@ def _broken(text: str, columns: int, first: str, rest: str) -> list[str]:
 
 
 class ProgressBar:
-    """Rows (or operations) done, a second, and what is left; silent unless standard error is a terminal."""
+    """Rows (or operations) done, the rate, and the time left; silent unless standard error is a terminal."""
 
     def __init__(self, total: int | None, unit: str, title: str = "") -> None:
         self._lock = threading.Lock()
@@ -107,18 +107,18 @@ class ProgressBar:
         self._bar.close()
 
     def advance(self, count: int) -> None:
-        """Take note of `count` more; may be called from any thread."""
+        """Count `count` more; may be called from any thread."""
         with self._lock:
             self._bar.update(count)
 
     def begin(self, total: int, unit: str, title: str) -> None:
-        """Begin again, with something else to do."""
+        """Start again from zero, for something else."""
         with self._lock:
             self._bar.close()
             self._bar = _bar(total, unit, title)
 
     def name(self, title: str) -> None:
-        """Say what is being done."""
+        """Set what the bar says is being done."""
         with self._lock:
             self._bar.set_description(printable(title), refresh=False)
 

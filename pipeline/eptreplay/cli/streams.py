@@ -1,4 +1,4 @@
-"""Standard output and error as a Unix tool uses them: what cannot be written ends the command, and leaves no traceback."""
+"""Standard output and error as a Unix tool uses them: a failure to write ends the command without a traceback."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 CLOSED_PIPE = 141
-"""Exit code of a command whose reader went away, as a shell tells of SIGPIPE."""
+"""Exit code of a command whose reader closed the pipe: 128 plus the number of SIGPIPE, as in a shell."""
 
 
 class OutputLost(BaseException):
-    """Standard output takes no more; no Exception, so that nothing between here and `main` takes it for its own.
+    """Standard output cannot be written any more.
+
+    It is not an `Exception`, so that no handler between here and `main` catches it.
 
     Args:
         reason: why, from the system.
@@ -44,7 +46,7 @@ class _Output(io.FileIO):
         """Write bytes.
 
         Raises:
-            OutputLost: the system does not take them; once.
+            OutputLost: the system refuses them; only the first time.
         """
         if self.lost:
             return len(memoryview(data).cast("B"))
@@ -56,10 +58,10 @@ class _Output(io.FileIO):
 
 
 class _Errors(io.FileIO):
-    """Standard error: what cannot be written is lost, since there is nowhere to say so."""
+    """Standard error: what cannot be written is lost, since there is nowhere to report it."""
 
     def write(self, data: ReadableBuffer, /) -> int:
-        """Write bytes, or lose them."""
+        """Write bytes; drop those that cannot be written."""
         try:
             return super().write(data)
         except OSError:
@@ -71,7 +73,7 @@ def standard_streams() -> Iterator[None]:
     """Let the command inside end as a Unix tool does when its output cannot be written.
 
     A reader that went away (`| head -1`) ends it silently with 141, anything else (a full disk, a closed
-    stream) with a line on standard error and 2.  Streams that are no files, as in tests, are left alone.
+    stream) with a line on standard error and 2.  Streams that are not files, as in tests, are left alone.
     """
     before = sys.stdout, sys.stderr
     _hold_closed()
@@ -81,7 +83,7 @@ def standard_streams() -> Iterator[None]:
             yield
         finally:
             sys.stdout.flush()
-    except Exception:  # noqa: BLE001 - a fault of eptreplay: its traceback tells names from outside, too
+    except Exception:  # noqa: BLE001 - a fault of eptreplay: its traceback may hold names from outside, which `printable` makes harmless
         for line in traceback.format_exc().splitlines():
             sys.stderr.write(printable(line) + "\n")
         sys.exit(1)
@@ -98,7 +100,7 @@ def standard_streams() -> Iterator[None]:
 
 
 def _hold_closed() -> None:
-    """Put something in the place of standard streams that are closed, so that no file of ours gets their number."""
+    """Open /dev/null in the place of standard streams that are closed, so that no other file gets their descriptor."""
     for number in range(3):
         try:
             os.fstat(number)
@@ -107,17 +109,17 @@ def _hold_closed() -> None:
 
 
 def _checked(stream: TextIO | None, number: int, kind: type[io.FileIO]) -> TextIO:
-    """Return a standard stream that knows what to do when it cannot be written."""
+    """Return a standard stream that handles failures to write."""
     if stream is not None:
         try:
             number = stream.fileno()
-        except (OSError, ValueError):  # no file: somebody listens in this process
+        except (OSError, ValueError):  # not a file: captured within this process, as in tests
             return stream
         stream.flush()
     raw = kind(number, "w", closefd=False)
     return io.TextIOWrapper(
         io.BufferedWriter(raw),
         encoding="utf-8" if stream is None else stream.encoding,
-        errors="backslashreplace",  # a name that the terminal's encoding lacks is shown, and no fault
+        errors="backslashreplace",  # a character that the terminal's encoding lacks is shown escaped
         line_buffering=number == 2 or raw.isatty(),
     )

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from eptreplay.conform.golden import check_golden, golden_files
+from eptreplay.conform.kinds import GOLDEN, PAGEOUT, TINY, VECTORS
 from eptreplay.conform.pageout import check_pageout, pageout_files
 from eptreplay.conform.report import Mismatch, Report
 from eptreplay.conform.tiny import check_tiny, tiny_files
 from eptreplay.conform.vectors import check_vectors, has_vectors
 from eptreplay.errors import UsageError
-from eptreplay.run.effects import GOLDEN, PAGEOUT, TINY, VECTORS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

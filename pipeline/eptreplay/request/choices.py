@@ -1,4 +1,4 @@
-"""Choices that several options offer."""
+"""The values that options may have."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Literal
 
 OnBadRows = Literal["fail", "skip"]
-"""What is done about a row that breaks a rule: end with an error, or leave it out and count it."""
+"""What to do at a row that breaks a rule: end with an error, or skip and count it."""
 
 
 class Policy(StrEnum):

@@ -1,4 +1,4 @@
-"""The host that guests share, as it is asked for."""
+"""The options of a host that guests share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Placement(StrEnum):
-    """Which frame of the host a guest page gets."""
+    """How the host chooses the frame of a guest page."""
 
     RESERVATION = "reservation"
     IDENTITY = "identity"
@@ -25,7 +25,7 @@ class VcpuModel(StrEnum):
 
 
 class Align(StrEnum):
-    """How the clocks of several traces are put together."""
+    """How the clocks of several traces are aligned."""
 
     START = "start"
     CLOCK = "clock"
@@ -37,13 +37,13 @@ class HostOptions:
 
     Args:
         memory: bytes for guests and their page tables; None: enough for all.
-        placement: which frame a guest page gets.
+        placement: how the host chooses the frame of a guest page.
         scan_interval: distance between idle scans of the page daemon; None without them.
         fragmentation: share of the 2 MB blocks that cannot be reserved, 0 to 1.
         align: whether every trace begins at time 0, or all traces count on one clock.
-        swap_read_ns, swap_write_ns: what a page costs that is read from swap, and what a write to swap of one
-            page or a cluster of neighbours costs, ns.
-        vcpus: when vCPUs count as running, for guests whose traces do not tell.
+        swap_read_ns, swap_write_ns: time of reading a page from swap, and of writing one page or a cluster of
+            neighbours to it, ns.
+        vcpus: when vCPUs count as running, for guests whose traces do not say.
         idle_gap_ns: gap between its accesses across which a vCPU counts as halted, unless guest.toml says another.
         check: check after every scan that no page is lost, shared, or in two places.
     """

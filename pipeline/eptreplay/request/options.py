@@ -1,12 +1,12 @@
-"""How traces are replayed: the options of a run, and when along the time of its traces something is due."""
+"""How traces are replayed: the options of a run, as the replay takes them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from eptreplay.analysis.migration import Link
 from eptreplay.request.choices import MissRatio, Policy
+from eptreplay.request.link import Link
 
 if TYPE_CHECKING:
     from eptreplay.request.choices import OnBadRows
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 SHARDS_PAGES = 1024
-"""The most pages in a sample of SHARDS."""
+"""The most pages in the sample of SHARDS."""
 
 SHARDS_WEIGHT = 16
-"""Pages that one of the sample stands for at the least, so that SHARDS costs about a nanosecond a row (docs/analysis.md)."""
+"""The fewest pages that one of the sample stands for, so that SHARDS costs about a nanosecond per row (docs/analysis.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class TlbOptions:
     """How TLBs are modelled.
 
     Args:
-        guest_large: whether the guest's pages are taken to have 2 MB, not 4 KB: a trace does not tell.
+        guest_large: whether the guest's own pages are assumed to have 2 MB, not 4 KB: a trace does not say.
         structures: entries of each paging-structure cache; 0: there is none.
     """
 
@@ -44,12 +44,12 @@ class Options:
         intervals: how many intervals of equal trace time the tables have; 0: one for the whole trace.
         page_accesses: whether to count the accesses of every page exactly.
         mrc: how the miss-ratio curve is found.
-        link: what migrations are estimated with.
+        link: what migrations are estimated over.
         on_bad_rows: `fail` or `skip`.
-        tlb: how TLBs are modelled; None: not at all.
+        tlb: how TLBs are modelled; None: they are not.
         slow_path: whether the models make every access, also those known to change nothing; the answers are the same.
         decode_ahead: whether the next rows of a trace are decoded in a thread while those before are replayed.
-        host: the host that all guests share; None: each has one of its own, with memory enough.
+        host: the host that all guests share; None: each has a host of its own with enough memory.
     """
 
     policy: Policy = Policy.PLAIN

@@ -1,54 +1,264 @@
-"""What `replay` was asked for, word by word, and the options that it means."""
+"""Every option of `replay`, declared once, and what a request means: the options that a replay takes.
 
-from __future__ import annotations
+There is no `from __future__ import annotations` here: the annotations are the types of the options.
+"""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+from eptreplay.request.choices import MissRatio, OnBadRows, Policy
+from eptreplay.request.host import Align, HostOptions, Placement, VcpuModel
+from eptreplay.request.link import DEFAULT_BANDWIDTHS, FASTEST, GBIT, Link
+from eptreplay.request.option import ALWAYS, Needs, option, options_of
+from eptreplay.request.options import Options, TlbOptions
+from eptreplay.units import parse_duration, parse_every, parse_size
 
-    from eptreplay.analysis.migration import Link
-    from eptreplay.request.host import HostOptions
-    from eptreplay.request.options import Options
+HOST_OPTIONS = ("host_memory", "placement", "scan_interval", "fragmentation", "align", "vcpus")
+"""Options that put all guests on one host."""
+
+_SWEEPS = Needs["ReplayRequest"](
+    "--policy age or --policy harvest: nothing else sweeps",
+    lambda request: request.policy is not Policy.PLAIN,
+)
+_OWN_HOSTS = Needs["ReplayRequest"](
+    "guests on hosts of their own, so leave out --host-memory, --placement, --scan-interval, --fragmentation, "
+    "--align and --vcpus",
+    lambda request: not request.given_of_host(),
+)
+_SHARED_HOST = Needs["ReplayRequest"](
+    "a host that guests share: give --host-memory, or another option of the host, too",
+    lambda request: bool(request.given_of_host()),
+)
+_TLB = Needs["ReplayRequest"]("--tlb", lambda request: request.tlb)
+_RESERVATIONS = Needs["ReplayRequest"](
+    "2 MB reservations, so leave out --placement identity",
+    lambda request: request.placement is not Placement.IDENTITY,
+)
+_LIMITED_MEMORY = Needs["ReplayRequest"](
+    "--host-memory: nothing is swapped where memory is enough",
+    lambda request: request.host_memory is not None,
+)
+_ACTIVITY = Needs["ReplayRequest"](
+    "--vcpus activity: otherwise no vCPU is taken to halt",
+    lambda request: request.vcpus is VcpuModel.ACTIVITY,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayRequest:
     """The arguments and options of `replay` under their names, as given; None where nothing was given.
 
-    `given` names those that stand on the command line, also where they say what holds anyway.
+    `given` names those that were given, also where they say what holds anyway.
     """
 
-    traces: Sequence[str]
-    profile: Sequence[str]
-    out: Path
-    overwrite: bool
-    policy: Literal["plain", "age", "harvest"]
-    every: str
-    intervals: int
-    page_accesses: bool
-    slow_path: bool
-    mrc: Literal["intervals", "shards", "exact"]
-    tlb: bool
-    guest_pages: Literal["4K", "2M"]
-    paging_structures: int
-    bandwidth: Sequence[float] | None
-    downtime: str
-    host_memory: str | None
-    placement: Literal["reservation", "identity"] | None
-    scan_interval: str | None
-    fragmentation: float | None
-    align: Literal["start", "clock"] | None
-    swap_read: str
-    swap_write: str
-    vcpus: Literal["always", "activity"] | None
-    idle_gap: str
-    check_conservation: bool
-    on_bad_rows: Literal["fail", "skip"]
-    jobs: int
-    open_page: bool
+    traces: Sequence[str] = field(
+        metadata=option(
+            "Parquet files, folders (also with guest=NAME/ inside) or globs.",
+            needs=ALWAYS,
+            positional=True,
+            metavar="TRACE",
+        )
+    )
+    profile: Sequence[str] = field(
+        default=("ept-ad", "ept-emul", "x86"),
+        metadata=option(
+            "CPU feature profile, as in haswell or haswell:superpages=off,ad=off; may be given several times.",
+            needs=ALWAYS,
+            short="-p",
+            metavar="NAME[:KEY=on|off,...]",
+        ),
+    )
+    out: Path = field(
+        default=Path("reports/run"),
+        metadata=option("Folder for the tables and pages.", needs=ALWAYS, metavar="DIR"),
+    )
+    overwrite: bool = field(
+        default=False,
+        metadata=option("Replace an older run in DIR.", needs=ALWAYS),  # a permission
+    )
+    policy: Policy = field(
+        default=Policy.PLAIN,
+        metadata=option(
+            "What the host does at every sweep: nothing, age all pages, or collect dirty pages.",
+            needs=ALWAYS,
+        ),
+    )
+    every: str = field(
+        default="1M",
+        metadata=option(
+            "Distance between sweeps: rows (1M) or trace time (10ms).", needs=_SWEEPS, metavar="N|TIME"
+        ),
+    )
+    intervals: int = field(
+        default=256,
+        metadata=option(
+            "Intervals of equal trace time in the tables.",
+            needs=ALWAYS,
+            minimum=1,
+            maximum=1 << 20,
+            unit="intervals",
+        ),
+    )
+    page_accesses: bool = field(
+        default=False,
+        metadata=option(
+            "Count the accesses of every page exactly: about a fifth more time.",
+            needs=ALWAYS,
+        ),
+    )
+    slow_path: bool = field(
+        default=False,
+        metadata=option(
+            "Let the models make every access, also those known to change nothing: the same answers, slowly.",
+            needs=ALWAYS,
+        ),
+    )
+    mrc: MissRatio = field(
+        default=MissRatio.SHARDS,
+        metadata=option(
+            "Miss-ratio curve: from a sample of the pages, with its error; exactly, for a quarter more time and up; or "
+            "only the bounds that intervals give.",
+            needs=ALWAYS,
+        ),
+    )
+    tlb: bool = field(
+        default=False,
+        metadata=option(
+            "Model the TLBs of every profile's CPU, and the cost of page walks.", needs=_OWN_HOSTS
+        ),
+    )
+    guest_pages: Literal["4K", "2M"] = field(
+        default="4K",
+        metadata=option(
+            "Size of the guest's own pages, which a trace does not tell (with --tlb).",
+            needs=_TLB,
+        ),
+    )
+    paging_structures: int = field(
+        default=0,
+        metadata=option(
+            "Entries of each paging-structure cache; 0: none (with --tlb).",
+            needs=_TLB,
+            minimum=0,
+            maximum=1024,
+            unit="entries",
+        ),
+    )
+    bandwidth: Sequence[float] | None = field(
+        default=None,
+        metadata=option(
+            "Estimate a live migration over a link of so many Gbit/s; may be given several times.",
+            needs=ALWAYS,
+            metavar="GBIT/S",
+            minimum=0.001,
+            maximum=FASTEST // GBIT,
+            unit="Gbit/s",
+            unset=", ".join(f"{bandwidth / GBIT:g}" for bandwidth in DEFAULT_BANDWIDTHS),
+        ),
+    )
+    downtime: str = field(
+        default="300ms",
+        metadata=option("The longest pause a migration may take.", needs=ALWAYS, metavar="TIME"),
+    )
+    host_memory: str | None = field(
+        default=None,
+        metadata=option(
+            "Memory of one host that all guests share, as in 512M: its page daemon runs, pages are swapped.",
+            needs=ALWAYS,
+            metavar="SIZE",
+            unset="enough",
+        ),
+    )
+    placement: Placement | None = field(
+        default=None,
+        metadata=option(
+            "Where guest pages go: 2 MB reservations while whole blocks are free, or each to a frame of its own "
+            "for good, as in recorded replays.",
+            needs=ALWAYS,
+            unset=HostOptions().placement,
+        ),
+    )
+    scan_interval: str | None = field(
+        default=None,
+        metadata=option(
+            "Distance between scans that age pages though nothing is missing: rows or trace time (1s).",
+            needs=ALWAYS,
+            metavar="N|TIME",
+            unset="no such scans",
+        ),
+    )
+    fragmentation: float | None = field(
+        default=None,
+        metadata=option(
+            "Share of the host's 2 MB blocks that cannot be reserved.",
+            needs=_RESERVATIONS,
+            metavar="SHARE",
+            minimum=0,
+            maximum=1,
+            unit="of all blocks",
+            unset=f"{HostOptions().fragmentation:g}",
+        ),
+    )
+    align: Align | None = field(
+        default=None,
+        metadata=option(
+            "Put the times of several guests together: all begin at once, or all count on one clock.",
+            needs=ALWAYS,  # and several guests, which only the traces show: run/effects.py
+            unset=HostOptions().align,
+        ),
+    )
+    swap_read: str = field(
+        default="100us",
+        metadata=option("Assumed time of a read from swap.", needs=_LIMITED_MEMORY, metavar="TIME"),
+    )
+    swap_write: str = field(
+        default="100us",
+        metadata=option("Assumed time of a write to swap.", needs=_LIMITED_MEMORY, metavar="TIME"),
+    )
+    vcpus: VcpuModel | None = field(
+        default=None,
+        metadata=option(
+            "When vCPUs count as running, where the trace does not tell: always, or from their first to their last "
+            "access but for idle gaps.",
+            needs=ALWAYS,
+            unset=HostOptions().vcpus,
+        ),
+    )
+    idle_gap: str = field(
+        default="1ms",
+        metadata=option(
+            "Gap across which a vCPU counts as halted (--vcpus activity).", needs=_ACTIVITY, metavar="TIME"
+        ),
+    )
+    check_conservation: bool = field(
+        default=False,
+        metadata=option(
+            "Check after every scan that no page of the host is lost or shared (slow).", needs=_SHARED_HOST
+        ),
+    )
+    on_bad_rows: OnBadRows = field(
+        default="fail",
+        metadata=option(
+            "What to do at a row that breaks a rule: end with an error, or leave it out and count it.",
+            needs=ALWAYS,
+        ),
+    )
+    jobs: int = field(
+        default=0,
+        metadata=option(
+            "Threads, for guests side by side and, if there are more, for shares of each guest's memory; 0: one a CPU.",
+            needs=ALWAYS,
+            short="-j",
+            minimum=0,
+            unit="threads",
+        ),
+    )
+    open_page: bool = field(
+        default=False,
+        metadata=option("Open the page in a browser.", needs=ALWAYS, flag="--open"),
+    )
     given: frozenset[str] = frozenset()
 
     def options(self) -> Options:
@@ -57,58 +267,49 @@ class ReplayRequest:
         Raises:
             UsageError: a size, time or distance is none.
         """
-        from eptreplay.request.choices import MissRatio, Policy  # noqa: PLC0415 - help must not wait for numba
-        from eptreplay.request.options import Options, TlbOptions  # noqa: PLC0415 - help must not wait for numba
-        from eptreplay.units import parse_every  # noqa: PLC0415
-
         return Options(
-            policy=Policy(self.policy),
+            policy=self.policy,
             every=parse_every(self.every),
             intervals=self.intervals,
             page_accesses=self.page_accesses,
             slow_path=self.slow_path,
-            mrc=MissRatio(self.mrc),
+            mrc=self.mrc,
             tlb=TlbOptions(self.guest_pages == "2M", self.paging_structures) if self.tlb else None,
             link=self._link(),
             on_bad_rows=self.on_bad_rows,
             host=self._host(),
         )
 
-    def _host(self) -> HostOptions | None:
-        """Return the host that guests share; None if nothing about it was asked for."""
-        from eptreplay.request.host import Align, HostOptions, Placement, VcpuModel  # noqa: PLC0415
-        from eptreplay.units import parse_duration, parse_every, parse_size  # noqa: PLC0415
+    def given_of_host(self) -> list[str]:
+        """Return the names of the options that put all guests on one host and have a value."""
+        return [name for name in HOST_OPTIONS if getattr(self, name) is not None]
 
-        asked = (
-            self.host_memory,
-            self.placement,
-            self.scan_interval,
-            self.fragmentation,
-            self.align,
-            self.vcpus,
-        )
-        if all(option is None for option in asked) and not self.check_conservation:
+    def _host(self) -> HostOptions | None:
+        """Return the host that guests share; None if no option of it was given."""
+        if not self.given_of_host() and not self.check_conservation:
             return None
+        usual = HostOptions()
         return HostOptions(
             memory=None if self.host_memory is None else parse_size(self.host_memory),
-            placement=Placement(self.placement or "reservation"),
+            placement=self.placement or usual.placement,
             scan_interval=None if self.scan_interval is None else parse_every(self.scan_interval),
-            fragmentation=self.fragmentation or 0.0,
-            align=Align(self.align or "start"),
+            fragmentation=self.fragmentation or usual.fragmentation,
+            align=self.align or usual.align,
             swap_read_ns=parse_duration(self.swap_read),
             swap_write_ns=parse_duration(self.swap_write),
-            vcpus=VcpuModel(self.vcpus or "always"),
+            vcpus=self.vcpus or usual.vcpus,
             idle_gap_ns=parse_duration(self.idle_gap),
             check=self.check_conservation,
         )
 
     def _link(self) -> Link:
         """Return what migrations are estimated with."""
-        from eptreplay.analysis.migration import GBIT, Link  # noqa: PLC0415
-        from eptreplay.units import parse_duration  # noqa: PLC0415
-
         downtime_ns = parse_duration(self.downtime)
         if not self.bandwidth:
             return Link(downtime_ns=downtime_ns)
         bandwidths = sorted({round(bandwidth * GBIT) for bandwidth in self.bandwidth})
         return Link(tuple(bandwidths), downtime_ns)
+
+
+REPLAY = options_of(ReplayRequest)
+"""The options of `replay` by name."""

@@ -18,8 +18,8 @@ from eptreplay.tables.host import COLD_AGE, HOST_MEMORY, SWAP_ACTIVITY, SWAP_CAN
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from eptreplay.analysis.migration import Link
     from eptreplay.replay.found.guest import GuestResult
+    from eptreplay.request.link import Link
     from eptreplay.results.columns import Columns
 
 

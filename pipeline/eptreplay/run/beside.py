@@ -1,4 +1,4 @@
-"""Names beside a folder of results: its lock, and folders that are collected for it or moved out of its way."""
+"""Names of what lies beside an output folder: its lock, new results, and an older run moved out of the way."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def lock_file(out: Path) -> Path:
 
 
 def folders(out: Path) -> list[Path]:
-    """Return the folders that were collected for an output folder, or moved out of its way, in order of their names."""
+    """Return the temporary folders beside an output folder (new results, older runs), in the order of their names."""
     at = place(out)
     name = re.compile(re.escape(prefix(at, NEW)) + rf"(old-)?\w{{{LETTERS}}}", re.ASCII)
     return _folders(at.parent, name)
@@ -57,6 +57,6 @@ def _folders(parent: Path, name: re.Pattern[str]) -> list[Path]:
                 for entry in entries
                 if name.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
             ]
-    except OSError:  # no such folder, or not ours to look into: nothing was left there
+    except OSError:  # no such folder, or no permission to list it: nothing was left there
         return []
     return [parent / name for name in sorted(found)]

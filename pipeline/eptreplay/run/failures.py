@@ -1,4 +1,4 @@
-"""Guests that could not be replayed: whose fault it was, in a line, and where to look."""
+"""Guests that could not be replayed: the cause on one line, and the file with its details."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Failure:
     Args:
         guest: its name, as it was given: not to be trusted.
         error: what was raised.
-        host: guests that share its host, and are lost with it; 1: it has one of its own.
+        host: guests on its host, all of which are lost; 1: it has a host of its own.
         details: the file in the folder of the run that says where a fault of eptreplay itself occurred; empty: none.
     """
 
@@ -33,11 +33,11 @@ class Failure:
 
     @property
     def is_our_fault(self) -> bool:
-        """Whether the error is none that a trace or a machine explains."""
+        """Whether neither the trace nor the machine explains the error."""
         return not isinstance(self.error, (EptReplayError, MemoryError, OSError))
 
-    def told(self) -> str:
-        """Return what went wrong and what to do next, in a line."""
+    def message(self) -> str:
+        """Return what went wrong and what to do next, on one line."""
         shared = f"; it shares a host with {self.host - 1} more, none of which is replayed without it"
         return f"{self._why()}{shared if self.host > 1 else ''}"
 
@@ -64,7 +64,7 @@ def no_guest(failures: Sequence[Failure]) -> EptReplayError:
         return first.error
     parts = []
     for failure in failures:
-        parts.append(f"guest '{failure.guest}' failed: {failure.told()}")
+        parts.append(f"guest '{failure.guest}' failed: {failure.message()}")
         if failure.is_our_fault:
             parts.append("".join(traceback.format_exception(failure.error)).rstrip())
     return NoGuestError("\n".join(parts))
@@ -79,7 +79,7 @@ def write_details(folder: Path, name: str, error: Exception) -> str:
 
 
 def forget_locals(error: BaseException) -> None:
-    """Let go of what the functions that raised an error held: a guest's whole state, for as long as the error is kept."""
+    """Clear the local variables of an error's frames, which would keep the whole state of a guest as long as the error."""
     at: BaseException | None = error
     while at is not None:
         traceback.clear_frames(at.__traceback__)

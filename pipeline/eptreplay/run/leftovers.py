@@ -1,4 +1,4 @@
-"""What killed runs left beside an output folder: named, with the command that recovers or removes it, never touched."""
+"""What killed runs left beside an output folder: reported with the command that recovers or removes it, never touched."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 def leftovers(out: Path) -> list[str]:
-    """Return a line for every folder that a killed process left beside or in an output folder; none while one is at work there."""
+    """Return a line for every folder that a killed process left beside or in an output folder; none while another run holds the lock."""
     found, unmoved = folders(out), stages(out)
     if not (found or unmoved) or holder(out) is not None:
         return []
     return [
-        *(_told(folder, place(out)) for folder in found),
+        *(_message(folder, place(out)) for folder in found),
         *(
             f"{folder} was left by a process that was killed while it made pages; to remove it: rm -r {shlex.quote(str(folder))}"
             for folder in unmoved
@@ -31,8 +31,8 @@ def leftovers(out: Path) -> list[str]:
     ]
 
 
-def _told(folder: Path, out: Path) -> str:
-    """Say what a folder is, and what to do with it."""
+def _message(folder: Path, out: Path) -> str:
+    """Return what a folder is, and what to do with it."""
     old = folder.name.startswith(prefix(out, OLD))
     there, into = shlex.quote(str(folder)), shlex.quote(str(out))
     remove = f"to remove it: rm -r {there}"
@@ -48,7 +48,7 @@ def _told(folder: Path, out: Path) -> str:
 
 
 def _is_whole(folder: Path) -> bool:
-    """Return whether a folder holds a run with its pages, and every file of its list in full length."""
+    """Return whether a folder holds a run with its pages, and every file of its list at its full size."""
     try:
         listed = read_list(folder)
         if listed is None or "index.html" not in listed:

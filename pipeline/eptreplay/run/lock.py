@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TRIES, PAUSE_S = 10, 0.02
-"""How often a lock is tried for: someone may just be looking whether it is held."""
+"""How often taking the lock is tried: another process may hold it for a moment to test whether it is held."""
 
 LONGEST = 300
-"""Characters of what is told about the holder."""
+"""The most characters that a message has about the holder."""
 
 NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EACCES, errno.EPERM, errno.EROFS}
 """Errors of file systems without locks, and of folders in which no file can be made, so that no run can appear either."""
@@ -44,7 +44,7 @@ def held(out: Path) -> Iterator[None]:
     finally:
         if file is not None:
             with suppress(OSError):
-                path.unlink()  # before the lock is free, so that nobody's else is removed
+                path.unlink()  # before the lock is free, so that no other process's file is removed
             os.close(file)
 
 
@@ -111,6 +111,6 @@ def _write(file: int) -> None:
 
 
 def _read(file: int) -> str:
-    """Return who holds the lock, as its file says: one line, and nothing that a terminal would act on."""
+    """Return who holds the lock, as its file says: one line without control characters."""
     text = os.pread(file, 4 * LONGEST, 0).decode(errors="replace")[:LONGEST]
     return "".join(letter if letter.isprintable() else " " for letter in text) or "it does not say which"

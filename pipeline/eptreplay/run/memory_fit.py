@@ -1,9 +1,9 @@
 """Whether guests fit into this machine's memory, worked out from their layouts before anything is allocated.
 
 The arrays of a replay have room for every page, and memory that is never written takes none (docs/architecture.md, What a
-guest page takes).  So what a run will take is known only to be between two figures: what is written at its start, and
-what it takes if every access is to a page of its own.  Refused is what cannot be: more address space than the system
-hands out, or more at the start than there is.
+guest page takes).  So only bounds of what a run will take are known: what is written at its start, and what it takes if
+every access is to another page.  A run is refused if it cannot succeed: it needs more address space than the system gives,
+or more memory at the start than there is.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ SHARED = 31
 `cold`, `unharvested` 1 each, `slot` 4."""
 
 ADDRESS = 17
-"""Bytes a profile for every page up to the end of memory: `object` 8, `swblk` 4, `swap` 4, `clean` 1."""
+"""Bytes per profile for every page up to the end of memory: `object` 8, `swblk` 4, `swap` 4, `clean` 1."""
 
 FRAME = 36
-"""Bytes a profile for every frame of the host: `page` 12, `pageq` 24; a guest alone has a frame for every page."""
+"""Bytes per profile for every frame of the host: `page` 12, `pageq` 24; a guest alone has a frame for every page."""
 
 MAPPING = 56
-"""Bytes a profile for every page of memory, mapped by the guest and by the hypervisor: `pv`, `pt`, `pm_root` 28 each."""
+"""Bytes per profile for every page of memory, mapped by the guest and by the hypervisor: `pv`, `pt`, `pm_root` 28 each."""
 
 MAPPING_ARRAY = 32
 """Bytes of that in one array, the largest: `pv`."""
 
 IN_USE = 44
-"""Bytes of all that a profile takes for a page that its guest has used; see docs/architecture.md for where it is more."""
+"""Bytes that each profile takes in all for a page that its guest has used; see docs/architecture.md for where it is more."""
 
 IN_USE_SHARED = 27
 """Bytes that all profiles share for such a page."""
@@ -101,7 +101,7 @@ def refuse_what_does_not_fit(
     """Refuse guests whose memory layouts are too large for this machine.
 
     Args:
-        traces: one a guest.
+        traces: one of each guest.
         profiles: CPUs that each is replayed under.
         host: the host they share; None: each has one of its own, and need only fit alone.
         machine: what there is.
@@ -114,7 +114,7 @@ def refuse_what_does_not_fit(
 
 
 def warnings(traces: Sequence[GuestTrace], profiles: int, machine: Room) -> list[str]:
-    """Return what there is to say of guests that may turn out too large for this machine, though they need not."""
+    """Return warnings about guests that may turn out too large for this machine."""
     found = []
     for trace in traces:
         pages = min(trace.ram_pages, 2 * trace.rows)

@@ -1,7 +1,7 @@
-"""The folder of results: collected beside its place and moved there when all is done, so it is whole or not there.
+"""The output folder: written under a temporary name and renamed when all is done, so it is complete or absent.
 
-An older run is moved aside first and removed last, and only what it wrote itself is removed: killed at any moment,
-one whole run is there, and `leftovers` says where.
+An older run is renamed first and removed last, and only files that it wrote itself are removed: whenever the process is
+killed, one complete run exists, and `leftovers` says where.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def check_output(out: Path, *, overwrite: bool, inputs: Sequence[Path] = ()) -> 
 
 
 def _check_name(out: Path) -> None:
-    """Refuse what can be no name of a folder."""
+    """Refuse what cannot be the name of a folder."""
     if str(out) == "-":
         raise OutputError(f"-: results are a folder and cannot go to standard output; {ELSEWHERE}")
     whole = place(out)
@@ -82,16 +82,16 @@ def _check_name(out: Path) -> None:
     except NotADirectoryError as error:
         raise OutputError(f"{out}: is below a file, not a folder; {ELSEWHERE}") from error
     except (OSError, ValueError) as error:
-        told = f"{out!s:.60}..." if len(str(out)) > 60 else str(out)
+        shown = f"{out!s:.60}..." if len(str(out)) > 60 else str(out)
         raise OutputError(
-            f"{told}: cannot be a folder ({getattr(error, 'strerror', error)}); {ELSEWHERE}"
+            f"{shown}: cannot be a folder ({getattr(error, 'strerror', error)}); {ELSEWHERE}"
         ) from error
     if len(os.fsencode(whole.name)) > longest:
         raise OutputError(f"{whole.name[:60]}...: is a name of more than {longest} bytes; {ELSEWHERE}")
 
 
 def _check_inputs(out: Path, inputs: Sequence[Path]) -> None:
-    """Refuse an output folder in which an input lies, or that is one: nothing of an input is ever replaced."""
+    """Refuse an output folder that is an input or contains one: inputs are never replaced."""
     at = place(out)
     for path in inputs:
         real = path.resolve()
@@ -100,10 +100,10 @@ def _check_inputs(out: Path, inputs: Sequence[Path]) -> None:
 
 
 def _list_of_older(out: Path, *, overwrite: bool) -> Listed | None:
-    """Return what the run wrote that stands where the new one is to be; None where there is none, or an empty folder.
+    """Return the files of the older run in the place of the new one; None where there is no run, or an empty folder.
 
     Raises:
-        OutputError: what stands there is no run, or not all of it is, or it may not be replaced.
+        OutputError: what is there is not a run, or holds other files too, or may not be replaced.
     """
     try:
         empty = not any(out.iterdir())
@@ -132,7 +132,7 @@ def _list_of_older(out: Path, *, overwrite: bool) -> Listed | None:
 
 @contextmanager
 def reserved(out: Path, *, overwrite: bool, inputs: Sequence[Path]) -> Iterator[None]:
-    """Keep an output folder for this process from the start of a command to its end.
+    """Reserve an output folder for this process from the start of a command to its end.
 
     Args:
         out: see `check_output`.
@@ -198,7 +198,7 @@ def new_output(out: Path, *, overwrite: bool) -> Iterator[Path]:
         raise
     try:
         with deferred():
-            _put(work, out, overwrite=overwrite)
+            _move_into_place(work, out, overwrite=overwrite)
     except Stopped as stop:
         stop.add_note(f"{out} is complete")
         raise
@@ -223,8 +223,8 @@ def _umask() -> int:
     return mask
 
 
-def _put(work: Path, out: Path, *, overwrite: bool) -> None:
-    """Put a finished work folder in the place of the output folder: the old one aside, the new one in, the old one away."""
+def _move_into_place(work: Path, out: Path, *, overwrite: bool) -> None:
+    """Put a finished work folder in the place of the output folder: rename the old one, rename the new one, remove the old one."""
     at = place(out)
     old, listed = None, None
     try:
@@ -234,10 +234,12 @@ def _put(work: Path, out: Path, *, overwrite: bool) -> None:
             old = Path(tempfile.mkdtemp(prefix=prefix(out, OLD), dir=at.parent))
             at.rename(old)
             sync_folder(at.parent)
-        work.rename(at)  # in the place of nothing or of an empty folder: the system refuses all else
+        work.rename(at)  # onto nothing or an empty folder: the system refuses anything else
     except (OutputError, OSError) as error:
-        older = _give_back(old, at)
-        raise OutputError(f"{_why(error, out)}; the finished run is in {_keep(work, at)}{older}") from error
+        older = _restore_older(old, at)
+        raise OutputError(
+            f"{_why(error, out)}; the finished run is in {_make_visible(work, at)}{older}"
+        ) from error
     sync_folder(at.parent)
     left = [] if old is None or listed is None else remove(old, listed)
     if left:
@@ -246,8 +248,8 @@ def _put(work: Path, out: Path, *, overwrite: bool) -> None:
         )
 
 
-def _give_back(old: Path | None, at: Path) -> str:
-    """Put an older run back to its place; say where it is if something else came there."""
+def _restore_older(old: Path | None, at: Path) -> str:
+    """Put an older run back in its place; return where it is if something else is there by now."""
     if old is None:
         return ""
     with suppress(OSError):
@@ -269,8 +271,8 @@ def _why(error: OutputError | OSError, out: Path) -> str:
     return f"{out}: cannot be written ({error.strerror})"
 
 
-def _keep(work: Path, at: Path) -> Path:
-    """Give a finished run that has no place a name that is seen, and return it."""
+def _make_visible(work: Path, at: Path) -> Path:
+    """Give a finished run that cannot take its place a name that is not hidden, and return it."""
     for number in itertools.count(1):
         kept = at.with_name(f"{at.name}-{number}")
         try:

@@ -1,4 +1,4 @@
-"""The pages of a run: made aside, from its tables alone, and moved in when all are whole.
+"""The pages of a run: made in a temporary folder, from its tables alone, and moved in when all are complete.
 
 A run may come from somebody else: nothing is written through a link, and of what lies in its folder only files
 that the run itself wrote (its list says which) are replaced or removed.
@@ -59,7 +59,7 @@ def make_pages(
         folder: of the run.
         assumed: parameters of the estimates; None: the defaults.
         workers: the most processes that render side by side.
-        on_page: hears of pages made.
+        on_page: called with how many pages are made, and of how many.
 
     Returns:
         Guests without a page, in the order of the run.
@@ -102,7 +102,7 @@ def _stage(folder: Path) -> Iterator[Path]:
 
 
 def _link(source: Path, target: Path) -> None:
-    """Let a file have a second name; copy it where the file system has none."""
+    """Make a hard link to a file; copy it where the file system has no links."""
     try:
         os.link(source, target, follow_symlinks=False)
     except OSError:
@@ -110,7 +110,7 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _refuse_strangers(folder: Path, pages: Listed, listed: Listed | None) -> None:
-    """Refuse to replace what the run did not write, or what was changed since."""
+    """Refuse to replace files that the run did not write, or that were changed since."""
     known = listed or {}
     standing = [name for name in pages if os.path.lexists(inside(folder, name))]
     strange = [name for name in standing if not fits(folder / name, (*known.get(name, ()), *pages[name]))]
@@ -150,6 +150,6 @@ def _move_in(stage: Path, folder: Path, pages: Listed, listed: Listed) -> None:
 
 
 def _sync_folders(folder: Path) -> None:
-    """Make the names in a folder and below last through a loss of power."""
+    """Flush the directory entries in a folder and below to disk."""
     for here, _, _ in os.walk(folder):
         sync_folder(Path(here))

@@ -1,4 +1,4 @@
-"""Signals that end a command: raised where the main thread is, so that what is half-written is cleaned up."""
+"""Signals that end a command: raised as exceptions in the main thread, so that unfinished files are cleaned up."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EXIT_BASE = 128
 class Stopped(BaseException):
     """A signal ended the command; notes say what was and what was not written.
 
-    It is no `Exception`, and no `KeyboardInterrupt`, which typer would end in silence.
+    It is neither an `Exception` nor a `KeyboardInterrupt`, at which typer would exit without a message.
     """
 
     def __init__(self, number: int) -> None:
@@ -28,7 +28,7 @@ class Stopped(BaseException):
 
 
 def name(number: int) -> str:
-    """Return what a signal is called."""
+    """Return the name of a signal."""
     return signal.Signals(number).name
 
 
@@ -36,7 +36,7 @@ def name(number: int) -> str:
 def raised() -> Iterator[list[int]]:
     """Raise `Stopped` when a signal ends the command; give the numbers of the signals that came.
 
-    A signal that whoever began the process had ignored (nohup) stays ignored.
+    A signal that the parent process ignores (nohup) stays ignored.
     """
     came: list[int] = []
 
@@ -50,7 +50,7 @@ def raised() -> Iterator[list[int]]:
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Let signals wait until the block is done, which must be short."""
+    """Defer signals to the end of the block, which must be short."""
     came: list[int] = []
     try:
         with _handled(lambda number, _: came.append(number)):
@@ -62,7 +62,7 @@ def deferred() -> Iterator[None]:
 
 @contextmanager
 def _handled(handler: signal._HANDLER) -> Iterator[None]:
-    """Let a handler take the signals of `ENDING`; where Python allows it, which is on the main thread."""
+    """Install a handler for the signals of `ENDING`, where Python allows it, which is in the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -20,7 +20,7 @@ LIST_FILE = "files.json"
 UNFINISHED = f".{LIST_FILE}.new"
 OWN = (LIST_FILE, UNFINISHED)
 NAMED = 3
-"""Files that a message names."""
+"""The most files that a message names."""
 
 
 class Version(NamedTuple):
@@ -35,7 +35,7 @@ Listed = dict[str, tuple[Version, ...]]
 
 
 def version(path: Path) -> Version | None:
-    """Return what a file holds; None if it is not there, or is no file of its own (a link, a folder, a device)."""
+    """Return what a file holds; None if it does not exist or is not a regular file (a link, a folder, a device)."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
@@ -57,10 +57,10 @@ def fits(path: Path, versions: Sequence[Version]) -> bool:
 
 
 def files_in(folder: Path) -> Iterator[str]:
-    """Yield the path of everything in a folder and below that is no folder; links are not followed.
+    """Yield the path of everything in a folder and below that is not a folder; links are not followed.
 
     Raises:
-        OutputError: a folder cannot be looked into, so that it is not known what it holds.
+        OutputError: a folder cannot be listed, so that it is not known what it holds.
     """
 
     def refuse(error: OSError) -> None:
@@ -173,12 +173,12 @@ def remove(folder: Path, listed: Listed) -> list[str]:
 def remove_empty(folder: Path) -> None:
     """Remove a folder and those below it, as far as they are empty."""
     for here, _, _ in os.walk(folder, topdown=False):
-        if not os.listdir(here):  # noqa: PTH208 - a list of names is all that is asked for
-            os.rmdir(here)  # noqa: PTH106 - os.walk speaks of names
+        if not os.listdir(here):  # noqa: PTH208 - only the names are needed
+            os.rmdir(here)  # noqa: PTH106 - os.walk gives names, not paths
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder last through a loss of power."""
+    """Flush the directory entries of a folder to disk."""
     file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(file)
@@ -187,7 +187,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def sync_all(folder: Path) -> None:
-    """Make every file and name in a folder and below last through a loss of power."""
+    """Flush every file and directory entry in a folder and below to disk."""
     for here, _, files in os.walk(folder):
         for name in files:
             with Path(here, name).open("rb") as handle:

@@ -193,7 +193,7 @@ def enter_at_rate(reuse: Reuse, guest: Int) -> None:
     """Add what was counted of a guest's sample at its present rate to `distances`: each access stands for `weight` of them."""
     weight = reuse.state[guest].weight
     for start in range(BUCKETS):
-        there = bucket(_start(start) * weight)
+        there = min(bucket(_start(start) * weight), BUCKETS - 1)  # none that large was ever counted
         for group in range(GROUPS):
             reuse.distances[guest, group, there] += reuse.counts[guest, group, start] * weight
             reuse.counts[guest, group, start] = 0

@@ -17,8 +17,8 @@ from eptreplay.results.findings.working_set import returns, working_set
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from eptreplay.analysis.migration import Link
     from eptreplay.replay.found.guest import GuestResult
+    from eptreplay.request.link import Link
     from eptreplay.results.columns import Columns
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from eptreplay.analysis.history import NOTHING_GONE, Repeated, RepeatedGone
-from eptreplay.analysis.migration import GBIT, Guest, Migration, migrate, smallest_bandwidth
+from eptreplay.analysis.migration import Guest, Migration, migrate, smallest_bandwidth
+from eptreplay.request.link import GBIT
 from eptreplay.results.columns import columns_of
 from eptreplay.results.findings.histories import MOST_INTERVALS
 from eptreplay.tables.analysis import MIGRATION_ROUNDS, MIGRATIONS
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
     from eptreplay.analysis.history import Gone, History
-    from eptreplay.analysis.migration import Link
     from eptreplay.replay.found.guest import GuestResult
+    from eptreplay.request.link import Link
     from eptreplay.results.columns import Columns
     from eptreplay.results.findings.times import Times
 

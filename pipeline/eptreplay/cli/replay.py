@@ -1,0 +1,32 @@
+"""The command `replay`: refuse what can be refused quickly, before the slow imports."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from eptreplay import profiles as cpu
+from eptreplay.errors import UsageError
+from eptreplay.request.effects import refuse_without_effect
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from eptreplay.request.replay import ReplayRequest
+
+
+def replay(request: ReplayRequest) -> int:
+    """Carry out `replay` and return the exit code."""
+    profiles = [cpu.resolve(spec) for spec in request.profile]
+    _refuse_twice([profile.name for profile in profiles])
+    options = request.options()
+    refuse_without_effect(request)
+    from eptreplay.cli.replay_traces import replay_traces  # noqa: PLC0415 - an unknown profile is refused without waiting for numba
+
+    return replay_traces(request, profiles, options)
+
+
+def _refuse_twice(names: Sequence[str]) -> None:
+    """Refuse a profile that is given twice."""
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"profile '{name}' is given twice; leave one out")
