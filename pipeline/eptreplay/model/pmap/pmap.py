@@ -120,6 +120,12 @@ def pmap_pinit_type(st: State, pm_id: Int, pm_type: Int, pm_flags: Int, pm_addre
         pmap.PG_WRITE = EPT_PG_WRITE
         pmap.PG_FETCH = EPT_PG_EXECUTE
         pmap.PG_NOFETCH = NO_BITS
+    _pinit_rules(pmap)
+
+
+@kernel
+def _pinit_rules(pmap: Record) -> None:
+    """Work out the masks that follow from the others: what promotion compares, and which leaves keep PG_A."""
     # The promotion rule: 512 PTEs become one PDE if they map 512 consecutive frames from a 2 MB boundary on, all of them
     # are valid and accessed, and they agree in every bit that the one PDE has to stand for: memory type, NX, managed,
     # wired, global, modified, accessed, user, writable, valid.  The rest of the rule is pmap_promote_pde.
@@ -130,7 +136,7 @@ def pmap_pinit_type(st: State, pm_id: Int, pm_type: Int, pm_flags: Int, pm_addre
     pmap.PG_KEEPS_A = NO_BITS
     if pmap.pm_emulate_ad_bits != 0:
         pmap.PG_KEEPS_A = EPT_PG_WRITE
-        if (pm_flags & PMAP_SUPPORTS_EXEC_ONLY) == 0:
+        if (pmap.pm_flags & PMAP_SUPPORTS_EXEC_ONLY) == 0:
             pmap.PG_KEEPS_A |= EPT_PG_EXECUTE
 
 
