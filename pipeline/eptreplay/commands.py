@@ -132,6 +132,13 @@ def _tell_pageless(pageless: Sequence[Unrendered]) -> None:
             )
 
 
+def _tell_not_shown(pageless: Sequence[Unrendered]) -> None:
+    """Say which guests of a run from anywhere have no page; its tables may be damaged."""
+    for failure in pageless:
+        why = f"{failure.why}; {DAMAGED_OR_OURS}" if failure.traceback else failure.why
+        note(f"guest '{failure.guest}' has no page: {why}")
+
+
 def _tell_left_over(
     traces: Sequence[GuestTrace], profiles: Sequence[Profile], options: Options, threads: int
 ) -> None:
@@ -334,7 +341,7 @@ def report(run: Path, assume: Sequence[str], *, open_page: bool) -> int:
     ):
         pageless = make_pages(run, assumed, workers=os.cpu_count() or 1, watch=_pages_into(bar))
     with complete(run):
-        _tell_pageless(pageless)
+        _tell_not_shown(pageless)
         _show_page(run, open_page=open_page)
     return Exit.SOME_FAILED if pageless else Exit.GOOD
 
@@ -364,7 +371,7 @@ def compare(
         with ProgressBar(None, "guests", "rendering") as bar:
             pageless = make_pages(work, assumed, workers=os.cpu_count() or 1, watch=_pages_into(bar))
     with complete(out):
-        _tell_pageless(pageless)
+        _tell_not_shown(pageless)
         _show_page(out, open_page=open_page)
     return Exit.SOME_FAILED if pageless else Exit.GOOD
 
@@ -389,6 +396,10 @@ def tell_leftovers(out: Path) -> None:
         note(line)
 
 
+DAMAGED_OR_OURS = "tables or run.json are damaged, or this is a fault of eptreplay"
+"""What is said of the tables of a run from anywhere that raise what no check foresees."""
+
+
 @contextmanager
 def doubted(*runs: Path) -> Iterator[None]:
     """Turn whatever goes wrong with runs that may come from somebody else into one line.
@@ -398,10 +409,12 @@ def doubted(*runs: Path) -> Iterator[None]:
     Raises:
         OutputError: the runs' tables do not fit together.
     """
-    from eptreplay.errors import EptReplayError, OutputError  # noqa: PLC0415
+    from eptreplay.errors import EptReplayError, OutputError, RenderError  # noqa: PLC0415
 
     try:
         yield
+    except RenderError as error:  # of pages that are made aside: it does not say of which run
+        raise OutputError(_not_shown(runs, str(error))) from error
     except (EptReplayError, BrokenPipeError):
         raise
     except OSError as error:
@@ -409,11 +422,13 @@ def doubted(*runs: Path) -> Iterator[None]:
             f"{error.filename or runs[0]}: cannot be read or written ({error.strerror})"
         ) from error
     except Exception as error:
-        names = " or ".join(map(str, runs))
-        text = " ".join(f"{type(error).__name__}: {error}".split())
-        raise OutputError(
-            f"{names}: cannot be shown ({text:.200}); tables or run.json are damaged, or this is a fault of eptreplay: replay again"
-        ) from error
+        raise OutputError(_not_shown(runs, f"{type(error).__name__}: {error}")) from error
+
+
+def _not_shown(runs: Sequence[Path], why: str) -> str:
+    """Return in a line that runs cannot be shown."""
+    names = " or ".join(map(str, runs))
+    return f"{names}: cannot be shown ({' '.join(why.split()):.200}); {DAMAGED_OR_OURS}: replay again"
 
 
 @contextmanager
@@ -470,7 +485,7 @@ def bench(traces: Sequence[Path], runs: int, *, as_json: bool) -> int:
 def profiles_list() -> None:
     """Carry out `profiles list`."""
     say_table(cpu.OVERVIEW_HEADER, cpu.overview_rows())
-    say(cpu.SUPERPAGES_OF)
+    say_all(["", cpu.SUPERPAGES_OF])
 
 
 def profiles_show(name: str) -> int:
