@@ -10,6 +10,7 @@ import typer
 
 from eptreplay import __version__, cli_options, signals
 from eptreplay.cli_errors import Commands
+from eptreplay.cli_values import path as a_path
 from eptreplay.effects import given_names
 from eptreplay.errors import EptReplayError
 from eptreplay.request import ReplayRequest
@@ -98,9 +99,12 @@ def replay(
 )
 def conform(
     context: typer.Context,
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of vectors or golden replays.")],
+    folder: Annotated[
+        Path, typer.Argument(parser=a_path, metavar="DIR", help="Folder of vectors or golden replays.")
+    ],
     traces: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder of the traces that golden replays name.")
+        Path | None,
+        typer.Option(parser=a_path, metavar="DIR", help="Folder of the traces that golden replays name."),
     ] = None,
     sequence: Annotated[
         list[int] | None,
@@ -150,11 +154,13 @@ def report(
     epilog="Example:  eptreplay compare reports/before reports/after --out reports/compare --open",
 )
 def compare(
-    first: Annotated[Path, typer.Argument(metavar="RUN_A", help="Folder that 'replay --out' wrote.")],
-    second: Annotated[Path, typer.Argument(metavar="RUN_B", help="Another one, of the same guests.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the tables and pages.")] = Path(
-        "reports/compare"
-    ),
+    first: Annotated[
+        Path, typer.Argument(parser=a_path, metavar="RUN_A", help="Folder that 'replay --out' wrote.")
+    ],
+    second: Annotated[
+        Path, typer.Argument(parser=a_path, metavar="RUN_B", help="Another one, of the same guests.")
+    ],
+    out: cli_options.RunOut = Path("reports/compare"),
     overwrite: cli_options.Overwrite = False,
     assume: cli_options.Assumed = None,
     open_page: cli_options.Open = False,
@@ -190,7 +196,9 @@ def summary(
     epilog="Example:  eptreplay bench traces/web-1vcpu.parquet --json",
 )
 def bench(
-    traces: Annotated[list[Path], typer.Argument(metavar="TRACE", help="Parquet files to measure on.")],
+    traces: Annotated[
+        list[Path], typer.Argument(parser=a_path, metavar="TRACE", help="Parquet files to measure on.")
+    ],
     runs: Annotated[int, typer.Option(min=1, help="Counted runs of each pair.")] = 5,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON with the machine and every figure.")

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from eptreplay.cli_values import path, share, speed
+
 # Of several commands.
 
 Traces = Annotated[
@@ -45,7 +47,9 @@ Open = Annotated[bool, typer.Option("--open", help="Open the page in a browser."
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an older run in DIR.")]
 
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder that 'replay --out' wrote.")]
+RunFolder = Annotated[
+    Path, typer.Argument(parser=path, metavar="RUN", help="Folder that 'replay --out' wrote.")
+]
 
 SlowPath = Annotated[
     bool,
@@ -61,7 +65,7 @@ WithTlbs = Annotated[
 
 # Of `replay`.
 
-RunOut = Annotated[Path, typer.Option(metavar="DIR", help="Folder for the tables and pages.")]
+RunOut = Annotated[Path, typer.Option(parser=path, metavar="DIR", help="Folder for the tables and pages.")]
 
 SweepPolicy = Annotated[
     Literal["plain", "age", "harvest"],
@@ -104,10 +108,9 @@ PagingStructures = Annotated[
 Bandwidths = Annotated[
     list[float] | None,
     typer.Option(
+        parser=speed,
         metavar="GBIT/S",
-        min=0.001,
-        max=1000,
-        help="Estimate a live migration over a link of so many Gbit/s; may be given several times.  "
+        help="Estimate a live migration over a link of so many Gbit/s, from 0.001 to 1000; may be given several times.  "
         "[default: 1, 2.5, 10, 25, 100]",
     ),
 ]
@@ -143,10 +146,9 @@ ScanInterval = Annotated[
 Fragmentation = Annotated[
     float | None,
     typer.Option(
+        parser=share,
         metavar="SHARE",
-        min=0,
-        max=1,
-        help="Share of the host's 2 MB blocks that cannot be reserved.  [default: 0]",
+        help="Share of the host's 2 MB blocks that cannot be reserved, from 0 to 1.  [default: 0]",
     ),
 ]
 

@@ -315,7 +315,7 @@ def _scan_rhythms(span: Span, options: HostOptions) -> list[Rhythm]:
     Raises:
         UsageError: there would be more of them than the table of cold memory may have rows.
     """
-    if options.scan_interval is None:
+    if options.scan_interval is None or span.rows == 0:
         return []
     rhythm = span.rhythm(Action.SCAN, options.scan_interval)
     scans = span.cuts(rhythm)

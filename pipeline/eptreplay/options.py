@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from eptreplay.analysis.migration import Link
 from eptreplay.cuts import Action, EqualParts, EveryStep, Rhythm
 from eptreplay.errors import TraceError
+from eptreplay.ingest.times import why_unknown
 
 if TYPE_CHECKING:
     from eptreplay.host import HostOptions
@@ -92,6 +93,7 @@ class Span(NamedTuple):
         rows: rows in all.
         begin, end: first and last time; None if unknown.
         unit: unit of time.
+        why_unknown: why a time is unknown, in words; empty where none is.
     """
 
     file: str
@@ -99,12 +101,13 @@ class Span(NamedTuple):
     begin: int | None
     end: int | None
     unit: str
+    why_unknown: str = ""
 
     @classmethod
     def of(cls, trace: GuestTrace) -> Span:
         """Return what a trace covers of its own clock."""
         file = str(trace.files[0]) if trace.files else trace.name
-        return cls(file, trace.rows, trace.first_time, trace.last_time, trace.time_unit)
+        return cls(file, trace.rows, trace.first_time, trace.last_time, trace.time_unit, why_unknown(trace))
 
     def rhythm(self, action: Action, every: Every) -> Rhythm:
         """Return the cuts for an action at a distance.
@@ -118,9 +121,9 @@ class Span(NamedTuple):
         if self.begin is None or self.end is None:
             raise TraceError(
                 self.file,
-                "row groups without statistics of the time column",
+                f"{self.why_unknown}, so it is unknown over what time sweeps or scans are due",
                 column="time",
-                advice="give the distance between sweeps or scans in rows, or write the file with statistics",
+                advice="correct the trace, or give their distance in rows, as in 1M",
             )
         return Rhythm(action, times=EveryStep(self.begin, every.in_units_of(self.unit), self.end))
 
