@@ -32,14 +32,17 @@ def test_a_narrow_list_of_profiles_tells_the_same_in_paragraphs(monkeypatch: pyt
     narrow = eptreplay("profiles", "list").out
     monkeypatch.setenv("COLUMNS", "300")
     wide = eptreplay("profiles", "list").out
-    names = [line.split()[0] for line in wide.splitlines()[1:]]
-    assert [line.split(":")[0] for line in narrow.splitlines() if not line.startswith(" ")] == names
-    assert "A/D hardware" in narrow
+    listed, note = wide.split("\n\n")
+    names = [line.split()[0] for line in listed.splitlines()[1:]]
+    paragraphs, narrow_note = narrow.split("\n\n")
+    assert [line.split(":")[0] for line in paragraphs.splitlines() if not line.startswith(" ")] == names
+    assert "A/D hardware" in paragraphs
+    assert narrow_note.split() == note.split()
 
 
 def test_what_another_program_reads_is_a_line_a_profile(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
-    lines = eptreplay("profiles", "list").out.splitlines()
+    lines = eptreplay("profiles", "list").out.split("\n\n")[0].splitlines()
     assert lines[0].startswith("profile ")
     assert len({len(line.split("  ")[0]) > 0 for line in lines}) == 1
     assert max(map(len, lines)) > 120

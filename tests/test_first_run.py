@@ -19,7 +19,8 @@ COMMANDS = {
     "aging": ["replay", "{trace}", "-p", "x86", "--policy", "age", "--every", "1000", "--out", "{out}"],
     "harvest": ["replay", "{trace}", "-p", "x86", "--policy", "harvest", "--every", "1000", "--out", "{out}"],
     "host": ["replay", "{trace}", "-p", "x86", "--host-memory", "8M", "--out", "{out}"],
-    "conform": ["conform", "{golden}", "--traces", "{traces}"],
+    "golden": ["conform", "{golden}/replays", "--traces", "{traces}"],
+    "vectors": ["conform", "{golden}/vectors"],
 }
 
 
@@ -38,7 +39,7 @@ def test_whatever_command_comes_first_says_once_that_it_compiles_and_the_next_is
             places = {
                 "trace": trace,
                 "out": tmp_path / f"{name}{number}",
-                "golden": repository / "tests/golden/replays",
+                "golden": repository / "tests/golden",
                 "traces": repository / "traces",
             }
             done = subprocess.run(
@@ -50,6 +51,6 @@ def test_whatever_command_comes_first_says_once_that_it_compiles_and_the_next_is
             )
             said.setdefault(name, []).append(done.stderr)
     assert said["replay"][0].count("compiling the model") == 1
-    assert said["conform"][0].count("compiling the model") == 1
+    assert said["vectors"][0].count("compiling the model") == 1
     assert all(first.count("compiling the model") <= 1 for first, _ in said.values())
     assert [second for _, second in said.values()] == [""] * len(COMMANDS)

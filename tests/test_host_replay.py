@@ -96,7 +96,8 @@ def test_causes_add_up_to_all_invalidations_and_ipis(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("--host-memory", "200K"), "--host-memory is 50 pages"),
+        (("--host-memory", "200K"), "--host-memory is 50 pages (200 KiB)"),
+        (("--host-memory", "1"), "--host-memory is 0 pages (1 B)"),
         (("--host-memory", "much"), "'much' is no amount of memory"),
         (("--host-memory", "1M", "--swap-read", "5"), "'5' is no time"),
         (("--scan-interval", "0"), "'0' is no distance"),

@@ -154,6 +154,23 @@ def test_a_hostile_run_is_refused_in_a_line_and_nothing_changes(
     assert everything(tmp_path) == before
 
 
+@pytest.mark.parametrize("command", ["report", "compare"])
+def test_tables_that_cannot_be_shown_of_one_guest_cost_that_guest_a_line(
+    run: Path, pattern: Path, tmp_path: Path, command: str
+) -> None:
+    first = pl.col("guest") == "a"
+    far = pl.when(first).then(pl.lit(1 << 62)).otherwise("interval").alias("interval")
+    table("dirty", lambda frame: frame.with_columns(far))(run, tmp_path)
+    out = run if command == "report" else tmp_path / "both"
+    arguments = [run, pattern, "--out", out] if command == "compare" else [run]
+    answer = eptreplay(command, *arguments)
+    assert (answer.code, len(answer.err.splitlines())) == (3, 1), answer.err
+    assert "guest 'a' has no page: IndexError" in answer.err
+    assert "tables or run.json are damaged" in answer.err
+    assert (out / f"guests/{slug('b')}.html").exists()
+    assert not (out / f"guests/{slug('a')}.html").exists()
+
+
 WRITTEN_TO: dict[str, Damage] = {
     "linked page": move_and_link("index.html"),
     "linked guests": move_and_link("guests"),

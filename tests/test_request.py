@@ -48,8 +48,26 @@ def test_the_command_line_takes_an_option_as_it_is_declared(option: Option) -> N
     if not declared.positional:
         assert parameter.opts == [option.flag, *filter(None, [declared.short])]
     assert parameter.help.startswith(option.help)
-    assert getattr(parameter, "min", None) == declared.minimum
-    assert getattr(parameter, "max", None) == declared.maximum
+    for bound, value in (("min", declared.minimum), ("max", declared.maximum)):
+        if declared.parse is None:
+            assert getattr(parameter, bound, None) == value
+        elif value is not None:
+            assert declared.parse(str(value)) == value
+
+
+@pytest.mark.parametrize(
+    "option",
+    [option for option in REPLAY.values() if option.declared.parse and option.declared.minimum is not None],
+    ids=lambda option: option.name,
+)
+def test_a_number_beyond_the_declared_bounds_is_refused(option: Option) -> None:
+    declared = option.declared
+    assert declared.parse
+    assert declared.minimum is not None
+    assert declared.maximum is not None
+    for value in (declared.minimum - 1e-9, declared.maximum + 1e-9):
+        with pytest.raises(UsageError, match="give"):
+            declared.parse(repr(value))
 
 
 @pytest.mark.parametrize(

@@ -67,10 +67,18 @@ def test_without_statistics_only_the_ends_of_a_trace_are_decoded_for_their_times
     assert [group.time_min is None for group in groups] == [False, True, True, False]
 
 
-def test_where_a_time_at_the_end_is_null_it_is_not_known(make_trace: MakeTrace) -> None:
-    times = pa.array([None, 1, 2], pa.uint64())
-    trace = open_trace(make_trace(rows=3, columns={"time": times}, write_statistics=False))
-    assert (trace.first_time, trace.last_time) == (None, None)
+@pytest.mark.parametrize("statistics", [True, False])
+@pytest.mark.parametrize(
+    ("times", "ends"),
+    [([None, 1, 2], (1, 2)), ([0, 1, None], (0, 1)), ([None, 1, None], (1, 1)), ([None] * 3, (None, None))],
+)
+def test_a_trace_begins_and_ends_with_the_times_that_are_not_null(
+    make_trace: MakeTrace, times: list[int | None], ends: tuple[int | None, int | None], statistics: bool
+) -> None:
+    columns = {"time": pa.array(times, pa.uint64())}
+    trace = open_trace(make_trace(rows=3, columns=columns, write_statistics=statistics))
+    assert (trace.first_time, trace.last_time) == ends
+    assert "time" in trace.row_groups[0].nulls
 
 
 def test_without_statistics_nothing_else_is_known(make_trace: MakeTrace) -> None:

@@ -31,12 +31,22 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_results_of_earlier_runs_are_no_traces(tmp_path: Path) -> None:
-    for name in ("web.parquet", "runs/old/run.json", "runs/old/index.html", "runs/old/tables/pages.parquet"):
+@pytest.mark.parametrize("beside", ["index.html", "files.json"])
+@pytest.mark.parametrize("spec", [".", "**", "**/*", "**/*.parquet", "*", "guest=g", "guest=g/*"])
+@pytest.mark.parametrize("run", ["guest=g/old", "guest=g/runs/old"])
+def test_results_of_earlier_runs_are_no_traces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: str, spec: str, beside: str
+) -> None:
+    for name in ("guest=g/0.parquet", f"{run}/run.json", f"{run}/{beside}", f"{run}/tables/pages.parquet"):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    assert names(str(tmp_path)) == ["web"]
+    monkeypatch.chdir(tmp_path)
+    (guest,) = locate([spec])
+    assert (guest.name, guest.files) == ("g", (Path("guest=g/0.parquet"),))
+    for inside in (run, f"{run}/tables", f"{run}/tables/*.parquet", f"{run}/*"):
+        with pytest.raises(UsageError, match="results of an earlier run"):
+            locate([inside])
 
 
 def names(*specs: str) -> list[str]:
@@ -74,9 +84,21 @@ class TestTree:
         assert names("h/*") == ["a b", "db"]
         assert names("*.pq") == ["other.pq"]
 
-    def test_a_file_reached_twice_counts_once(self) -> None:
-        Path("link.parquet").symlink_to("one.parquet")
-        assert names("one.parquet", "./one.parquet", "link.parquet") == ["one"]
+    def test_a_file_that_one_word_reaches_twice_counts_once(self) -> None:
+        Path("a/zlink.parquet").symlink_to("web.parquet")
+        assert names("a") == names("a/*.parquet") == ["web"]
+
+    @pytest.mark.parametrize(
+        "words",
+        [("a", "a"), ("a", "./a"), ("a", "a/web.parquet"), ("*/web.parquet", "a"), ("a", "link.parquet")],
+    )
+    def test_a_file_that_two_words_reach_is_refused(self, words: tuple[str, str]) -> None:
+        Path("link.parquet").symlink_to("a/web.parquet")
+        with pytest.raises(
+            UsageError, match=r"is named twice, by '\S+' and by '\S+'; leave one out"
+        ) as caught:
+            names("one.parquet", *words)
+        assert all(f"by '{word}'" in str(caught.value) for word in words)
 
     def test_links_to_folders_are_followed_once(self) -> None:
         Path("a/self").symlink_to("..", target_is_directory=True)

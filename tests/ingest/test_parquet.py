@@ -117,11 +117,22 @@ def test_a_file_that_is_not_the_one_that_was_checked_is_refused(make_trace: Make
         pass
 
 
-@pytest.mark.parametrize("column", ["gpa", "extra"])
-def test_a_column_of_an_unsupported_type_is_called_so(tmp_path: Path, column: str) -> None:
+@pytest.mark.parametrize("kind", [pl.Int128, pl.UInt128])
+@pytest.mark.parametrize(
+    ("columns", "named"),
+    [
+        (("gpa",), "t.parquet, column 'gpa': its type is not supported"),
+        (("extra",), "t.parquet, column 'extra': its type is not supported"),
+        (("time", "extra"), "one of the columns 'time', 'extra' has a type that is not supported"),
+    ],
+)
+def test_a_column_of_an_unsupported_type_is_named(
+    tmp_path: Path, columns: tuple[str, ...], named: str, kind: pl.DataType
+) -> None:
     path = tmp_path / "t.parquet"
     frame = pl.DataFrame({"time": [1], "vcpu": [0], "gpa": [0], "op": [0], "extra": [0]})
-    frame.with_columns(pl.col(column).cast(pl.Int128)).write_parquet(path)
+    frame.with_columns(pl.col(columns).cast(kind)).write_parquet(path)
     with pytest.raises(TraceError, match=r"not supported \(Integers with more than 64 bits") as caught:
         open_trace(path)
+    assert named in str(caught.value)
     assert "damaged" not in str(caught.value)

@@ -57,6 +57,13 @@ BROKEN = [
     ("vcpu", [0, 2, 0, 0], "vcpu", "vCPU 2 is none of the guest's; expected a number below 2"),
     ("count", [1, 0, 1, 1], "count", "the row stands for 0 accesses; expected at least 1"),
     ("size", [1, 4097, 1, 1], "size", "an access of 4097 bytes; expected at most 4096"),
+    (
+        "time",
+        [10, 1 << 63, 12, 13],
+        "late",
+        "the time is 9223372036854775808; expected a time of at most 9223372036854775807 (2^63 - 1)",
+    ),
+    ("time", [10, 2**64 - 1, 12, 13], "late", "the time is 18446744073709551615"),
 ]
 
 
@@ -83,7 +90,7 @@ def test_a_row_that_breaks_a_rule_can_be_skipped(
 
 @pytest.mark.parametrize(
     ("times", "row", "before"),
-    [([11, 10, 12, 13], 1, 11), ([9, 10, 12, 13], 0, 10), ([10, 2**64 - 1, 2**64 - 2, 13], 2, 2**64 - 1)],
+    [([11, 10, 12, 13], 1, 11), ([9, 10, 12, 13], 0, 10), ([10, 2**63 - 1, 2**63 - 2, 13], 2, 2**63 - 1)],
 )
 def test_the_first_row_where_time_goes_back_is_named(times: list[int], row: int, before: int) -> None:
     with pytest.raises(DisorderError) as caught:

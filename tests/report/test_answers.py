@@ -304,7 +304,8 @@ def test_a_change_of_a_share_is_told_in_points() -> None:
     assert points(0.005, 0.008) == "+0.3 points"
     assert points(0.008, 0.005) == "-0.3 points"
     assert points(0.1, 0.1) == ""
-    assert points(0.1, 0.10001) == "+under 0.01 points"
+    assert points(0.1, 0.10001) == "under 0.01 points more"
+    assert points(0.10001, 0.1) == "under 0.01 points less"
 
 
 def test_shares_of_compared_runs_are_of_the_first_ones_run_time(tmp_path: Path) -> None:

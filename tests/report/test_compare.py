@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,12 +12,14 @@ from eptreplay.errors import UsageError
 from eptreplay.report.compare import merge
 from eptreplay.report.pages.html import render
 from eptreplay.report.read.run import open_run
-from eptreplay.tables.files import TABLES_FOLDER, read_run_file, read_table
+from eptreplay.tables.files import RUN_FILE, TABLES_FOLDER, TableWriter, read_run_file, read_table
 from eptreplay.tables.schema import INTERVALS, SUMMARY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    import pyarrow as pa
 
 PROFILES = ("haswell", "nehalem")
 
@@ -103,6 +106,45 @@ def test_runs_with_folders_of_one_name_are_a_and_b(tmp_path: Path) -> None:
 def test_runs_of_other_guests_cannot_be_compared(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no guest in common"):
         merged(tmp_path, run(tmp_path / "x", ["g"]), run(tmp_path / "y", ["h"]))
+
+
+GUARDS = ("", "page checksums", "SHA256SUMS")
+
+
+@pytest.mark.parametrize("first", [*GUARDS, None])
+@pytest.mark.parametrize("second", [*GUARDS, None])
+def test_input_is_verified_as_the_weaker_of_both_runs_is(
+    tmp_path: Path, first: str | None, second: str | None
+) -> None:
+    for name, guard in (("x", first), ("y", second)):
+        path = run(tmp_path / name, ["g"]) / RUN_FILE
+        about = json.loads(path.read_text(encoding="utf-8"))
+        about["guests"][0].pop("verified_by", None)
+        about["guests"][0] |= {} if guard is None else {"verified_by": guard}
+        path.write_text(json.dumps(about), encoding="utf-8")
+    (guest,) = read_run_file(merged(tmp_path, tmp_path / "x", tmp_path / "y"))["guests"]
+    if "" in {first, second}:
+        assert guest["verified_by"] == ""
+    elif None in {first, second}:
+        assert "verified_by" not in guest
+    else:
+        assert guest["verified_by"] == min(str(first), str(second), key=GUARDS.index)
+
+
+def test_tables_are_read_guest_by_guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [str(number) for number in range(40)]
+    first, second = run(tmp_path / "x", names), run(tmp_path / "y", names[::-1])
+    held: list[int] = []
+    append = TableWriter.append
+
+    def watched(writer: TableWriter, rows: pa.Table) -> None:
+        held.append(len(set(rows["guest"].to_pylist())))
+        append(writer, rows)
+
+    monkeypatch.setattr(TableWriter, "append", watched)
+    both = merged(tmp_path, first, second)
+    assert max(held) == 1
+    assert read_table(both, SUMMARY)["guest"].unique(maintain_order=True).to_list() == names
 
 
 def test_a_comparison_can_be_compared_again(tmp_path: Path) -> None:

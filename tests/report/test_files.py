@@ -11,6 +11,7 @@ import pytest
 from tests.report.runs import MadeGuest, write_run
 
 from eptreplay.errors import OutputError, UsageError
+from eptreplay.safe_text import printable
 from eptreplay.tables.files import (
     SLUG_LENGTH,
     TABLES_FOLDER,
@@ -62,7 +63,9 @@ def fault(guest: str) -> dict[str, list[object]]:
     }
 
 
-@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@x", "\tx", "\rx", "\n=1", "\uff1d1"])
+@pytest.mark.parametrize(
+    "name", ["=1+1", "+1", "-1", "@x", "\tx", "\rx", "\n=1", " =1", "\ufeff=1", "\uff1d1"]
+)
 def test_text_that_a_spreadsheet_would_run_begins_with_an_apostrophe(tmp_path: Path, name: str) -> None:
     (tmp_path / TABLES_FOLDER).mkdir()
     writer = TableWriter(tmp_path / TABLES_FOLDER, FAULTS)
@@ -71,7 +74,7 @@ def test_text_that_a_spreadsheet_would_run_begins_with_an_apostrophe(tmp_path: P
     with (tmp_path / TABLES_FOLDER / "faults.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))
     assert rows[0] == FAULTS.names()
-    assert rows[1][0] == f"'{name}"
+    assert rows[1][0] == f"'{printable(name)}"
     assert read_table(tmp_path, FAULTS)["guest"].to_list() == [name]
 
 

@@ -17,6 +17,7 @@ from eptreplay.cli.errors import Commands
 from eptreplay.cli.streams import standard_streams
 from eptreplay.errors import EptReplayError
 from eptreplay.request.replay import ReplayRequest
+from eptreplay.request.values import path as a_path
 from eptreplay.run import signals
 from eptreplay.safe_text import printable
 
@@ -68,9 +69,12 @@ def replay(context: typer.Context, **values: Any) -> None:  # noqa: ANN401 - Rep
 )
 def conform(
     context: typer.Context,
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of vectors or golden replays.")],
+    folder: Annotated[
+        Path, typer.Argument(parser=a_path, metavar="DIR", help="Folder of vectors or golden replays.")
+    ],
     traces: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder of the traces that golden replays name.")
+        Path | None,
+        typer.Option(parser=a_path, metavar="DIR", help="Folder of the traces that golden replays name."),
     ] = None,
     sequence: Annotated[
         list[int] | None,
@@ -118,8 +122,12 @@ def report(run: options.RunFolder, assume: options.Assumed = None, open_page: op
     epilog="Example:  eptreplay compare reports/before reports/after --out reports/compare --open",
 )
 def compare(
-    first: Annotated[Path, typer.Argument(metavar="RUN_A", help="Folder that 'replay --out' wrote.")],
-    second: Annotated[Path, typer.Argument(metavar="RUN_B", help="Another one, of the same guests.")],
+    first: Annotated[
+        Path, typer.Argument(parser=a_path, metavar="RUN_A", help="Folder that 'replay --out' wrote.")
+    ],
+    second: Annotated[
+        Path, typer.Argument(parser=a_path, metavar="RUN_B", help="Another one, of the same guests.")
+    ],
     out: options.Out = Path("reports/compare"),
     overwrite: options.Overwrite = False,
     assume: options.Assumed = None,
@@ -154,7 +162,9 @@ def summary(
     epilog="Example:  eptreplay bench traces/web-1vcpu.parquet --json",
 )
 def bench(
-    traces: Annotated[list[Path], typer.Argument(metavar="TRACE", help="Parquet files to measure on.")],
+    traces: Annotated[
+        list[Path], typer.Argument(parser=a_path, metavar="TRACE", help="Parquet files to measure on.")
+    ],
     runs: Annotated[int, typer.Option(min=1, help="Counted runs of each pair.")] = 5,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON with the machine and every figure.")

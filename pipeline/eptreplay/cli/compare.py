@@ -6,8 +6,8 @@ import os
 from typing import TYPE_CHECKING
 
 from eptreplay.cli.console import ProgressBar
-from eptreplay.cli.pages import pages_into, say_pageless, show_page
-from eptreplay.cli.run_folder import complete, damage_in_one_line, say_leftovers
+from eptreplay.cli.pages import pages_into, show_page
+from eptreplay.cli.run_folder import complete, damage_in_one_line, say_leftovers, say_not_shown
 from eptreplay.errors import Exit
 from eptreplay.report.compare import merge
 from eptreplay.report.costs.costs import parse_assumptions
@@ -39,6 +39,6 @@ def compare(
         with ProgressBar(None, "guests", "rendering") as bar:
             pageless = make_pages(work, assumed, workers=os.cpu_count() or 1, on_page=pages_into(bar))
     with complete(out):
-        say_pageless(pageless)
+        say_not_shown(pageless)
         show_page(out, open_page=open_page)
     return Exit.SOME_FAILED if pageless else Exit.GOOD

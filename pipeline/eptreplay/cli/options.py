@@ -13,6 +13,7 @@ import typer
 
 from eptreplay.request.choices import OnBadRows as OnBadRowsChoice
 from eptreplay.request.replay import REPLAY
+from eptreplay.request.values import path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +27,8 @@ def of_replay(name: str) -> Any:  # noqa: ANN401 - typer's types of arguments an
     declared = option.declared
     if declared.positional:
         return typer.Argument(metavar=declared.metavar, help=option.help)
+    if declared.parse is not None:
+        return typer.Option(option.flag, parser=declared.parse, metavar=declared.metavar, help=option.help)
     flags = [option.flag, *filter(None, [declared.short])]
     return typer.Option(
         *flags, metavar=declared.metavar, min=declared.minimum, max=declared.maximum, help=option.help
@@ -86,4 +89,6 @@ Assumed = Annotated[
     ),
 ]
 
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder that 'replay --out' wrote.")]
+RunFolder = Annotated[
+    Path, typer.Argument(parser=path, metavar="RUN", help="Folder that 'replay --out' wrote.")
+]

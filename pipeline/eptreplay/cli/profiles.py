@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from eptreplay import profiles as cpu
-from eptreplay.cli.console import note, say, say_all, say_table
+from eptreplay.cli.console import note, say_all, say_table
 from eptreplay.errors import Exit
 
 
 def show_all() -> None:
     """Carry out `profiles list`."""
     say_table(cpu.OVERVIEW_HEADER, cpu.overview_rows())
-    say(cpu.SUPERPAGES_OF)
+    say_all(["", cpu.SUPERPAGES_OF])
 
 
 def show(name: str) -> int:

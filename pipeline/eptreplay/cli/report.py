@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from eptreplay.cli.console import ProgressBar
-from eptreplay.cli.pages import pages_into, say_pageless, show_page
-from eptreplay.cli.run_folder import complete, damage_in_one_line, say_leftovers
+from eptreplay.cli.pages import pages_into, show_page
+from eptreplay.cli.run_folder import complete, damage_in_one_line, say_leftovers, say_not_shown
 from eptreplay.errors import Exit
 from eptreplay.report.costs.costs import parse_assumptions
 from eptreplay.run.lock import held
@@ -33,7 +33,7 @@ def report(run: Path, assume: Sequence[str], *, open_page: bool) -> int:
     ):
         pageless = make_pages(run, assumed, workers=os.cpu_count() or 1, on_page=pages_into(bar))
     with complete(run):
-        say_pageless(pageless)
+        say_not_shown(pageless)
         show_page(run, open_page=open_page)
     return Exit.SOME_FAILED if pageless else Exit.GOOD
 

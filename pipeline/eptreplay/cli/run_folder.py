@@ -6,13 +6,18 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from eptreplay.cli.console import note
-from eptreplay.errors import EptReplayError, OutputError
+from eptreplay.errors import EptReplayError, OutputError, RenderError
 from eptreplay.run.leftovers import leftovers
 from eptreplay.run.signals import Stopped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    from eptreplay.report.pages.text import Unrendered
+
+DAMAGED_OR_OURS = "tables or run.json are damaged, or this is a fault of eptreplay"
+"""What is said of the tables of a run from anywhere that raise what no check foresees."""
 
 
 def say_leftovers(out: Path) -> None:
@@ -32,6 +37,8 @@ def damage_in_one_line(*runs: Path) -> Iterator[None]:
     """
     try:
         yield
+    except RenderError as error:  # of pages that are made aside: it does not say of which run
+        raise OutputError(_not_shown(runs, str(error))) from error
     except (EptReplayError, BrokenPipeError):
         raise
     except OSError as error:
@@ -39,11 +46,20 @@ def damage_in_one_line(*runs: Path) -> Iterator[None]:
             f"{error.filename or runs[0]}: cannot be read or written ({error.strerror})"
         ) from error
     except Exception as error:
-        names = " or ".join(map(str, runs))
-        text = " ".join(f"{type(error).__name__}: {error}".split())
-        raise OutputError(
-            f"{names}: cannot be shown ({text:.200}); tables or run.json are damaged, or this is a fault of eptreplay: replay again"
-        ) from error
+        raise OutputError(_not_shown(runs, f"{type(error).__name__}: {error}")) from error
+
+
+def say_not_shown(pageless: Sequence[Unrendered]) -> None:
+    """Say which guests of a run from anywhere have no page; its tables may be damaged."""
+    for failure in pageless:
+        why = f"{failure.why}; {DAMAGED_OR_OURS}" if failure.traceback else failure.why
+        note(f"guest '{failure.guest}' has no page: {why}")
+
+
+def _not_shown(runs: Sequence[Path], why: str) -> str:
+    """Return in a line that runs cannot be shown."""
+    names = " or ".join(map(str, runs))
+    return f"{names}: cannot be shown ({' '.join(why.split()):.200}); {DAMAGED_OR_OURS}: replay again"
 
 
 @contextmanager

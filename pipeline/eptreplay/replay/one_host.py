@@ -281,7 +281,7 @@ def _scan_schedules(span: Span, options: HostOptions) -> list[Schedule]:
     Raises:
         UsageError: there would be more of them than the table of cold memory may have rows.
     """
-    if options.scan_interval is None:
+    if options.scan_interval is None or span.rows == 0:
         return []
     schedule = span.schedule(Action.SCAN, options.scan_interval)
     scans = span.stops(schedule)

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from eptreplay.errors import SharedHostError, TraceError
-from eptreplay.ingest.trace.ranges import LAST_TIME
+from eptreplay.ingest.sources.times import why_unknown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,18 +43,9 @@ def naming_batches(trace: GuestTrace, batches: Iterator[Batch]) -> Iterator[Batc
 
 def untimed(trace: GuestTrace) -> TraceError:
     """Return why a trace cannot be placed on the host's clock."""
-    known = [group.ranges["time"].high for group in trace.row_groups if "time" in group.ranges]
-    if max(known, default=0) > LAST_TIME:
-        return TraceError(
-            str(trace.files[0]),
-            f"the statistics say times up to {max(known)}",
-            column="time",
-            expected=f"times of at most {LAST_TIME} (2^63 - 1)",
-            advice="correct the trace",
-        )
     return TraceError(
         str(trace.files[0]),
-        "row groups without statistics of the time column",
+        why_unknown(trace),
         column="time",
-        advice="write the file with statistics: guests of one host are put in the order of their times",
+        advice="correct the trace, or leave it out: guests of one host are put in the order of their times",
     )

@@ -7,22 +7,15 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from eptreplay.errors import UsageError
+from eptreplay.report.read.by_guest import TableByGuest
 from eptreplay.report.read.run import open_run
-from eptreplay.tables.files import (
-    TABLES_FOLDER,
-    TableWriter,
-    read_table,
-    slug,
-    write_columns_file,
-    write_run_file,
-)
+from eptreplay.report.read.verified import weaker
+from eptreplay.tables.files import TABLES_FOLDER, TableWriter, slug, write_columns_file, write_run_file
 from eptreplay.tables.schema import REPLAYED
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
-
-    from eptreplay.tables.columns import Table
 
 
 def merge(first: Path, second: Path, out: Path) -> None:
@@ -30,7 +23,7 @@ def merge(first: Path, second: Path, out: Path) -> None:
 
     A profile is called `haswell @ before` after the folder of its run; each of the second run is followed and
     measured by its namesake of the first. Tables without profiles are those of the first run; run.json names the
-    ones that differ.
+    ones that differ. Tables are read guest by guest, so memory does not grow with the guests.
 
     Args:
         first: folder of a run.
@@ -50,10 +43,13 @@ def merge(first: Path, second: Path, out: Path) -> None:
     profiles = _profiles(runs, labels)
     differ = []
     for table in REPLAYED:
-        frames = [read_table(folder, table) for folder in (first, second)]
-        if "profile" not in table.names() and not frames[0].equals(frames[1]):
+        sources = [TableByGuest(folder, table) for folder in (first, second)]
+        writer = TableWriter(out / TABLES_FOLDER, table)
+        if "profile" in table.names():
+            _write_profiles(writer, sources, labels, [profile["name"] for profile in profiles], shared)
+        elif not _write_first(writer, sources, shared):
             differ.append(table.name)
-        _write(out, table, frames, labels, [profile["name"] for profile in profiles], shared)
+        writer.close()
     write_columns_file(out / TABLES_FOLDER)
     left_out = [
         {"guest": name, "error": f"only in {label}"}
@@ -65,7 +61,7 @@ def merge(first: Path, second: Path, out: Path) -> None:
         out,
         {
             **runs[0],
-            "guests": [guest for guest in runs[0]["guests"] if guest["name"] in shared],
+            "guests": _guests(runs, shared),
             "failed": [*runs[0]["failed"], *left_out],
             "profiles": profiles,
             "compared": {
@@ -97,31 +93,40 @@ def _profiles(runs: Sequence[dict[str, Any]], labels: Sequence[str]) -> list[dic
     return found
 
 
-def _write(
-    out: Path,
-    table: Table,
-    frames: Sequence[pl.DataFrame],
+def _guests(runs: Sequence[Mapping[str, Any]], shared: Sequence[str]) -> list[dict[str, Any]]:
+    """Return what the first run says of shared guests; what guards a guest's input is the weaker of both."""
+    guards = [{guest["name"]: guest.get("verified_by") for guest in run["guests"]} for run in runs]
+    found = []
+    for guest in runs[0]["guests"]:
+        if guest["name"] in shared:
+            guard = weaker(*(of[guest["name"]] for of in guards))
+            known = {} if guard is None else {"verified_by": guard}
+            found.append({name: value for name, value in guest.items() if name != "verified_by"} | known)
+    return found
+
+
+def _write_first(writer: TableWriter, sources: Sequence[TableByGuest], guests: Sequence[str]) -> bool:
+    """Write the first run's rows of a table without profiles, and return whether the second has the same."""
+    same = True
+    for guest in guests:
+        first, second = (source.of(guest) for source in sources)
+        same = same and first.equals(second)
+        writer.append(first.to_arrow())
+    return same
+
+
+def _write_profiles(
+    writer: TableWriter,
+    sources: Sequence[TableByGuest],
     labels: Sequence[str],
     profiles: Sequence[str],
     guests: Sequence[str],
 ) -> None:
-    """Write a table of the merged run, in the order of its guests and profiles."""
-    frame = frames[0]
-    order = ["guest"]
-    if "profile" in table.names():
-        order = ["guest", "profile"]
+    """Write both runs' rows of a table, every guest's in the order of the merged profiles."""
+    place = pl.col("profile").replace_strict(profiles, range(len(profiles)), default=None)
+    for guest in guests:
         frame = pl.concat(
-            of.with_columns(profile=pl.concat_str("profile", pl.lit(f" @ {label}")))
-            for of, label in zip(frames, labels, strict=True)
+            source.of(guest).with_columns(profile=pl.concat_str("profile", pl.lit(f" @ {label}")))
+            for source, label in zip(sources, labels, strict=True)
         )
-    place = {"guest": list(guests), "profile": list(profiles)}
-    rank = [
-        pl.col(name).replace_strict(place[name], range(len(place[name])), default=None).alias(f"{name} at")
-        for name in order
-    ]
-    ranks = [f"{name} at" for name in order]
-    frame = frame.filter(pl.col("guest").is_in(place["guest"])).with_columns(rank)
-    frame = frame.sort(ranks, maintain_order=True).drop(ranks)
-    writer = TableWriter(out / TABLES_FOLDER, table)
-    writer.append(frame.to_arrow())
-    writer.close()
+        writer.append(frame.sort(place, maintain_order=True).to_arrow())

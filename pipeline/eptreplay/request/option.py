@@ -60,6 +60,7 @@ class Declaration:
         metavar: what stands for a value in help.
         minimum, maximum: bounds of a number, both allowed; None: unbounded.
         unit: of a number; empty for what is none.
+        parse: reads a value from text and refuses what is none in words of its own; None: the type does.
         unset: what holds where nothing is given, in words; empty: the default says so itself.
     """
 
@@ -73,6 +74,7 @@ class Declaration:
     minimum: float | None = None
     maximum: float | None = None
     unit: str = ""
+    parse: Callable[[str], Any] | None = None
     unset: str = ""
 
 

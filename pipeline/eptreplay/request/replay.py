@@ -10,9 +10,10 @@ from typing import Literal
 
 from eptreplay.request.choices import MissRatio, OnBadRows, Policy
 from eptreplay.request.host import Align, HostOptions, Placement, VcpuModel
-from eptreplay.request.link import DEFAULT_BANDWIDTHS, FASTEST, GBIT, Link
+from eptreplay.request.link import DEFAULT_BANDWIDTHS, GBIT, Link
 from eptreplay.request.option import ALWAYS, Needs, option, options_of
 from eptreplay.request.options import Options, TlbOptions
+from eptreplay.request.values import FASTEST, SLOWEST, path, share, speed
 from eptreplay.units import parse_duration, parse_every, parse_size
 
 HOST_OPTIONS = ("host_memory", "placement", "scan_interval", "fragmentation", "align", "vcpus")
@@ -72,7 +73,7 @@ class ReplayRequest:
     )
     out: Path = field(
         default=Path("reports/run"),
-        metadata=option("Folder for the tables and pages.", needs=ALWAYS, metavar="DIR"),
+        metadata=option("Folder for the tables and pages.", needs=ALWAYS, metavar="DIR", parse=path),
     )
     overwrite: bool = field(
         default=False,
@@ -149,11 +150,12 @@ class ReplayRequest:
     bandwidth: Sequence[float] | None = field(
         default=None,
         metadata=option(
-            "Estimate a live migration over a link of so many Gbit/s; may be given several times.",
+            "Estimate a live migration over a link of so many Gbit/s, from 0.001 to 1000; may be given several times.",
             needs=ALWAYS,
             metavar="GBIT/S",
-            minimum=0.001,
-            maximum=FASTEST // GBIT,
+            minimum=SLOWEST,
+            maximum=FASTEST,
+            parse=speed,
             unit="Gbit/s",
             unset=", ".join(f"{bandwidth / GBIT:g}" for bandwidth in DEFAULT_BANDWIDTHS),
         ),
@@ -192,11 +194,12 @@ class ReplayRequest:
     fragmentation: float | None = field(
         default=None,
         metadata=option(
-            "Share of the host's 2 MB blocks that cannot be reserved.",
+            "Share of the host's 2 MB blocks that cannot be reserved, from 0 to 1.",
             needs=_RESERVATIONS,
             metavar="SHARE",
             minimum=0,
             maximum=1,
+            parse=share,
             unit="of all blocks",
             unset=f"{HostOptions().fragmentation:g}",
         ),

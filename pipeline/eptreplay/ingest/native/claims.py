@@ -163,7 +163,7 @@ def _page_claims(pages: PageClaims) -> list[_Claim]:
 
 def ranges_seen(piece: Piece, seen: RowScan) -> dict[str, ColumnRange]:
     """Return what the scan of good rows has found of their columns."""
-    known = {"gpa": seen.gpa, "op": seen.op}
+    known = {"gpa": ColumnRange(*seen.gpa), "op": ColumnRange(*seen.op)}
     time = piece.columns.get("time")
     if time is not None:
         known["time"] = ColumnRange(int(time[0]), int(time[-1]))

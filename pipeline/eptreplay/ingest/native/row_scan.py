@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from eptreplay.compiled import entry_point, kernel
-from eptreplay.ingest.trace.ranges import ColumnRange
 from eptreplay.ingest.trace.schema import PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -38,6 +37,13 @@ for _array in NOTHING.values():
     _array.flags.writeable = False  # like views of Arrow buffers, so that one compilation serves both
 
 
+class Extent(NamedTuple):
+    """Smallest and largest value of a column in a batch."""
+
+    low: int
+    high: int
+
+
 class RowScan(NamedTuple):
     """What the scan found.
 
@@ -49,8 +55,8 @@ class RowScan(NamedTuple):
         disordered: whether any row may be earlier than the one before; without times none is.
     """
 
-    gpa: ColumnRange
-    op: ColumnRange
+    gpa: Extent
+    op: Extent
     size: int
     crosses: bool
     disordered: bool
@@ -67,8 +73,8 @@ def scan_rows(columns: Mapping[str, NDArray[np.unsignedinteger]], last_time: int
     low_gpa, high_gpa, low_op, high_op, high_size, crossing, time_bits = scan_columns(gpa, op, size, time)
     disordered = bool(time_bits >> TOP_BIT) or (len(time) != 0 and int(time[0]) < last_time)
     return RowScan(
-        ColumnRange(int(low_gpa), int(high_gpa)),
-        ColumnRange(int(low_op), int(high_op)),
+        Extent(int(low_gpa), int(high_gpa)),
+        Extent(int(low_op), int(high_op)),
         int(high_size),
         bool(crossing != 0),
         disordered,

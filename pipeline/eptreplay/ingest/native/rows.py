@@ -227,7 +227,7 @@ def good_rows(
         if mask.any():
             bad.add(_broken(rule, mask, values, limits, place), rule.reason, int(np.count_nonzero(mask)))
             drop |= mask
-    return ~drop
+    return ~drop if drop.any() else None
 
 
 def _refuse_disorder(time: Values, last_time: int, place: Place) -> None:

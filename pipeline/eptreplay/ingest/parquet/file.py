@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eptreplay.errors import TraceError
-from eptreplay.ingest.parquet.footer import MAGIC, TAIL_BYTES, footer_digest, parse_footer
+from eptreplay.ingest.parquet.footer import MAGIC, TAIL_BYTES, footer_digest, parse_footer, untyped_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,7 +105,7 @@ def open_parquet(path: Path, digest: str, buffer_bytes: int = BUFFER_BYTES) -> I
                 source, pre_buffer=False, buffer_size=buffer_bytes, page_checksum_verification=True
             )
         except pa.ArrowNotImplementedError as error:
-            raise _not_supported(path, error) from error
+            raise _not_supported(path, untyped_columns(data), error) from error
         except PARQUET_ERRORS as error:
             raise _damaged_footer(path, error) from error
         yield Opened(file, source.fileno())
@@ -150,10 +150,13 @@ def _not_regular(path: Path) -> TraceError:
     return TraceError(str(path), f"this is {kind}", expected="a regular file")
 
 
-def _not_supported(path: Path, error: BaseException) -> TraceError:
+def _not_supported(path: Path, untyped: list[str], error: BaseException) -> TraceError:
+    which = f"one of the columns {', '.join(map(repr, untyped))}" if untyped else "a column"
+    one = untyped[0] if len(untyped) == 1 else None
     return TraceError(
         str(path),
-        f"it has something that is not supported ({one_line(error)})",
+        f"{'its type is' if one else f'{which} has a type that is'} not supported ({one_line(error)})",
+        column=one,
         expected="a Parquet file with columns of plain types, also those that are not read",
         advice="write the file again with the columns of the format only",
     )

@@ -36,7 +36,7 @@ _ENCODINGS = {
     8: "RLE_DICTIONARY",
     9: "BYTE_STREAM_SPLIT",
 }
-_INT32, _INT64, _BYTE_ARRAY = 1, 2, 6
+_INT32, _INT64, _BYTE_ARRAY, _FIXED_BYTES = 1, 2, 6, 7
 _PHYSICAL_TYPES = 8
 _VALUE_BYTES = {_INT32: 4, _INT64: 8}
 _ALL_BYTES_THERE = {"PLAIN", "BYTE_STREAM_SPLIT", "RLE", "BIT_PACKED"}
@@ -123,6 +123,21 @@ def parse_footer(path: Path, data: bytes, file_bytes: int) -> Footer:
 def footer_digest(data: bytes) -> str:
     """The SHA-256 of a footer's bytes, in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
+
+
+def untyped_columns(data: bytes) -> list[str]:
+    """Return the columns of a footer whose values are so many bytes and nothing more, as writers store wide integers."""
+    reader = CompactReader(data)
+    for number, kind in reader.fields():
+        value = reader.value(kind)
+        if number == 2:
+            elements = map(_struct, _list(value))
+            return [
+                cast("bytes", element.get(4, b"")).decode("utf-8", "replace")  # bytes: _leaf_paths
+                for element in elements
+                if element.get(1) == _FIXED_BYTES and not {6, 10} & element.keys()  # what the bytes mean
+            ]
+    return []
 
 
 class _Parser:

@@ -40,9 +40,9 @@ def locate(specs: Sequence[str]) -> tuple[GuestFiles, ...]:
 
     A folder stands for every `*.parquet` in it and below, except names that begin
     with `.` or `_` and the results of earlier runs; a glob for the `*.parquet` files it matches or, if it matches
-    none, for all files it matches. Files below a hive folder `guest=NAME` are one guest, in the
+    none, for all files it matches, except those of earlier runs. Files below a hive folder `guest=NAME` are one guest, in the
     order of their names; every other file is a guest of its own, named after the
-    file. A file reached twice counts once.
+    file. A file that a folder or glob reaches twice, by a link, counts once.
 
     Args:
         specs: what the user named, in order.
@@ -51,20 +51,22 @@ def locate(specs: Sequence[str]) -> tuple[GuestFiles, ...]:
         Guests in order of their first appearance, names unique.
 
     Raises:
-        UsageError: a name leads to nothing, or there is none.
+        UsageError: a name leads to nothing, there is none, or two lead to the same file.
     """
     if not specs:
         raise UsageError("no trace was named; give a Parquet file, a folder or a glob")
-    found: dict[Path, None] = {}
-    for spec in specs:
-        found.update(dict.fromkeys(_expand(spec)))
     guests: dict[tuple[Path, str], list[Path]] = {}
-    seen: set[Path] = set()
-    for path in found:
-        real = path.resolve()
-        if real not in seen:
-            seen.add(real)
-            guests.setdefault(_guest_of(path), []).append(path)
+    seen: dict[Path, int] = {}
+    for number, spec in enumerate(specs):
+        for path in _expand(spec):
+            real = path.resolve()
+            if seen.get(real, number) != number:
+                raise UsageError(
+                    f"{path}: is named twice, by '{specs[seen[real]]}' and by '{spec}'; leave one out"
+                )
+            if real not in seen:
+                guests.setdefault(_guest_of(path), []).append(path)
+            seen[real] = number
     names = unique_names([(name, folder) for folder, name in guests])
     return tuple(
         GuestFiles(unique, tuple(sorted(files)), folder if folder.is_dir() else folder.parent)
@@ -122,12 +124,26 @@ def _expand(spec: str) -> Iterable[Path]:
         files.extend(_in_folder(match, required=False) if match.is_dir() else [match])
     # `folder/*` also matches the guest.toml and the notes that lie beside traces.
     files = [path for path in files if path.name.endswith(SUFFIX)] or files
-    if not files:
-        raise UsageError(f"{spec}: only folders without *{SUFFIX} files match")
-    return files
+    results = {folder for folder in {path.parent for path in files} if _is_in_run(folder.absolute())}
+    traces = [path for path in files if path.parent not in results]
+    if not traces:
+        what = f"folders without *{SUFFIX} files" if not files else "results of an earlier run"
+        raise UsageError(f"{spec}: only {what} match; name the traces")
+    return traces
+
+
+def _is_in_run(folder: Path) -> bool:
+    """Whether a folder is that of a run's results, or below one."""
+    return any(
+        all((above / name).exists() for name in names)
+        for above in (folder, *folder.parents)
+        for names in _RUNS
+    )
 
 
 def _in_folder(folder: Path, *, required: bool = True) -> list[Path]:
+    if required and _is_in_run(folder.absolute()):
+        raise UsageError(f"{folder}: holds the results of an earlier run; name the folder of the traces")
     files = sorted(_walk(folder))
     if required and not files:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""When a trace begins and ends, where its statistics do not say: its first and last row group tell."""
+"""When a trace begins and ends: its statistics, or else its first and last row group tell, or it is said why not."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from eptreplay.ingest.native.decode import decode
 from eptreplay.ingest.native.order import BLOCK_ROWS
 from eptreplay.ingest.parquet.file import open_parquet
-from eptreplay.ingest.trace.ranges import ColumnRange
+from eptreplay.ingest.trace.ranges import LAST_TIME, ColumnRange
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from eptreplay.ingest.trace.guest_trace import RowGroup
+    from eptreplay.ingest.trace.guest_trace import GuestTrace, RowGroup
 
 
 def with_ends(row_groups: Sequence[RowGroup], digests: Mapping[Path, str]) -> list[RowGroup]:
@@ -36,13 +36,31 @@ def with_ends(row_groups: Sequence[RowGroup], digests: Mapping[Path, str]) -> li
     return found
 
 
+def why_unknown(trace: GuestTrace) -> str:
+    """Return why it is unknown when a trace begins or ends, for an error; empty where both are known."""
+    if not trace.row_groups:
+        return "it has no rows"
+    ends = (("first", trace.row_groups[0], trace.first_time), ("last", trace.row_groups[-1], trace.last_time))
+    for which, group, time in ends:
+        known = group.ranges.get("time")
+        if known is None:
+            return f"all times of its {which} row group are null"
+        if time is None:
+            return f"its {which} row group has times up to {known.high}, later than {LAST_TIME} (2^63 - 1)"
+    return ""
+
+
 def _timed(group: RowGroup, digest: str) -> RowGroup:
-    """Return a row group with the range of its times; without one if a time is null."""
-    low, high = 2**64, 0
+    """Return a row group with the range of its times, as statistics would say it; without one if all are null."""
+    low, high = 2**64, -1
+    nulls = group.nulls
     with open_parquet(group.file, digest) as file:
         for piece in decode(file, group, ("time",), BLOCK_ROWS):
-            if piece.nulls:
-                return group
             time = piece.columns["time"]
-            low, high = min(low, int(time.min())), max(high, int(time.max()))
-    return replace(group, ranges={**group.ranges, "time": ColumnRange(low, high)})
+            if "time" in piece.nulls:
+                nulls |= {"time"}
+                time = time[~piece.nulls["time"]]
+            if len(time):
+                low, high = min(low, int(time.min())), max(high, int(time.max()))
+    known = {"time": ColumnRange(low, high)} if low <= high else {}
+    return replace(group, ranges={**group.ranges, **known}, nulls=nulls)

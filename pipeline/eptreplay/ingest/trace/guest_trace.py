@@ -127,12 +127,12 @@ class GuestTrace:
 
     @property
     def first_time(self) -> int | None:
-        """Time of the first row; None if it is null, or there is none."""
+        """Earliest time of the first row group; None if all are null, or there is none."""
         return self.row_groups[0].time_min if self.row_groups else None
 
     @property
     def last_time(self) -> int | None:
-        """Time of the last row; None if it is null, or there is none."""
+        """Latest time of the last row group; None if all are null, or there is none."""
         return self.row_groups[-1].time_max if self.row_groups else None
 
     @property

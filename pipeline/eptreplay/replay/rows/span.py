@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from eptreplay.errors import TraceError
+from eptreplay.ingest.sources.times import why_unknown
 from eptreplay.replay.rows.schedule import Action, EqualParts, EveryStep, Schedule
 from eptreplay.request.choices import Policy
 
@@ -22,6 +23,7 @@ class Span(NamedTuple):
         rows: rows in all.
         begin, end: first and last time; None if unknown.
         unit: unit of time.
+        why_unknown: why a time is unknown, in words; empty where none is.
     """
 
     file: str
@@ -29,12 +31,13 @@ class Span(NamedTuple):
     begin: int | None
     end: int | None
     unit: str
+    why_unknown: str = ""
 
     @classmethod
     def of(cls, trace: GuestTrace) -> Span:
         """Return which part of its own clock a trace covers."""
         file = str(trace.files[0]) if trace.files else trace.name
-        return cls(file, trace.rows, trace.first_time, trace.last_time, trace.time_unit)
+        return cls(file, trace.rows, trace.first_time, trace.last_time, trace.time_unit, why_unknown(trace))
 
     def schedule(self, action: Action, every: Every) -> Schedule:
         """Return the schedule of an action that is due every so often.
@@ -48,9 +51,9 @@ class Span(NamedTuple):
         if self.begin is None or self.end is None:
             raise TraceError(
                 self.file,
-                "row groups without statistics of the time column",
+                f"{self.why_unknown}, so it is unknown over what time sweeps or scans are due",
                 column="time",
-                advice="give the distance between sweeps or scans in rows, or write the file with statistics",
+                advice="correct the trace, or give their distance in rows, as in 1M",
             )
         return Schedule(action, times=EveryStep(self.begin, every.in_units_of(self.unit), self.end))
 

@@ -59,8 +59,8 @@ def host_memory(options: HostOptions, guests: Sequence[GuestMemory], wired_pages
         need = least_need(frames, guests, wired_pages)
         if frames < need.total:
             raise UsageError(
-                f"--host-memory is {frames:,} pages ({binary_size(frames * PAGE_BYTES)}), but the guests need {need};"
-                " give more"
+                f"--host-memory is {frames:,} pages ({binary_size(options.memory)}), but the guests need {need};"
+                " give more, with a unit as in 512M"
             )
     return HostMemory(
         frames=frames,

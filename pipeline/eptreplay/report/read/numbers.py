@@ -73,7 +73,7 @@ def points(base: float, value: float) -> str:
     if difference == 0:
         return ""
     if abs(difference) < 0.01:
-        return f"{'+' if difference > 0 else '-'}under 0.01 points"
+        return f"under 0.01 points {'more' if difference > 0 else 'less'}"
     return f"{difference:+.3g} points"
 
 

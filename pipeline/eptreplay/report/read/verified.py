@@ -16,6 +16,17 @@ CHECKSUMS = (
 )
 
 
+GUARDS = ("", "page checksums", "SHA256SUMS")
+"""What a trace can be verified by, the weakest first."""
+
+
+def weaker(first: str | None, second: str | None) -> str | None:
+    """Return the weaker of two guards; one that is not known may be as weak as any but none."""
+    if GUARDS[0] in {first, second}:
+        return GUARDS[0]
+    return min(first, second, key=GUARDS.index) if first in GUARDS and second in GUARDS else None
+
+
 def unverified(guests: Sequence[Mapping[str, Any]]) -> str:
     """Return which guests have unverified input, or that the guard has a gap; empty if all is verified, or not known.
 

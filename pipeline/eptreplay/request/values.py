@@ -1,0 +1,57 @@
+"""Values of options that are refused in words of our own: paths, shares, speeds."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from eptreplay.errors import UsageError
+from eptreplay.request import link
+
+SLOWEST, FASTEST = 0.001, link.FASTEST // link.GBIT
+"""Links that a migration is estimated over, Gbit/s."""
+
+
+def path(text: str | Path) -> Path:
+    """Read a path.
+
+    Raises:
+        UsageError: it is empty, which would stand for the current folder.
+    """
+    if not str(text):
+        raise UsageError("a path is empty; an unset shell variable?")
+    return Path(text)
+
+
+def share(text: str | float) -> float:
+    """Read a share of a whole.
+
+    Raises:
+        UsageError: it is no number from 0 to 1.
+    """
+    value = _number(text)
+    if not 0 <= value <= 1:
+        raise UsageError(f"'{text}' is no share; give a number from 0 to 1, as in 0.25")
+    return value
+
+
+def speed(text: str | float) -> float:
+    """Read the speed of a link in Gbit/s.
+
+    Raises:
+        UsageError: it is no number, or there is no such link.
+    """
+    value = _number(text)
+    if not SLOWEST <= value <= FASTEST:
+        raise UsageError(
+            f"'{text}' is no speed of a link; give Gbit/s, from {SLOWEST:g} to {FASTEST:g}, as in 2.5"
+        )
+    return value
+
+
+def _number(text: str | float) -> float:
+    """Return a number; what is none is no part of any range."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
