@@ -14,6 +14,7 @@ import typer.main
 from tests.command_line import eptreplay, small_trace
 
 from eptreplay.cli.app import app
+from eptreplay.errors import UsageError
 from eptreplay.request.documentation import documentation
 from eptreplay.request.host import HostOptions
 from eptreplay.request.link import Link
