@@ -1,6 +1,6 @@
 """Whether guests fit into this machine's memory, worked out from their layouts before anything is allocated.
 
-The arrays of a replay have room for every page, and memory that is never written takes none (docs/architecture.md, What a
+The arrays of a replay have room for every page, and memory that is never written takes none (docs/speed.md, What a
 guest page takes).  So only bounds of what a run will take are known: what is written at its start, and what it takes if
 every access is to another page.  A run is refused if it cannot succeed: it needs more address space than the system gives,
 or more memory at the start than there is.
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SHARED = 31
 """Bytes that all profiles share for every page up to the end of memory: `fast_path` 1, `first_row` 8, `touch` 12, `listed` 4,
-`cold`, `unharvested` 1 each, `slot` 4."""
+`deferred`, `unharvested` 1 each, `slot` 4."""
 
 ADDRESS = 17
 """Bytes per profile for every page up to the end of memory: `object` 8, `swblk` 4, `swap` 4, `clean` 1."""
@@ -40,7 +40,7 @@ MAPPING_ARRAY = 32
 """Bytes of that in one array, the largest: `pv`."""
 
 IN_USE = 44
-"""Bytes that each profile takes in all for a page that its guest has used; see docs/architecture.md for where it is more."""
+"""Bytes that each profile takes in all for a page that its guest has used; see docs/speed.md for where it is more."""
 
 IN_USE_SHARED = 27
 """Bytes that all profiles share for such a page."""

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from eptreplay.report.read.run import Guest
 
 
+RECLAIM, MIGRATE = "What can be reclaimed?", "Can it migrate?"
+
+
 class Answer(NamedTuple):
     """A question, the number that answers it, the sentence around it, and where the evidence is."""
 
@@ -187,7 +190,7 @@ def idle_pages(guest: Guest, age: float) -> int:
 
 def reclaim_answer(guest: Guest, found: Sequence[Cold]) -> Answer:
     """What can be reclaimed?"""
-    question = "What can be reclaimed?"
+    question = RECLAIM
     row = guest.any_summary
     whole = guest.about["memory_pages"]
     touched = row["pages_touched"]
@@ -279,7 +282,7 @@ def migrations(guest: Guest) -> list[dict[str, Any]]:
 
 def migrate_answer(guest: Guest) -> Answer:
     """Can it migrate?"""
-    question = "Can it migrate?"
+    question = MIGRATE
     found = migrations(guest)
     if not found:
         why = why_untimed(guest) or "This run has no estimate; replay again to have one."

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from eptreplay.profiles import superpages_note
 from eptreplay.report.answers.answers import (
+    MIGRATE,
+    RECLAIM,
     Answer,
     cold,
     devices,
@@ -229,5 +231,5 @@ def _row(line: Line) -> dict[str, Any]:
             ("exits", cells([at.exits for at in found], [f"{at.exits:,}" for at in found], bases)),
             ("IPIs", cells([at.ipis for at in found], [f"{at.ipis:,}" for at in found], bases)),
         ],
-        "answers": [line.answers[2], line.answers[-1]],
+        "answers": [answer for answer in line.answers if answer.question in {RECLAIM, MIGRATE}],
     }
