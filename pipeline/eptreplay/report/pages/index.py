@@ -163,7 +163,7 @@ def _cost(lines: Sequence[Line], together: Sequence[Standing]) -> Answer:
 
 def _reclaim(lines: Sequence[Line]) -> Answer:
     """What can be reclaimed? Pages of several guests add up at one age alone: the shortest first age of any of them."""
-    question = "What can be reclaimed?"
+    question = RECLAIM
     guests = [line.guest for line in lines]
     touched = sum(guest.any_summary["pages_touched"] for guest in guests)
     whole = sum(guest.memory_pages for guest in guests)
