@@ -91,7 +91,7 @@ class Times:
 
 def history(result: GuestResult, number: int) -> History:
     """Return one of the histories in the books of a replay: PAGES_TOUCHED, PAGES_WRITTEN or REGIONS_WRITTEN."""
-    returns = [snapshot.books.returns[number] for snapshot in result.snapshots]
+    returns = [snapshot.books.returns_of(number) for snapshot in result.snapshots]
     first, last, weight = _lives(result, number)
     return History(
         intervals=len(returns),

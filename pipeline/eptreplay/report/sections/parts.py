@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from eptreplay.report.charts import Series, group_sum, time_chart
-from eptreplay.report.csvs import CSV_FOLDER, write_columns, write_csv
+from eptreplay.report.csvs import CSV_FOLDER, write_columns, write_csv, write_frame
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,6 +38,11 @@ class Files:
     def table(self, name: str, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
         """Write a table and return the link to it."""
         write_csv(self._path / f"{name}.csv", header, rows)
+        return f"{self._link}/{name}.csv"
+
+    def frame(self, name: str, frame: pl.DataFrame) -> str:
+        """Write a frame as a table and return the link to it."""
+        write_frame(self._path / f"{name}.csv", frame)
         return f"{self._link}/{name}.csv"
 
     def over_time(self, name: str, unit: str, series: Sequence[Series]) -> str:
