@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import polars as pl
 import pytest
 
-from eptreplay.report.charts.csvs import cell, write_columns, write_csv
+from eptreplay.report.charts.csvs import cell, write_columns, write_csv, write_frame
 from eptreplay.safe_text import printable
 
 if TYPE_CHECKING:
@@ -35,3 +36,19 @@ def test_columns_of_numbers_are_whole_where_all_are_and_none_is_nothing(tmp_path
     columns = [("=a", np.array([1.0, np.nan, 3e15])), ("b, c", np.array([0.1 + 0.2, 2.0, np.nan]))]
     write_columns(tmp_path / "a.csv", columns)
     assert (tmp_path / "a.csv").read_text() == '\'=a,"b, c"\n1,0.3\n,2.0\n3000000000000000,\n'
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"=a": [0, None, -5], "b": pl.Series([2**64 - 1, 0, None], dtype=pl.UInt64)},
+        {"a": [0, 1], "b": [0.1 + 0.2, 3.0]},
+        {"a": [0, 1], "b": ["=1", None]},
+        {"a": pl.Series([], dtype=pl.Int64)},
+    ],
+)
+def test_a_frame_is_written_as_its_cells_are(tmp_path: Path, columns: dict[str, list[object]]) -> None:
+    frame = pl.DataFrame(columns)
+    write_frame(tmp_path / "a.csv", frame)
+    write_csv(tmp_path / "b.csv", frame.columns, frame.rows())
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()

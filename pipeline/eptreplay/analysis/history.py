@@ -193,6 +193,8 @@ class RepeatedGone:
             end: likewise.
             surely_over: intervals before it are over; what is given back in later ones is still there.
         """
+        if not len(self._gone.pages):
+            return 0  # the usual case, asked a few hundred times a guest
         rounds, is_gone = self._at(self._again, end, surely_over)
         return int(self._gone.pages[is_gone & (self._before + rounds >= begin)].sum())
 

@@ -66,9 +66,13 @@ class ClosedInterval:
     @property
     def returns(self) -> tuple[Returns, ...]:
         """One for each of the HISTORIES."""
-        ends = np.repeat(self._counts[:HISTORIES], 2).cumsum()
-        parts = np.split(self._packed[: ends[-1]], ends[:-1])
-        return tuple(Returns(*parts[2 * number : 2 * number + 2]) for number in range(HISTORIES))
+        return tuple(map(self.returns_of, range(HISTORIES)))
+
+    def returns_of(self, history: int) -> Returns:
+        """Return those of one of the HISTORIES: slices, as there are many intervals."""
+        *before, count = self._counts[: history + 1].tolist()
+        begin = 2 * sum(before)
+        return Returns(self._packed[begin : begin + count], self._packed[begin + count : begin + 2 * count])
 
     @property
     def stretch(self) -> NDArray[np.int32]:

@@ -103,10 +103,9 @@ class SharedInterval(ClosedInterval):
         self._first_writes: NDArray[np.int32] = first_writes.sum(axis=0, dtype=np.int32)
         self.tally = _tally([part.tally for part in parts])
 
-    @property
-    def returns(self) -> tuple[Returns, ...]:
-        """One for each of the HISTORIES."""
-        return self._returns
+    def returns_of(self, history: int) -> Returns:
+        """Return those of one of the HISTORIES."""
+        return self._returns[history]
 
     @property
     def stretch(self) -> NDArray[np.int32]:

@@ -91,7 +91,7 @@ def _wiring(context: Context) -> Grid:
     """Return what was wired, held and touched, one column per profile; lines of nothing but 0 are left out."""
     guest = context.guest
     frame = guest.frame("wiring")
-    link = context.files.table("wiring", frame.columns[1:], frame.drop("guest").rows())
+    link = context.files.frame("wiring", frame.drop("guest"))
     rows = {row["profile"]: row for row in frame.iter_rows(named=True)}
     meanings = {column.name: column.meaning for column in BY_NAME["wiring"].columns}
     lines = [
@@ -127,7 +127,7 @@ def _devices(context: Context) -> Grid:
     """Return the passthrough devices; what they did is the same under every profile."""
     guest = context.guest
     frame = guest.frame("passthrough").filter(pl.col("profile") == guest.profiles[0])
-    link = context.files.table("passthrough", frame.columns[2:], frame.drop("guest", "profile").rows())
+    link = context.files.frame("passthrough", frame.drop("guest", "profile"))
     meanings = {column.name: column.meaning for column in BY_NAME["passthrough"].columns}
     wrote = dict(guest.frame("writers").group_by("device").agg(pl.col("pages_written").sum()).iter_rows())
     return Grid(

@@ -171,7 +171,7 @@ def _rates(context: Context) -> Grid:
     guest = context.guest
     frame = guest.frame("dirty_rate")
     columns = [column for column in DIRTY_RATE.columns if column.unit.startswith(("MiB/s", "(MiB"))]
-    link = context.files.table("dirty_rate", frame.columns[1:], frame.drop("guest").rows())
+    link = context.files.frame("dirty_rate", frame.drop("guest"))
     titles = {
         "mean_mib_per_second": "average",
         "variance": "variance",

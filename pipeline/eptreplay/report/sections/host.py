@@ -118,7 +118,7 @@ def swap_candidates(context: Context) -> Part:
     """Return what the page daemon would take next, what that would cost, and how much is cold at each age."""
     guest = context.guest
     frame = guest.frame("swap_candidates")
-    link = context.files.table("swap_candidates", frame.columns[1:], frame.drop("guest").rows())
+    link = context.files.frame("swap_candidates", frame.drop("guest"))
     charts = [_cold_age(context)] if guest.has("cold_age") else []
     grids = [_totals(guest, frame, link), _first_in_line(guest, frame, link)]
     of_guest = silent(guest)
@@ -232,7 +232,7 @@ def _cold_age(context: Context) -> Chart:
     """Return how much had not been used for at least an age, by profile."""
     guest = context.guest
     frame = guest.frame("cold_age").sort("age_scans")
-    link = context.files.table("cold_age", frame.columns[1:], frame.drop("guest").rows())
+    link = context.files.frame("cold_age", frame.drop("guest"))
     ages = frame.unique("age_scans", keep="first").sort("age_scans")
     scans = ages["age_scans"].to_numpy()
     labels = [_age(guest, row) for row in ages.iter_rows(named=True)]

@@ -48,7 +48,7 @@ def _windows(context: Context, kind: str, title: str, about: str) -> Chart:
     frame = context.guest.frame("working_set")
     frame = frame.filter(frame["kind"] == kind).sort("window_intervals")
     ident = f"working-set-{kind}"
-    link = context.files.table(ident, frame.columns[1:], frame.drop("guest").rows())
+    link = context.files.frame(ident, frame.drop("guest"))
     timed = frame["window_s"].null_count() == 0
     labels = [
         seconds(row["window_s"]) if timed else str(row["window_intervals"])
@@ -75,7 +75,7 @@ def idle(context: Context) -> Part:
     """Return how long memory had been idle at the end."""
     guest = context.guest
     frame = guest.frame("idle_age")
-    link = context.files.table("idle_age", frame.columns[1:], frame.drop("guest").rows())
+    link = context.files.frame("idle_age", frame.drop("guest"))
     frame = frame.drop_nulls("age_intervals").sort("age_intervals")
     if frame.is_empty():
         return Part(texts=["The trace touched no memory."])
@@ -153,7 +153,7 @@ def miss_ratio(context: Context) -> Part:
     if not parts:
         return Part(texts=["The trace has no access to memory."])
     frame = guest.frame("miss_ratio").sort("memory_bytes")
-    link = context.files.table("miss_ratio", frame.columns[1:], frame.drop("guest").rows())
+    link = context.files.frame("miss_ratio", frame.drop("guest"))
     return Part(
         charts=[_curve(link, *next(iter(parts.items())))],
         grids=[_needs(link, parts)],

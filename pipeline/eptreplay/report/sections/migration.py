@@ -28,7 +28,7 @@ def migration(context: Context) -> Part:
     """Return the migrations of the sweep, their rounds, and what a failure in the last round would cost."""
     frame = context.guest.frame("migrations").sort("gbit_per_second", "page_bytes")
     found = list(frame.iter_rows(named=True))
-    link = context.files.table("migrations", frame.columns[1:], frame.drop("guest").rows())
+    link = context.files.frame("migrations", frame.drop("guest"))
     charts = [
         _rounds(context, size)
         for size in frame["page_bytes"].unique().sort().to_list()
@@ -127,7 +127,7 @@ def _rounds(context: Context, size: int) -> Chart:
     frame = frame.filter(frame["page_bytes"] == size).sort("gbit_per_second", "round")
     name = binary_size(size)
     ident = f"rounds-{size}"
-    link = context.files.table(ident, frame.columns[1:], frame.drop("guest").rows())
+    link = context.files.frame(ident, frame.drop("guest"))
     rounds = int(frame["round"].to_numpy().max()) + 1
     series = []
     for number, part in enumerate(frame.partition_by("gbit_per_second", maintain_order=True)):

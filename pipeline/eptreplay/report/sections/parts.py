@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from eptreplay.report.charts.csvs import CSV_FOLDER, write_columns, write_csv
+from eptreplay.report.charts.csvs import CSV_FOLDER, write_columns, write_csv, write_frame
 from eptreplay.report.charts.lines import Series
 from eptreplay.report.charts.time_charts import group_sum, time_chart
 
@@ -39,6 +39,11 @@ class Files:
     def table(self, name: str, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
         """Write a table and return the link to it."""
         write_csv(self._path / f"{name}.csv", header, rows)
+        return f"{self._link}/{name}.csv"
+
+    def frame(self, name: str, frame: pl.DataFrame) -> str:
+        """Write a frame as a table and return the link to it."""
+        write_frame(self._path / f"{name}.csv", frame)
         return f"{self._link}/{name}.csv"
 
     def over_time(self, name: str, unit: str, series: Sequence[Series]) -> str:

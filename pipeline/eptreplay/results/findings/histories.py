@@ -22,7 +22,7 @@ MOST_INTERVALS = 1024
 
 def history(result: GuestResult, number: int) -> History:
     """Return one of the histories in the interval statistics of a replay: PAGES_TOUCHED, PAGES_WRITTEN or REGIONS_WRITTEN."""
-    returns = [snapshot.statistics.returns[number] for snapshot in result.snapshots]
+    returns = [snapshot.statistics.returns_of(number) for snapshot in result.snapshots]
     first, last, weight = _lives(result, number)
     return History(
         intervals=len(returns),
