@@ -1,4 +1,4 @@
-"""A look at all rows says what plain numpy says of them."""
+"""A scan of all rows says what plain numpy says of them."""
 
 from __future__ import annotations
 

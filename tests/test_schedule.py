@@ -1,4 +1,4 @@
-"""Where a replay stops between rows: by rows, by time, in order, each cut once."""
+"""Where a replay stops between rows: by rows, by time, in order, each stop once."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_what_falls_together_is_done_in_the_order_of_actions() -> None:
     scheduler = Scheduler(
         [Schedule(CLOSE, rows=2), Schedule(Action.CHECKPOINT, rows=2), Schedule(SWEEP, rows=2)]
     )
-    actions = [cut.action for cut in scheduler.stops(batch(None, 2), 0)]
+    actions = [stop.action for stop in scheduler.stops(batch(None, 2), 0)]
     assert actions == [SWEEP, Action.CHECKPOINT, CLOSE]
 
 
@@ -77,27 +77,29 @@ parts = st.builds(EqualParts, begin=st.integers(0, 9), end=st.integers(40, 60), 
 
 @given(
     times=st.lists(st.integers(0, 60), max_size=40).map(sorted),
-    cuts=distances | parts,
+    stops=distances | parts,
     step=st.integers(1, 9),
     sizes=st.lists(st.integers(1, 9), min_size=1, max_size=10),
 )
 def test_batches_do_not_matter(
-    times: list[int], cuts: EveryStep | EqualParts, step: int, sizes: list[int]
+    times: list[int], stops: EveryStep | EqualParts, step: int, sizes: list[int]
 ) -> None:
-    scheduler = Scheduler([Schedule(SWEEP, rows=step), Schedule(CLOSE, times=cuts)])
+    scheduler = Scheduler([Schedule(SWEEP, rows=step), Schedule(CLOSE, times=stops)])
     found: list[tuple[int, Action, int | None]] = []
     done = 0
     while done < len(times):
         piece = times[done : done + sizes[done % len(sizes)]]
         found += [
-            (done + cut.rows, cut.action, cut.time)
-            for cut in scheduler.stops(batch(piece, time_min=piece[0]), done)
+            (done + stop.rows, stop.action, stop.time)
+            for stop in scheduler.stops(batch(piece, time_min=piece[0]), done)
         ]
         done += len(piece)
     by_rows = [(row, SWEEP, None) for row in range(step, len(times) + 1, step)]
-    by_time = [(int(np.searchsorted(times, cut)), CLOSE, cut) for cut in cuts if times and cut <= times[-1]]
+    by_time = [
+        (int(np.searchsorted(times, stop)), CLOSE, stop) for stop in stops if times and stop <= times[-1]
+    ]
     assert sorted(found, key=str) == sorted([*by_rows, *by_time], key=str)
-    assert [cut[0] for cut in found] == sorted(cut[0] for cut in found)
+    assert [stop[0] for stop in found] == sorted(stop[0] for stop in found)
 
 
 @given(times=distances | parts, after=st.integers(0, 70))
@@ -121,7 +123,7 @@ def test_more_cuts_than_memory_could_hold_are_made_one_by_one() -> None:
     made = list(islice(scheduler.stops(batch([0, year // 2, year], time_min=0), 0), 100_000))
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert [cut.time for cut in made] == list(range(1, 100_001))
+    assert [stop.time for stop in made] == list(range(1, 100_001))
     assert most < 50_000_000
 
 

@@ -1,4 +1,4 @@
-"""The interval statistics of a trace are what sets of pages say, whatever the rows, the cuts and the sweeps in between."""
+"""The interval statistics of a trace are what sets of pages say, whatever the rows, the schedule and the sweeps in between."""
 
 from __future__ import annotations
 
@@ -93,22 +93,24 @@ def test_books_are_those_of_the_sets_themselves(intervals: list[list[Row]], poli
     touched = [{page for page, _, _ in part} for part in made]
     written = [{page for page, op, _ in part if op == WRITE} for part in made]
     for number, sets in ((PAGES_TOUCHED, touched), (PAGES_WRITTEN, written)):
-        found = [dict(zip(*map(np.ndarray.tolist, book.returns[number]), strict=True)) for book in snapshots]
+        found = [
+            dict(zip(*map(np.ndarray.tolist, closed.returns[number]), strict=True)) for closed in snapshots
+        ]
         assert found == before_each(sets)
 
     regions = [{page // 512 for page in pages} for pages in written]
-    for book, pages, region in zip(snapshots, written, regions, strict=True):
+    for closed, pages, region in zip(snapshots, written, regions, strict=True):
         memory = sum(1 for page in MEMORY if page // 512 in region)
-        assert book.tally["written"].item() == len(pages)
-        assert book.tally["regions"].item() == len(region)
-        assert book.tally["region_pages"].item() == memory
-        assert book.returns[REGIONS_WRITTEN].pages.sum() == memory
+        assert closed.tally["written"].item() == len(pages)
+        assert closed.tally["regions"].item() == len(region)
+        assert closed.tally["region_pages"].item() == memory
+        assert closed.returns[REGIONS_WRITTEN].pages.sum() == memory
 
     shift = int(replay.statistics.heat_shift[0])
-    for book, done in zip(snapshots, made, strict=True):
+    for closed, done in zip(snapshots, made, strict=True):
         stretches = sorted({page >> shift for page, _, _ in done})
-        assert book.stretch.tolist() == stretches
-        for stretch, heat in zip(stretches, book.heat, strict=True):
+        assert closed.stretch.tolist() == stretches
+        for stretch, heat in zip(stretches, closed.heat, strict=True):
             here = [(page, op) for page, op, _ in done if page >> shift == stretch]
             kinds = [len({page for page, op in here if op == kind}) for kind in (READ, WRITE, FETCH)]
             assert heat.tolist() == [*kinds, len({page for page, _ in here})]
@@ -119,7 +121,7 @@ def test_books_are_those_of_the_sets_themselves(intervals: list[list[Row]], poli
             if op == WRITE and page not in seen:
                 first_writes[vcpu] += 1
                 seen.add(page)
-        assert book.first_writes.tolist() == first_writes
+        assert closed.first_writes.tolist() == first_writes
 
 
 @given(INTERVALS)
