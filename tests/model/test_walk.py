@@ -98,7 +98,7 @@ def test_every_level_must_grant_the_right(kind: Kind, level: int, access: int) -
         if host.st.pmap[0][names[access]] & mask:
             host.st.pt[slot] = entry & ~mask
             # Software would put back what it emulates: look at the hardware's answer alone.
-            host.st.pmap[0].pm_flags = 0
+            host.st.pmap[0].pm_emulate_ad_bits = 0
             assert host.access(host.va(3), access) == (REFUSED, {"traps": 1})
             host.st.pt[slot] = entry
             assert host.access(host.va(3), access) == (HIT, {})
