@@ -27,7 +27,6 @@ from eptreplay.run.written import (
     read_list,
     remove_empty,
     sync_all,
-    sync_folder,
     version,
     write_list,
 )
@@ -145,11 +144,5 @@ def _move_in(stage: Path, folder: Path, pages: Listed, listed: Listed) -> None:
     for name in FOLDERS:
         if (folder / name).is_dir():
             remove_empty(folder / name)
-            _sync_folders(folder / name)
+            sync_all(folder / name)
     write_list(folder, {name: pages.get(name, listed.get(name, ())) for name in both if name not in gone})
-
-
-def _sync_folders(folder: Path) -> None:
-    """Flush the directory entries in a folder and below to disk."""
-    for here, _, _ in os.walk(folder):
-        sync_folder(Path(here))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import os
@@ -21,6 +22,9 @@ UNFINISHED = f".{LIST_FILE}.new"
 OWN = (LIST_FILE, UNFINISHED)
 NAMED = 3
 """The most files that a message names."""
+
+FEW = 512
+"""Files and folders that are synchronised one by one, at the most."""
 
 
 class Version(NamedTuple):
@@ -187,9 +191,32 @@ def sync_folder(folder: Path) -> None:
 
 
 def sync_all(folder: Path) -> None:
-    """Flush every file and directory entry in a folder and below to disk."""
-    for here, _, files in os.walk(folder):
-        for name in files:
-            with Path(here, name).open("rb") as handle:
-                os.fsync(handle.fileno())
-        sync_folder(Path(here))
+    """Make every file and name in a folder and below last through a loss of power.
+
+    One by one that takes milliseconds a file, minutes for many guests; so many are left to the file system at once.
+    """
+    paths = [Path(here, name) for here, _, files in os.walk(folder) for name in (*files, ".")]
+    if len(paths) > FEW and sync_file_system(folder):
+        return
+    for path in paths:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)
+
+
+def sync_file_system(folder: Path) -> bool:
+    """Make all of the file system that a folder is on last; return whether this system can (Linux), and did.
+
+    Unlike `os.sync` it waits for no other file system, and tells of errors (since Linux 5.8).
+    """
+    try:
+        syncfs = ctypes.CDLL(None).syncfs
+    except AttributeError:
+        return False
+    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return bool(syncfs(file) == 0)
+    finally:
+        os.close(file)
