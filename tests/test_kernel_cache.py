@@ -72,9 +72,9 @@ def make_source(folder: Path, step: int = 10) -> Path:
     """Write a package that has the machinery, and one kernel with a callee a folder below."""
     package = folder / "eptreplay"
     (package / "model" / "cpu").mkdir(parents=True)
-    (package / "ingest").mkdir()
-    for name in ("__init__.py", "model/__init__.py", "ingest/__init__.py", "model/cpu/__init__.py"):
-        (package / name).touch()
+    for room in ("", "model", "model/cpu", "ingest", "ingest/native", "ingest/trace"):
+        (package / room).mkdir(exist_ok=True)
+        (package / room / "__init__.py").touch()
     for name in ("compiled.py", "kernel_files.py", "ingest/native/row_scan.py", "ingest/trace/schema.py"):
         shutil.copyfile(Path(jit.__file__).parent / name, package / name)
     (package / "model/cpu/callee.py").write_text(CALLEE.format(step=step), encoding="utf-8")

@@ -31,9 +31,9 @@ ROOT = Path(__file__).parents[1]
 KILLER = """
 import os, shutil, signal, sys
 from pathlib import Path
-from eptreplay.output import new_output
-from eptreplay.pages import make_pages
-from eptreplay.report.costs import parse_assumptions
+from eptreplay.report.costs.costs import parse_assumptions
+from eptreplay.run.output import new_output
+from eptreplay.run.pages import make_pages
 
 CALLS = ("rename", "replace", "unlink", "rmdir", "mkdir", "fsync", "open")
 left = 0

@@ -15,6 +15,7 @@ from eptreplay.errors import TraceError
 from eptreplay.ingest.sources.dataset import open_trace
 from eptreplay.ingest.synth.synthetic import Synthetic, write_synthetic
 from eptreplay.model.access_loop.shares import region_owners, take_rows
+from eptreplay.model.state.rows import rows_of
 from eptreplay.profiles import resolve
 from eptreplay.replay.one_guest import replay_trace
 from eptreplay.replay.shares.replay import is_large, replay_in_shares, why_whole
@@ -251,19 +252,20 @@ def test_a_row_goes_to_the_owner_of_its_region_and_one_across_a_border_to_both()
     owner = np.array([0, 1, 0, 1], np.uint8)
     gpa = np.array([8, 2 * MIB, 2 * MIB - 4, 2 * MIB - 5000, 99 * MIB], np.uint64)
     size = np.array([4, 4, 8, 4096, 1], np.uint16)
-    columns: list[Any] = [
-        gpa,
-        np.array([0, 1, 2, 0, 1], np.uint8),
-        np.array([5, 6, 7, 8, 9], np.uint16),
-        size,
-        np.array([1, 2, 3, 4, 5], np.uint32),
-    ]
+    columns: dict[str, Any] = {
+        "gpa": gpa,
+        "op": np.array([0, 1, 2, 0, 1], np.uint8),
+        "vcpu": np.array([5, 6, 7, 8, 9], np.uint16),
+        "size": size,
+        "count": np.array([1, 2, 3, 4, 5], np.uint32),
+    }
+    rows = rows_of(**columns)
     found = {}
     for share in (0, 1):
-        own: list[Any] = [np.zeros(5, column.dtype) for column in columns]
+        own: dict[str, Any] = {name: np.zeros(5, column.dtype) for name, column in columns.items()}
         row = np.zeros(5, np.int64)
-        number = take_rows(owner, share, *columns, 100, *own, row)  # type: ignore[call-arg]
-        found[share] = [tuple(int(of[at]) for of in (row, *own)) for at in range(number)]
+        number = take_rows(owner, share, rows, 0, 5, 100, rows_of(**own, row=row))
+        found[share] = [tuple(int(of[at]) for of in (row, *own.values())) for at in range(number)]
     border = 2 * MIB
     assert found[0] == [
         (100, 8, 0, 5, 4, 1),

@@ -44,12 +44,11 @@ def merge(first: Path, second: Path, out: Path) -> None:
     differ = []
     for table in REPLAYED:
         sources = [TableByGuest(folder, table) for folder in (first, second)]
-        writer = TableWriter(out / TABLES_FOLDER, table)
-        if "profile" in table.names():
-            _write_profiles(writer, sources, labels, [profile["name"] for profile in profiles], shared)
-        elif not _write_first(writer, sources, shared):
-            differ.append(table.name)
-        writer.close()
+        with TableWriter(out / TABLES_FOLDER, table) as writer:
+            if "profile" in table.names():
+                _write_profiles(writer, sources, labels, [profile["name"] for profile in profiles], shared)
+            elif not _write_first(writer, sources, shared):
+                differ.append(table.name)
     write_columns_file(out / TABLES_FOLDER)
     left_out = [
         {"guest": name, "error": f"only in {label}"}

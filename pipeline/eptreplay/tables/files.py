@@ -8,7 +8,7 @@ import json
 import re
 import stat
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import polars as pl
 import pyarrow as pa
@@ -49,7 +49,10 @@ def arrow_schema(table: Table) -> pa.Schema:
 
 
 class TableWriter:
-    """Writes one table as Parquet and CSV, some guests at a time, so that memory does not grow with the guests."""
+    """Writes one table as Parquet and CSV, some guests at a time, so that memory does not grow with the guests.
+
+    As a context it is closed at the end, also after an error.
+    """
 
     def __init__(self, folder: Path, table: Table) -> None:
         self._schema = arrow_schema(table)
@@ -59,6 +62,15 @@ class TableWriter:
         self._others = other_names(table.name)
         self._waiting: list[pa.Table] = []
         self._rows_waiting = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if error is None:
+            self.close()
+        else:
+            self.let_go()
 
     def rows(self, columns: Mapping[str, Any]) -> pa.Table:
         """Return rows, given as columns, as they are appended; nothing is written yet.

@@ -71,8 +71,7 @@ def _write_guests(pages: Pages, workers: int, on_page: OnPage | None) -> tuple[l
     """Write every guest's page and the table of costs; return the index's lines, and guests without a page, in order."""
     lines: list[Line] = []
     unrendered: list[Unrendered] = []
-    writer = TableWriter(pages.folder / TABLES_FOLDER, COSTS)
-    try:
+    with TableWriter(pages.folder / TABLES_FOLDER, COSTS) as writer:
         if on_page is not None:
             on_page(0, pages.guests)
         for number, done in enumerate(in_order(rendered(pages, workers)), 1):
@@ -83,8 +82,6 @@ def _write_guests(pages: Pages, workers: int, on_page: OnPage | None) -> tuple[l
                 writer.write({name: [row[name] for row in done.costs] for name in COSTS.names()})
             if on_page is not None:
                 on_page(number, pages.guests)
-    finally:
-        writer.close()
     return lines, unrendered
 
 
