@@ -42,7 +42,6 @@ SOURCES = (
     Path(__file__),
     *PACKAGE.glob("model/**/*.py"),
     PACKAGE / "ingest/native/row_scan.py",
-    PACKAGE / "ingest/trace/ranges.py",
     PACKAGE / "ingest/trace/schema.py",
 )
 """The files that kernels, and the constants in them, are made from."""
