@@ -29,7 +29,13 @@ LAYERS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("cli",),
         ("__main__",),
     ),
-    "ingest": (("trace",), ("parquet",), ("native",), ("sources", "synth")),
+    "ingest": (
+        ("trace",),
+        ("parquet",),
+        ("native",),
+        ("importing",),
+        ("importers", "sources", "synth"),
+    ),
     "model": (
         ("_numba",),
         ("state",),

@@ -1,0 +1,94 @@
+"""How a format is described: what the registry knows of each importer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, BinaryIO, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from eptreplay.ingest.importing.dropped import Dropped
+    from eptreplay.ingest.importing.records import Records
+
+
+class Approximated(StrEnum):
+    """What a trace does not have as it was; the file's metadata says so, and the report repeats it on top."""
+
+    SAMPLED = "sampled: most accesses are missing"
+    FAULTS_ONLY = "faults only: accesses that did not fault are missing"
+    NO_SIZE = "no sizes: an access is taken to stay in its page"
+    NO_TIME = "no times: the number of an access stands for its time"
+    NO_VCPU = "no vCPUs: all accesses are vCPU 0's"
+    THREADS_SCHEDULED = "threads of a process stand for vCPUs"
+    VIRTUAL = "virtual addresses: pages of memory are numbered as they are first touched"
+    REGIONS = "regions with counts, not accesses"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What the records of a trace are.
+
+    Args:
+        record: one record in words: "one memory access of a process".
+        approximated: what it does not have as it was.
+        virtual: whether addresses are a process's, and become guest-physical by first touch or by a page map.
+        time_unit: of `Records.time`, one of `trace.schema.TIME_UNITS`; None: no times.
+        metadata: further keys of the file's metadata.
+    """
+
+    record: str
+    approximated: tuple[Approximated, ...] = ()
+    virtual: bool = False
+    time_unit: str | None = None
+    metadata: Mapping[str, str] | None = None
+
+
+class Reader(Protocol):
+    """Reads one input of a format, chunk by chunk."""
+
+    def __call__(self, stream: BinaryIO, dropped: Dropped) -> Iterator[Records]:
+        """Yield the accesses of an input in chunks of at most a few MB, in constant memory.
+
+        Args:
+            stream: decompressed bytes; may not be seekable.
+            dropped: takes what is no access, and what is wrong.
+
+        Raises:
+            BadRecordError: a record is wrong, and bad ones are not to be left out.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An importer with its options applied.
+
+    Args:
+        origin: what the records are.
+        read: reads an input.
+    """
+
+    origin: Origin
+    read: Reader
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A format that can be imported.
+
+    Args:
+        name: on the command line: `lackey`.
+        title: in words, with the tool that writes it.
+        options: names of the import options that mean something to it.
+        open: applies options, by name, to the format; None of them is one that `options` does not have.
+        guess: whether the first bytes of an input, at most 64 KB, can be nothing else; None: it cannot be told from content.
+        refused: why it cannot become a trace; empty: it can.
+    """
+
+    name: str
+    title: str
+    options: frozenset[str]
+    open: Callable[[Mapping[str, str]], Opened]
+    guess: Callable[[bytes], bool] | None
+    refused: str = ""
