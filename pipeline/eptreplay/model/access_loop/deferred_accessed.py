@@ -74,7 +74,7 @@ def defer_alone(
         return False
     kinds = deferred[page_at(page)] & NO_OP
     deferred[page_at(page)] = kinds | DEFERRED
-    fast_path[page] |= kinds
+    fast_path[page_at(page)] |= kinds
     return True
 
 
@@ -154,10 +154,10 @@ def clear_deferred(deferred: NDArray[np.uint8], fast_path: NDArray[np.uint8]) ->
     """
     cleared: Int = 0
     for page in range(len(deferred)):
-        was_deferred = (deferred[page] >> DEFERRED_SHIFT) & CLEARED
+        was_deferred = (deferred[page_at(page)] >> DEFERRED_SHIFT) & CLEARED
         cleared += np.int64(was_deferred)
-        deferred[page] = np.uint8((deferred[page] & ~DEFERRED) | was_deferred)
-        fast_path[page] &= ~np.uint8(was_deferred * NO_OP)
+        deferred[page_at(page)] = np.uint8((deferred[page_at(page)] & ~DEFERRED) | was_deferred)
+        fast_path[page_at(page)] &= ~np.uint8(was_deferred * NO_OP)
     return cleared
 
 
@@ -165,8 +165,10 @@ def clear_deferred(deferred: NDArray[np.uint8], fast_path: NDArray[np.uint8]) ->
 def end_clearing(deferred: NDArray[np.uint8]) -> None:
     """End a sweep: pages that are CLEARED or CLEARING are CLEARED and keep their NO_OP bits; those that are neither get 0."""
     for page in range(len(deferred)):
-        is_cleared = np.uint8((deferred[page] | (deferred[page] >> CLEARING_SHIFT)) & CLEARED)
-        deferred[page] = is_cleared | (deferred[page] & np.uint8(is_cleared * NO_OP))
+        is_cleared = np.uint8(
+            (deferred[page_at(page)] | (deferred[page_at(page)] >> CLEARING_SHIFT)) & CLEARED
+        )
+        deferred[page_at(page)] = is_cleared | (deferred[page_at(page)] & np.uint8(is_cleared * NO_OP))
 
 
 @entry_point

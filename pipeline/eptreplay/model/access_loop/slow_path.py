@@ -189,7 +189,7 @@ def _make_access(
     """Make an access to memory in every instance; return whether any page lost NO_OP bits by it."""
     first = instance(states, 0)
     known = np.int64(page)
-    if (states.fast_path[known] >> op) & ONE_NO_OP != 0:
+    if (states.fast_path[page_at(known)] >> op) & ONE_NO_OP != 0:
         return False
     guest = guest_of(first, known)
     # This is done on the slow path only: a write is a no-op only after another one since the last harvest, which clears the
@@ -205,7 +205,7 @@ def _make_access(
     va = (page - np.uint64(first.guests[guest].begin)) << PAGE_SHIFT
     # Kinds of access that would do no more than set accessed bits are no-ops after this access, which sets them.
     kinds = statistics.deferred[page_at(known)] & NO_OP
-    states.fast_path[known] |= kinds
+    states.fast_path[page_at(known)] |= kinds
     if statistics.tally[0].deferring != 0:
         write_deferred_for(states, statistics, guest, known, va, 1 << op)
     statistics.deferred[page_at(known)] = NOT_CLEARED
@@ -225,8 +225,8 @@ def _make_access(
             may_set = NO_KIND
         disturbed |= st.host[0].disturbed != 0
     if may_set == NO_KIND:
-        states.fast_path[known] &= ~kinds
-    states.fast_path[known] |= NO_OP_AFTER[op] & may_set
+        states.fast_path[page_at(known)] &= ~kinds
+    states.fast_path[page_at(known)] |= NO_OP_AFTER[op] & may_set
     return disturbed
 
 
@@ -279,7 +279,7 @@ def _is_backed(states: State, guest: Int, within: Int) -> bool:
     """Return whether a guest page is memory or in a BAR."""
     st = instance(states, 0)
     flat = within + st.guests[guest].begin
-    if flat < st.guests[guest].end and states.fast_path[flat] & NO_MEMORY == 0:
+    if flat < st.guests[guest].end and states.fast_path[page_at(flat)] & NO_MEMORY == 0:
         return True
     return bar_at(st, guest, within) != NO_BAR
 

@@ -87,7 +87,7 @@ def _age_pages(
             _prefetch_listed(st, statistics, k)
         flat = np.int64(statistics.listed[k])
         frame = st.object[page_at(flat)].frame
-        kinds = st.fast_path[flat] & deferrable
+        kinds = st.fast_path[page_at(flat)] & deferrable
         shows_use = wired or statistics.tally[0].no_ops == 0
         if frame > 0:
             m = np.int64(frame) - 1

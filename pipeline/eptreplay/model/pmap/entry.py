@@ -16,6 +16,7 @@ import numpy as np
 from eptreplay.compiled import kernel
 from eptreplay.model._numba.types import Int, Record
 from eptreplay.model.state.fast_path import NO_OP
+from eptreplay.model.state.guest_pages import page_at
 from eptreplay.model.state.pte import EMPTY, NPTEPG, PAGE_SHIFT
 from eptreplay.model.state.state import State
 
@@ -27,8 +28,8 @@ def _weaken(st: State, pmap: Record, va: np.uint64, pages: Int) -> None:
     end = min(first + pages, pmap.pm_fast_path_pages)
     lost = np.uint8(0)
     for page in range(first, end):
-        lost |= st.fast_path[pmap.pm_fast_path + page]
-        st.fast_path[pmap.pm_fast_path + page] &= ~NO_OP
+        lost |= st.fast_path[page_at(pmap.pm_fast_path + page)]
+        st.fast_path[page_at(pmap.pm_fast_path + page)] &= ~NO_OP
     st.host[0].disturbed |= np.int32(lost & NO_OP != 0)
 
 

@@ -108,14 +108,14 @@ def _close_heat(
         reads, writes, fetches, pages = np.int32(0), np.int32(0), np.int32(0), np.int32(0)
         while i < np.uint64(touched) and np.uint64(statistics.listed[i]) < end:
             page = np.uint64(statistics.listed[i])
-            state = fast_path[page]
+            state = fast_path[page_at(page)]
             reads += np.int32(state & ONE_BIT)
             writes += np.int32((state >> ONE_BIT) & ONE_BIT)
             fetches += np.int32((state >> TWO_BITS) & ONE_BIT)
             pages += np.int32(1)
             statistics.listed[written] = page
             written += np.uint64((state >> ONE_BIT) & ONE_BIT)
-            fast_path[page] = state & ~TOUCHED
+            fast_path[page_at(page)] = state & ~TOUCHED
             i += ONE
         heat = statistics.heat[guest, stretch]
         heat[OP_READ], heat[OP_WRITE], heat[OP_FETCH], heat[TOUCHED_AT_ALL] = reads, writes, fetches, pages

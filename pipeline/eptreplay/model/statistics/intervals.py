@@ -245,7 +245,9 @@ def note_harvest(
     written: Int = 0
     for page in range(begin, end):
         written += np.int64(
-            statistics.unharvested[page_at(page)] & UNHARVESTED & np.uint8(fast_path[page] & NO_MEMORY == 0)
+            statistics.unharvested[page_at(page)]
+            & UNHARVESTED
+            & np.uint8(fast_path[page_at(page)] & NO_MEMORY == 0)
         )
         statistics.unharvested[page_at(page)] &= WRITTEN_AGAIN
     statistics.tally[guest].harvest_written += written

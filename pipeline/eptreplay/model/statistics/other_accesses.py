@@ -28,9 +28,9 @@ def enter_access(
         op: OP_READ or OP_WRITE.
         row: number of the row in its guest's trace.
     """
-    state = fast_path[flat]
+    state = fast_path[page_at(flat)]
     statistics.open[flat >> OPEN_SHIFT] = 1
     if statistics.first_row[page_at(flat)] == 0:
         statistics.first_row[page_at(flat)] = row + 1
-    fast_path[flat] = state | (ONE << np.uint8(op))
+    fast_path[page_at(flat)] = state | (ONE << np.uint8(op))
     return bool(op == OP_WRITE and state & WRITTEN == 0)

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from eptreplay.compiled import entry_point, kernel, part
 from eptreplay.model._numba.types import Int, Record, Records
 from eptreplay.model.state.fast_path import NO_MEMORY
+from eptreplay.model.state.guest_pages import page_at
 from eptreplay.model.state.rows import Rows
 from eptreplay.model.statistics.intervals import CHUNK_ROWS
 from eptreplay.model.statistics.reuse_arrays import RECENT, Reuse
@@ -132,7 +133,7 @@ def _guest_of(state: Records, page: Int) -> Int:
 def _note_access(reuse: Reuse, fast_path: NDArray[np.uint8], page: Int) -> None:
     """Take in an access to a page, if the page is in the sample: it goes to the head of the list of those used last."""
     known = min(page, len(reuse.slot))
-    if is_sampled(reuse.watched, np.uint64(known)) != 0 and (fast_path[known] & NO_MEMORY) == 0:
+    if is_sampled(reuse.watched, np.uint64(known)) != 0 and (fast_path[page_at(known)] & NO_MEMORY) == 0:
         guest = _guest_of(reuse.state, page)
         group = group_of(page - np.int64(reuse.state[guest].begin))
         recent = reuse.recent[guest]
@@ -155,7 +156,7 @@ def _note_access(reuse: Reuse, fast_path: NDArray[np.uint8], page: Int) -> None:
 def _note_far_access(reuse: Reuse, guest: Int, group: Int, page: Int, pushed: Int) -> None:
     """Take in an access to a page that was not among those used last; `pushed` has left the list for it, and gets a mark."""
     state = reuse.state[guest]
-    slot = np.int64(reuse.slot[page]) - 1
+    slot = np.int64(reuse.slot[page_at(page)]) - 1
     if slot >= 0:
         later = _marks_after(reuse.marks[guest], reuse.tree[guest], state, slot)
         reuse.counts[guest, group, bucket(state.recent + later)] += 1

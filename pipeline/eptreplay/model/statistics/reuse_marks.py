@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from eptreplay.compiled import kernel, part
 from eptreplay.model._numba.types import ONE, Int, Record
+from eptreplay.model.state.guest_pages import page_at
 from eptreplay.model.statistics.reuse_arrays import WORD_MASK, WORD_SHIFT, Reuse
 from eptreplay.model.statistics.sample import (
     is_sampled,
@@ -58,7 +59,7 @@ def _add(tree: NDArray[np.int32], word: Int, marks: Int) -> None:
 def _unmark(reuse: Reuse, state: Record, guest: Int, page: Int, slot: Int) -> None:
     """Take the mark of a page away."""
     word = slot >> WORD_SHIFT
-    reuse.slot[page] = 0
+    reuse.slot[page_at(page)] = 0
     reuse.marks[guest, word] &= ~(ONE << np.uint64(slot & WORD_MASK))
     state.marked -= 1
     if word < state.next_slot >> WORD_SHIFT:
@@ -71,7 +72,7 @@ def _mark(reuse: Reuse, state: Record, guest: Int, page: Int) -> None:
     slot = np.int64(state.next_slot)
     word = slot >> WORD_SHIFT
     reuse.page[guest, slot] = page
-    reuse.slot[page] = slot + 1
+    reuse.slot[page_at(page)] = slot + 1
     reuse.marks[guest, word] |= ONE << np.uint64(slot & WORD_MASK)
     state.marked += 1
     state.next_slot = slot + 1
@@ -87,7 +88,7 @@ def _close_up(reuse: Reuse, state: Record, guest: Int) -> None:
     for slot in range(state.next_slot):
         if (marks[slot >> WORD_SHIFT] >> np.uint64(slot & WORD_MASK)) & ONE:
             page = pages[slot]
-            reuse.slot[page] = 0
+            reuse.slot[page_at(page)] = 0
             if is_sampled(reuse.watched, np.uint64(page)) != 0:
                 pages[used] = page
                 used += 1

@@ -99,7 +99,7 @@ def _describe(st: State, guest: Int, page: Int, m: Int, alone: bool, found: Reco
     flags |= MAPPED if level != 0 else 0
     flags |= SUPERPAGE if level == PDE_LEVEL else 0
     flags |= WRITEABLE if (st.page[m].aflags & PGA_WRITEABLE) != 0 else 0
-    flags |= COPIED if st.swblk[st.page[m].pindex] != 0 else 0
+    flags |= COPIED if st.swblk[page_at(st.page[m].pindex)] != 0 else 0
     candidate.flags = flags
     candidate.queue = known.queue
     candidate.act_count = known.act_count

@@ -58,7 +58,7 @@ def is_memory(states: State, flat: Int) -> bool:
     inside = 0 <= flat < len(states.fast_path) - 1
     return bool(
         inside
-        and (states.fast_path[flat] & NO_MEMORY) == 0
+        and (states.fast_path[page_at(flat)] & NO_MEMORY) == 0
         and instance(states, 0).object[page_at(flat)].absent == 0
     )
 
@@ -147,7 +147,7 @@ def vm_map_delete(states: State, guest: Int, flat: Int) -> Int:
         st.object[page_at(flat)].taken = 0
         st.object[page_at(flat)].absent = 1
     if bar == NO_BAR:
-        states.fast_path[flat] |= NO_MEMORY
+        states.fast_path[page_at(flat)] |= NO_MEMORY
     return OK
 
 
@@ -178,7 +178,7 @@ def vm_map_insert(states: State, guest: Int, flat: Int) -> Int:
     for number in range(instances_in(states)):
         instance(states, number).object[page_at(flat)].absent = 0
     if bar == NO_BAR:
-        states.fast_path[flat] &= ~NO_MEMORY
+        states.fast_path[page_at(flat)] &= ~NO_MEMORY
     return OK
 
 
