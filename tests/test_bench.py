@@ -14,6 +14,7 @@ import pytest
 from tests.command_line import small_trace
 
 from eptreplay.bench import measure as bench
+from eptreplay.bench import measured
 from eptreplay.bench import wide as bench_wide
 from eptreplay.bench.measure import Figure
 from eptreplay.ingest.native.decode import decode
@@ -168,3 +169,13 @@ def test_the_database_answers_what_it_is_asked(tmp_path: Path) -> None:
     figure = bench_wide.database_figures("small", trace, 1)[0]
     assert figure.value > 0
     assert figure.at_least
+
+
+def test_a_process_that_replays_prints_its_peak_memory(tmp_path: Path) -> None:
+    peak = bench.peak_memory(small_trace(tmp_path / "trace.parquet"))
+    assert 1 << 26 < peak < 1 << 34
+
+
+def test_the_program_that_compiles_everything_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    measured.main()
+    assert int(capsys.readouterr().out) == pytest.approx(measured.own_peak_memory(), rel=0.1)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -27,6 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eptreplay import __version__
+from eptreplay.bench.measured import own_peak_memory
 from eptreplay.ingest.native.layout import FAST_LAYOUT, trace_writer
 from eptreplay.profiles import resolve
 from eptreplay.replay.one_guest import replay_trace
@@ -56,14 +56,6 @@ EIGHT_PROFILES = (
 REPEATS_FOR_MEMORY = 10
 KIB = 1 << 10
 MIB = 1 << 20
-
-REPLAY = (
-    "import sys; from eptreplay import bench, guest; from eptreplay.ingest.sources.dataset import open_trace;"
-    "from eptreplay.profiles import resolve;"
-    "guest.replay_trace(open_trace(sys.argv[1]), [resolve(name) for name in sys.argv[2:]], guest.Options());"
-    "print(bench.own_peak_memory())"
-)
-"""A program that replays a trace under profiles and prints its peak resident memory, bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,11 +251,11 @@ def start_figures(trace: Path, runs: int) -> list[Figure]:
         )
         return time.perf_counter() - before
 
-    compiling = ["-c", "from eptreplay import guest; guest.warm_up()"]
+    measured = ["-m", "eptreplay.bench.measured"]
     helps = [wall(["-m", "eptreplay", "--help"]) for _ in range(runs)]
     with tempfile.TemporaryDirectory() as folder:
-        cold = wall(compiling, EPTREPLAY_CACHE_DIR=folder)
-        warm = [wall(["-c", REPLAY, str(trace), "ept-ad"], EPTREPLAY_CACHE_DIR=folder) for _ in range(runs)]
+        cold = wall(measured, EPTREPLAY_CACHE_DIR=folder)
+        warm = [wall([*measured, str(trace), "ept-ad"], EPTREPLAY_CACHE_DIR=folder) for _ in range(runs)]
     return [
         Figure("--help, wall", statistics.median(helps), "s", 0.15, min(helps), max(helps)),
         Figure(
@@ -299,21 +291,12 @@ def memory_figures(trace: Path, folder: Path) -> list[Figure]:
 def peak_memory(trace: Path, profiles: Sequence[str] = ("ept-ad",)) -> float:
     """Return the peak resident memory of a process that replays a trace, bytes."""
     found = subprocess.run(
-        [sys.executable, "-c", REPLAY, str(trace), *profiles], check=True, capture_output=True, text=True
+        [sys.executable, "-m", "eptreplay.bench.measured", str(trace), *profiles],
+        check=True,
+        capture_output=True,
+        text=True,
     )
     return float(found.stdout)
-
-
-def own_peak_memory() -> int:
-    """Return the peak resident memory of this program, bytes.
-
-    Linux counts in ru_maxrss also what the process had before it became this program; VmHWM begins anew.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(peak.split()[1]) * KIB
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB
 
 
 def first_rows(trace: Path, target: Path, rows: int) -> None:
