@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from eptreplay.report.charts.csvs import CSV_FOLDER, write_columns, write_csv, write_frame
+from eptreplay.report.charts.csvs import CSV_FOLDER, texts, write_csv, write_frame, write_texts
 from eptreplay.report.charts.lines import Series
 from eptreplay.report.charts.time_charts import group_sum, time_chart
 
@@ -34,6 +34,7 @@ class Files:
         self._guest = guest
         self._path = folder / CSV_FOLDER / guest.slug
         self._path.mkdir(parents=True, exist_ok=True)
+        self._intervals: tuple[list[str], list[list[str]]] | None = None
         self._link = f"../{CSV_FOLDER}/{guest.slug}"
 
     def table(self, name: str, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -48,13 +49,21 @@ class Files:
 
     def over_time(self, name: str, unit: str, series: Sequence[Series]) -> str:
         """Write values by interval, one column per line of the chart, and return the link."""
-        bounds = self._guest.bounds
-        columns = [("interval", np.arange(self._guest.intervals, dtype=np.float64))]
-        if bounds is not None:
-            columns += [("start_s", bounds[:-1]), ("end_s", bounds[1:])]
-        columns += [(f"{line.name} [{unit}]", line.values) for line in series]
-        write_columns(self._path / f"{name}.csv", columns)
+        names, cells = self._of_intervals()
+        names = [*names, *(f"{line.name} [{unit}]" for line in series)]
+        columns = [*cells, *texts([line.values for line in series])]
+        write_texts(self._path / f"{name}.csv", names, columns)
         return f"{self._link}/{name}.csv"
+
+    def _of_intervals(self) -> tuple[list[str], list[list[str]]]:
+        """Return the columns that every file over time begins with: names, and cells of each."""
+        if self._intervals is None:
+            bounds = self._guest.bounds
+            columns = {"interval": np.arange(self._guest.intervals, dtype=np.float64)}
+            if bounds is not None:
+                columns |= {"start_s": bounds[:-1], "end_s": bounds[1:]}
+            self._intervals = list(columns), texts(list(columns.values()))
+        return self._intervals
 
 
 class Cell(NamedTuple):
