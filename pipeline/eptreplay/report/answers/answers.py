@@ -23,6 +23,9 @@ from eptreplay.report.read.numbers import count, listed, memory, rate, seconds
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from eptreplay.report.answers.standing import Standing
     from eptreplay.report.read.run import Guest
 
@@ -156,7 +159,7 @@ def first_age(guest: Guest) -> float | None:
 
 def _ages(guest: Guest) -> list[float]:
     """Return the ages at which memory is called cold: in seconds, or in intervals where times are not known."""
-    if guest.frame("idle_age").drop_nulls("age_intervals").is_empty():
+    if not len(_idle(guest).pages):
         return []
     timed = _is_timed(guest)
     begin, end = guest.life
@@ -167,25 +170,44 @@ def _ages(guest: Guest) -> list[float]:
     return [share * length for share in COLD_SHARES] if end - begin >= 2 / COLD_SHARES[0] else []
 
 
+class Idle(NamedTuple):
+    """How long touched pages were idle at the end, and how many pages of each age; ages in seconds are NaN where not known."""
+
+    intervals: NDArray[np.int64]
+    seconds: NDArray[np.float64]
+    pages: NDArray[np.int64]
+    timed: bool
+
+
+def _idle(guest: Guest) -> Idle:
+    return guest.once("idle ages", _idle_of)
+
+
+def _idle_of(guest: Guest) -> Idle:
+    frame = guest.frame("idle_age").drop_nulls("age_intervals")
+    timed = guest.trace_seconds is not None and frame["idle_s"].null_count() == 0
+    ages, idle, pages = (frame[name].to_numpy() for name in ("age_intervals", "idle_s", "pages"))
+    return Idle(ages, idle, pages, timed)
+
+
 def _is_timed(guest: Guest) -> bool:
     """Return whether it is known in seconds how long pages were idle."""
-    frame = guest.frame("idle_age").drop_nulls("age_intervals")
-    return guest.trace_seconds is not None and frame["idle_s"].null_count() == 0
+    return _idle(guest).timed
 
 
 def idle_by_age(guest: Guest) -> tuple[tuple[float, int], ...]:
     """Return how long touched pages were idle, in seconds, and how many of each; nothing where that is not known."""
     if not _is_timed(guest):
         return ()
-    frame = guest.frame("idle_age").drop_nulls("age_intervals").filter(pl.col("pages") > 0)
-    return tuple(zip(frame["idle_s"].to_list(), frame["pages"].to_list(), strict=True))
+    found = _idle(guest)
+    some = found.pages > 0
+    return tuple(zip(found.seconds[some].tolist(), found.pages[some].tolist(), strict=True))
 
 
 def idle_pages(guest: Guest, age: float) -> int:
     """Return the touched pages that were idle for an age: seconds, or intervals where times are not known."""
-    frame = guest.frame("idle_age").drop_nulls("age_intervals")
-    column = "idle_s" if _is_timed(guest) else "age_intervals"
-    return int(frame.filter(pl.col(column) >= age)["pages"].sum())
+    found = _idle(guest)
+    return int(found.pages[(found.seconds if found.timed else found.intervals) >= age].sum())
 
 
 def reclaim_answer(guest: Guest, found: Sequence[Cold]) -> Answer:

@@ -69,6 +69,8 @@ class Guest:
     profiles: list[str]
     frames: Frames = field(repr=False)
     _made: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+    _rows: dict[str, pl.DataFrame] = field(default_factory=dict, init=False, repr=False)
+    _columns: dict[tuple[str, str], NDArray[np.float64]] = field(default_factory=dict, init=False, repr=False)
 
     def once(self, name: str, make: Callable[[Guest], T]) -> T:
         """Return what `make` makes of the guest under a name; it is made once."""
@@ -89,7 +91,18 @@ class Guest:
 
     def frame(self, name: str) -> pl.DataFrame:
         """Return the guest's rows of a table, by the table's name."""
-        return self.frames.of(name, self.name)
+        if name not in self._rows:
+            self._rows[name] = self.frames.of(name, self.name)
+        return self._rows[name]
+
+    def by_profile(self, name: str) -> dict[str, pl.DataFrame]:
+        """Return the guest's rows of a table, by profile."""
+
+        def parts(guest: Guest) -> dict[str, pl.DataFrame]:
+            found = guest.frame(name).partition_by("profile", as_dict=True)
+            return {str(key[0]): part for key, part in found.items()}
+
+        return self.once(f"{name} by profile", parts)
 
     def has(self, name: str) -> bool:
         """Return whether a table says anything of the guest."""
@@ -107,15 +120,18 @@ class Guest:
 
     @cached_property
     def _intervals(self) -> dict[str, pl.DataFrame]:
-        parts = self.frame("intervals").partition_by("profile", as_dict=True)
-        return {str(key[0]): frame.sort("interval") for key, frame in parts.items()}
+        return {profile: in_order(part) for profile, part in self.by_profile("intervals").items()}
 
     def interval_column(self, profile: str, name: str) -> NDArray[np.float64]:
         """Return a column of the intervals under a profile, in order of time; NaN where it has fewer than another."""
-        found = np.full(self.intervals, np.nan)
-        frame = self._intervals.get(profile)
-        if frame is not None:
-            found[: len(frame)] = frame[name].cast(pl.Float64).to_numpy()
+        found = self._columns.get((profile, name))
+        if found is None:
+            found = np.full(self.intervals, np.nan)
+            frame = self._intervals.get(profile)
+            if frame is not None:
+                found[: len(frame)] = frame[name].to_numpy()  # which has NaN for null
+            found.flags.writeable = False
+            self._columns[profile, name] = found
         return found
 
     @cached_property
@@ -216,6 +232,11 @@ class Guest:
         if self.interval_seconds:
             return PAGE_BYTES / MIB / self.interval_seconds, "MiB/s"
         return PAGE_BYTES / MIB, "MiB per interval"
+
+
+def in_order(part: pl.DataFrame) -> pl.DataFrame:
+    """Return intervals in the order of time, as they are most often."""
+    return part if part["interval"].is_sorted() else part.sort("interval")
 
 
 @dataclass

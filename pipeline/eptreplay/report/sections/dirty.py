@@ -84,8 +84,7 @@ def dirty(context: Context) -> Part:
 
 def one_profile(guest: Guest) -> pl.DataFrame:
     """Return the table dirty under one profile, for what is the same under all."""
-    frame = guest.frame("dirty")
-    return frame.filter(frame["profile"] == guest.profiles[0])
+    return guest.by_profile("dirty").get(guest.profiles[0], guest.frame("dirty").clear())
 
 
 def _truth(context: Context) -> Chart:

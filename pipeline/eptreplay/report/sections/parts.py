@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import polars as pl
 
 from eptreplay.report.charts.csvs import CSV_FOLDER, texts, write_csv, write_frame, write_texts
 from eptreplay.report.charts.lines import Series
@@ -15,6 +14,8 @@ from eptreplay.report.charts.time_charts import group_sum, time_chart
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import polars as pl
 
     from numpy.typing import NDArray
 
@@ -173,17 +174,17 @@ def summed(guest: Guest, names: Sequence[str]) -> list[Series]:
 def interval_values(guest: Guest, frame: pl.DataFrame, name: str) -> NDArray[np.float64]:
     """Return a column of a table by interval: 0 in intervals without a row, NaN where it is null."""
     found = np.zeros(guest.intervals)
-    found[frame["interval"].to_numpy()] = frame[name].cast(pl.Float64).to_numpy()  # which has NaN for null
+    found[frame["interval"].to_numpy()] = frame[name].to_numpy()  # which has NaN for null
     return found
 
 
 def by_profile(guest: Guest, table: str, name: str, scale: float = 1) -> list[Series]:
     """Return a column of a table by interval, a line for every profile that the table knows something of."""
-    parts = guest.frame(table).partition_by("profile", as_dict=True)
+    parts = guest.by_profile(table)
     found = []
     for number, profile in enumerate(guest.profiles):
-        if (profile,) in parts:
-            values = scale * interval_values(guest, parts[profile,], name)
+        if profile in parts:
+            values = scale * interval_values(guest, parts[profile], name)
             if not np.isnan(values).all():
                 found.append(Series(profile, values, number))
     return found
