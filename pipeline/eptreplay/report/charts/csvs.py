@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,10 +27,16 @@ MOST_WHOLE = 2.0**63
 def cell(value: Any) -> Any:  # noqa: ANN401 - whatever a table holds
     """Return a value as it is written: text is neutral to spreadsheets and terminals."""
     if isinstance(value, str):
-        return neutral(value)
+        return _neutral(value)
     if isinstance(value, float):
         return int(value) if value.is_integer() else f"{value:.9g}"
     return value
+
+
+@lru_cache(maxsize=4096)
+def _neutral(text: str) -> str:
+    """Return text that is neutral; most is the same in every file of a kind."""
+    return neutral(text)
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -7,7 +7,8 @@ by its ends: all at their low ends, all at their high ends. Terms share paramete
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import polars as pl
@@ -79,6 +80,9 @@ TERMS: Final[Mapping[str, Term]] = {
 }
 
 
+_PLACES: Final = {term: place for place, term in enumerate(TERMS)}
+
+
 class Item(NamedTuple):
     """One row of an estimate: how often something happened, and what that cost."""
 
@@ -89,7 +93,7 @@ class Item(NamedTuple):
     seconds: Range
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Estimate:
     """What a guest is estimated to have cost under a profile.
 
@@ -107,19 +111,36 @@ class Estimate:
 
     def cycles(self, term: str = TOTAL) -> Range:
         """Return the cycles of a term, all its kinds together, or of all terms but those of devices."""
-        return _sum(item.cycles for item in self.items if _belongs(item, term))
+        return self._sums.get(term, (ZERO, ZERO))[0]
 
     def seconds(self, term: str = TOTAL) -> Range:
         """Return the same as time of one CPU."""
-        return _sum(item.seconds for item in self.items if _belongs(item, term))
+        return self._sums.get(term, (ZERO, ZERO))[1]
 
-    def uses(self, parameter: str) -> int:
-        """Return of how many events in the total a parameter is a cost."""
-        return sum(
-            item.events
-            for item in self.items
-            if parameter in TERMS[item.term].parameters and TERMS[item.term].spent != DEVICE
-        )
+    @cached_property
+    def uses(self) -> Counter[str]:
+        """Of how many events in the total each parameter is a cost."""
+        found: Counter[str] = Counter()
+        for item in self.items:
+            if TERMS[item.term].spent != DEVICE:
+                for parameter in TERMS[item.term].parameters:
+                    found[parameter] += item.events
+        return found
+
+    @cached_property
+    def _sums(self) -> dict[str, tuple[Range, Range]]:
+        """Cycles and seconds by term, and of all terms but those of devices."""
+        found: dict[str, tuple[Range, Range]] = {}
+        for item in self.items:
+            total = [TOTAL] if TERMS[item.term].spent != DEVICE else []
+            for term in (item.term, *total):
+                cycles, seconds = found.get(term, (ZERO, ZERO))
+                found[term] = cycles.plus(item.cycles), seconds.plus(item.seconds)
+        return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process cannot work out: the fields alone."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @property
     def impossible(self) -> bool:
@@ -131,23 +152,24 @@ class Estimate:
         return seconds.times(1 / self.vcpu_seconds) if self.vcpu_seconds and not self.impossible else None
 
 
-def _belongs(item: Item, term: str) -> bool:
-    return TERMS[item.term].spent != DEVICE if term == TOTAL else item.term == term
-
-
-def _sum(parts: Iterator[Range]) -> Range:
-    found = ZERO
-    for part in parts:
-        found = found.plus(part)
-    return found
-
-
 def estimates(guest: Guest, profiles: Sequence[Mapping[str, Any]], assumed: Assumptions) -> list[Estimate]:
     """Return what a guest cost under each profile, in the order of the run.
 
     Where runs are compared, shares are of the run time of the profile that each is measured by: two shares of different
     times would not compare.
     """
+    known: list[tuple[Sequence[Mapping[str, Any]], Assumptions, list[Estimate]]] = guest.once(
+        "estimates", lambda _: []
+    )
+    for of, by, found in known:
+        if by is assumed and of == profiles:
+            return found
+    made = _estimates(guest, profiles, assumed)
+    known.append((profiles, assumed, made))
+    return made
+
+
+def _estimates(guest: Guest, profiles: Sequence[Mapping[str, Any]], assumed: Assumptions) -> list[Estimate]:
     counted = guest.once("counts of events", _Counts)
     return [
         _estimate(guest, str(profile["name"]), str(profiles[profile.get("base", 0)]["name"]), counted, each)
@@ -161,7 +183,7 @@ def _estimate(guest: Guest, profile: str, base: str, counted: _Counts, assumed: 
     items = [
         _item(term, kind, events, assumed) for term, kind, events in counted.events(profile) if events > 0
     ]
-    items.sort(key=lambda item: list(TERMS).index(item.term))
+    items.sort(key=lambda item: _PLACES[item.term])
     whole = span * guest.summary[base]["vcpus"] if span else None
     return Estimate(profile, tuple(items), whole, assumed)
 
@@ -191,18 +213,21 @@ def sum_of_differences(pairs: Sequence[tuple[Estimate, Estimate]]) -> Range:
     shared: Counter[tuple[str, Range]] = Counter()
     cycles, waited = ZERO, ZERO
     for base, other in pairs:
+        before, after = base.uses, other.uses
         for name, parameter in base.assumed.parameters.items():
-            ours, theirs = base.assumed.cost(name), other.assumed.cost(name)
+            ours, theirs = base.assumed.ranges[name], other.assumed.ranges[name]
             if ours == theirs:
-                shared[name, ours] += other.uses(name) - base.uses(name)
+                shared[name, ours] += after[name] - before[name]
                 continue
-            part = _signed(theirs, other.uses(name)).plus(_signed(ours, -base.uses(name)))
+            part = _signed(theirs, after[name]).plus(_signed(ours, -before[name]))
             if parameter.unit == "us":
                 waited = waited.plus(part.times(1e-6))
             else:
                 cycles = cycles.plus(part)
     assumed = pairs[0][0].assumed
     for (name, cost), events in shared.items():
+        if not events:
+            continue
         part = _signed(cost, events)
         if assumed.parameters[name].unit == "us":
             waited = waited.plus(part.times(1e-6))
