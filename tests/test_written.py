@@ -79,7 +79,9 @@ def test_a_file_is_known_by_its_size_and_digest(tmp_path: Path, size: int) -> No
     assert written.version(tmp_path / "a") == written.Version(size, hashlib.sha256(held).hexdigest())
 
 
-@pytest.mark.parametrize("name", ["", ".", "/a", "a/", "a//b", "./a", "a/..", "../a", "a/./b", written.LIST_FILE])
+@pytest.mark.parametrize(
+    "name", ["", ".", "/a", "a/", "a//b", "./a", "a/..", "../a", "a/./b", written.LIST_FILE]
+)
 def test_a_list_names_no_path_that_leads_out(tmp_path: Path, name: str) -> None:
     files = {name: [{"bytes": 1, "sha256": "0" * 64}]}
     (tmp_path / written.LIST_FILE).write_text(json.dumps({"files": files}))

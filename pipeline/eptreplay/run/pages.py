@@ -77,7 +77,9 @@ def make_pages(
             (stage / name).unlink(missing_ok=True)
         sync_all(stage)
         pages: Listed = {
-            name: (written,) for name in files_in(stage) if (written := version(f"{stage}/{name}")) is not None
+            name: (written,)
+            for name in files_in(stage)
+            if (written := version(f"{stage}/{name}")) is not None
         }
         _refuse_strangers(folder, pages, listed)
         with deferred():
@@ -112,7 +114,9 @@ def _link(source: Path, target: Path) -> None:
 def _refuse_strangers(folder: Path, pages: Listed, listed: Listed | None) -> None:
     """Refuse to replace files that the run did not write, or that were changed since."""
     known = listed or {}
-    standing = [name for name in pages if not _may_move_whole(folder, name) and os.path.lexists(inside(folder, name))]
+    standing = [
+        name for name in pages if not _may_move_whole(folder, name) and os.path.lexists(inside(folder, name))
+    ]
     strange = [name for name in standing if not fits(folder / name, (*known.get(name, ()), *pages[name]))]
     if strange and listed is None:
         raise OutputError(

@@ -127,7 +127,9 @@ def _as_json(listed: Listed) -> str:
     """Return a list of files as JSON, indented: the encoder of the standard library takes seconds for 100,000 of them."""
     files = []
     for name in sorted(listed):
-        versions = [f'   {{\n    "bytes": {of.bytes},\n    "sha256": "{of.sha256}"\n   }}' for of in listed[name]]
+        versions = [
+            f'   {{\n    "bytes": {of.bytes},\n    "sha256": "{of.sha256}"\n   }}' for of in listed[name]
+        ]
         files.append(f"  {json.dumps(name, ensure_ascii=False)}: [\n{_lines(versions)}\n  ]")
     return f'{{\n "files": {{\n{_lines(files)}\n }}\n}}\n'
 

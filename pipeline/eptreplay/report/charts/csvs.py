@@ -95,7 +95,9 @@ def _whole(values: NDArray[np.float64]) -> list[str] | None:
     if np.any(np.abs(numbers) >= MOST_WHOLE) or np.any(numbers != np.floor(numbers)):
         return None
     cells = map(str, numbers.astype(np.int64).tolist())
-    return list(cells) if numbers is values else [next(cells) if is_known else "" for is_known in known.tolist()]
+    return (
+        list(cells) if numbers is values else [next(cells) if is_known else "" for is_known in known.tolist()]
+    )
 
 
 def write(path: Path, text: str) -> None:

@@ -189,7 +189,9 @@ class HeatMap:
         begins[1:] = (np.diff(columns) != 1) | (np.diff(rows) != 0) | (np.diff(level) != 0)
         starts = np.flatnonzero(begins)
         lengths = np.diff(np.append(starts, len(level)))
-        strokes = zip(columns[starts].tolist(), (self.height - 1 - rows[starts]).tolist(), lengths.tolist(), strict=True)
+        strokes = zip(
+            columns[starts].tolist(), (self.height - 1 - rows[starts]).tolist(), lengths.tolist(), strict=True
+        )
         parts: dict[int, list[str]] = {}
         for at, (column, up, length) in zip(level[starts].tolist(), strokes, strict=True):
             parts.setdefault(at, []).append(f"M{column} {up}h{length}")

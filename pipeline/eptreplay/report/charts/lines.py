@@ -144,7 +144,9 @@ def _path(places: NDArray[np.float64], at: NDArray[np.float64], *, steps: bool) 
     """Return the SVG path of a line; a value that is no number leaves a gap."""
     across = _across(at.tobytes())
     known = ~np.isnan(places)
-    levels = np.rint(HEIGHT * (1 - np.clip(places, 0.0, 1.0, where=known, out=np.zeros(len(places))))).astype(int)
+    levels = np.rint(HEIGHT * (1 - np.clip(places, 0.0, 1.0, where=known, out=np.zeros(len(places))))).astype(
+        int
+    )
     edges = np.flatnonzero(np.diff(known, prepend=False, append=False)).tolist()
     parts: list[str] = []
     for begin, end in zip(edges[::2], edges[1::2], strict=True):  # stretches without a gap
@@ -152,7 +154,10 @@ def _path(places: NDArray[np.float64], at: NDArray[np.float64], *, steps: bool) 
         parts.append(f"M{across[begin]} {of[0]}")
         if steps:
             turns = np.flatnonzero(np.diff(of)) + 1
-            parts += [f"H{across[begin + turn]}V{y}" for turn, y in zip(turns.tolist(), of[turns].tolist(), strict=True)]
+            parts += [
+                f"H{across[begin + turn]}V{y}"
+                for turn, y in zip(turns.tolist(), of[turns].tolist(), strict=True)
+            ]
             parts.append(f"H{across[end]}")
         else:
             parts += [f"L{across[begin + turn]} {y}" for turn, y in enumerate(of[1:].tolist(), 1)]

@@ -7,7 +7,7 @@ by its ends: all at their low ends, all at their high ends. Terms share paramete
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 TOTAL: Final = "total"
 CPU, WAITING, DEVICE = "cpu", "waiting", "device"
 NANOSECONDS_PER_MICROSECOND = 1000
+
+MOST_KNOWN = 16
+"""Assumptions that estimates of many guests are looked for among, at the most: each guest may have its own swap times."""
 
 
 class Term(NamedTuple):
@@ -137,6 +140,13 @@ class Estimate:
                 cycles, seconds = found.get(term, (ZERO, ZERO))
                 found[term] = cycles.plus(item.cycles), seconds.plus(item.seconds)
         return found
+
+    def sharing(self, known: list[Assumptions]) -> Estimate:
+        """Return the same with assumptions that are among the known ones, to which new ones are added."""
+        assumed = next((of for of in known if of == self.assumed), self.assumed)
+        if assumed is self.assumed and len(known) < MOST_KNOWN:
+            known.append(assumed)
+        return replace(self, assumed=assumed)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what another process cannot work out: the fields alone."""

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import polars as pl
-
     from numpy.typing import NDArray
 
     from eptreplay.report.charts.chart import Caption, Chart
