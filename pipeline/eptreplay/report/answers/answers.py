@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import polars as pl
-
 from eptreplay.report.answers.differences import (
     NOT_APART,
     difference_text,
@@ -18,6 +16,7 @@ from eptreplay.report.answers.differences import (
 from eptreplay.report.answers.need import basis, curves, needed
 from eptreplay.report.answers.outside import warning
 from eptreplay.report.costs.times import why_untimed
+from eptreplay.report.read.frames import ordered, rows_where, rows_with
 from eptreplay.report.read.numbers import count, listed, memory, rate, seconds
 
 if TYPE_CHECKING:
@@ -184,7 +183,7 @@ def _idle(guest: Guest) -> Idle:
 
 
 def _idle_of(guest: Guest) -> Idle:
-    frame = guest.frame("idle_age").drop_nulls("age_intervals")
+    frame = rows_with(guest.frame("idle_age"), "age_intervals")
     timed = guest.trace_seconds is not None and frame["idle_s"].null_count() == 0
     ages, idle, pages = (frame[name].to_numpy() for name in ("age_intervals", "idle_s", "pages"))
     return Idle(ages, idle, pages, timed)
@@ -242,7 +241,7 @@ def never_touched(guest: Guest) -> int:
     frame, row = guest.frame("idle_age"), guest.any_summary
     if frame.is_empty() or not (row["pages_unmapped"] or row["pages_freed"]):
         return int(guest.about["memory_pages"] - row["pages_touched"])
-    return int(frame.filter(pl.col("age_intervals").is_null())["pages"].sum())
+    return int(rows_where(frame, frame["age_intervals"].is_null())["pages"].sum())
 
 
 def given_back(guest: Guest) -> str:
@@ -295,10 +294,14 @@ MIGRATED_AT = 4096
 
 def migrations(guest: Guest) -> list[dict[str, Any]]:
     """Return the migrations at 4 KB, the slowest link first."""
+    return guest.once("migrations at 4 KB", _migrations)
+
+
+def _migrations(guest: Guest) -> list[dict[str, Any]]:
     frame = guest.frame("migrations")
     if frame.is_empty():
         return []
-    frame = frame.filter(pl.col("page_bytes") == MIGRATED_AT).sort("gbit_per_second")
+    frame = ordered(rows_where(frame, frame["page_bytes"] == MIGRATED_AT), "gbit_per_second")
     return list(frame.iter_rows(named=True))
 
 

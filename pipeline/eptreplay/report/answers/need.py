@@ -49,8 +49,13 @@ def curves(guest: Guest) -> dict[str, pl.DataFrame]:
     return guest.once("miss-ratio curves", _curves)
 
 
+def by_size(guest: Guest) -> pl.DataFrame:
+    """Return the points of all miss-ratio curves, the smallest memory first."""
+    return guest.once("miss ratios by size", lambda of: of.frame("miss_ratio").sort("memory_bytes"))
+
+
 def _curves(guest: Guest) -> dict[str, pl.DataFrame]:
-    frame = guest.frame("miss_ratio").sort("memory_bytes")
+    frame = by_size(guest)
     if frame.is_empty() or not frame["accesses"][0]:
         return {}
     parts = frame.partition_by("method", as_dict=True)

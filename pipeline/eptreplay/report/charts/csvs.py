@@ -52,10 +52,19 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
 def write_frame(path: Path, frame: pl.DataFrame) -> None:
     """Write a frame with its header, as `write_csv` does; one of whole numbers alone without a look at every cell."""
     whole = all(kind.is_integer() for kind in frame.dtypes)
-    if not whole or any(column.has_nulls() for column in frame):
-        write_csv(path, frame.columns, frame.rows())
+    if not whole or any(column.null_count() for column in frame):
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow([cell(name) for name in frame.columns])
+        writer.writerows(zip(*map(_cells, frame), strict=True))
+        write(path, text.getvalue())
         return
     write_texts(path, frame.columns, [list(map(str, column.to_list())) for column in frame])
+
+
+def _cells(column: pl.Series) -> list[Any]:
+    """Return the cells of a column as they are written."""
+    return column.to_list() if column.dtype.is_integer() else list(map(cell, column.to_list()))
 
 
 def write_texts(path: Path, names: Sequence[str], columns: Sequence[Sequence[str]]) -> None:

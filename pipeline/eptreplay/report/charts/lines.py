@@ -143,17 +143,19 @@ def _short_value(value: float) -> float | int | None:
 def _path(places: NDArray[np.float64], at: NDArray[np.float64], *, steps: bool) -> str:
     """Return the SVG path of a line; a value that is no number leaves a gap."""
     across = _across(at.tobytes())
-    known = ~np.isnan(places)
-    levels = np.rint(HEIGHT * (1 - np.clip(places, 0.0, 1.0, where=known, out=np.zeros(len(places))))).astype(
-        int
-    )
-    edges = np.flatnonzero(np.diff(known, prepend=False, append=False)).tolist()
+    known = places == places  # noqa: PLR0124 - a number
+    if known.all():
+        edges, shares = [0, len(places)][: 2 * len(places)], places
+    else:
+        edges = np.flatnonzero(np.diff(known, prepend=False, append=False)).tolist()
+        shares = np.where(known, places, 0.0)
+    levels = np.rint(HEIGHT * (1 - np.minimum(np.maximum(shares, 0.0), 1.0))).astype(np.int64)
     parts: list[str] = []
     for begin, end in zip(edges[::2], edges[1::2], strict=True):  # stretches without a gap
         of = levels[begin:end]
         parts.append(f"M{across[begin]} {of[0]}")
         if steps:
-            turns = np.flatnonzero(np.diff(of)) + 1
+            turns = np.flatnonzero(of[1:] != of[:-1]) + 1
             parts += [
                 f"H{across[begin + turn]}V{y}"
                 for turn, y in zip(turns.tolist(), of[turns].tolist(), strict=True)

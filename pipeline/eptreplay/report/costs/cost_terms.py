@@ -11,12 +11,12 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import polars as pl
-
 from eptreplay.report.costs.costs import CLOCK, EXIT, ZERO, Assumptions, Range, by_profile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    import polars as pl
 
     from eptreplay.report.read.run import Guest
 
@@ -260,10 +260,10 @@ class _Counts:
     def __init__(self, guest: Guest) -> None:
         self._summary = guest.summary
         self._causes = _by_profile(guest.frame("ipis"))
-        self._dirty = _sums(guest.frame("dirty"), "pml_exits", "harvest_demotions")
-        self._wiring = _sums(guest.frame("wiring"), "host_ipis")
-        self._walks = _sums(guest.frame("translations"), *_WALKS)
-        self._swap = _sums(guest.frame("swap_activity"), "swap_ins", "pageouts", "read_ns", "write_ns")
+        self._dirty = _sums(guest, "dirty", "pml_exits", "harvest_demotions")
+        self._wiring = _sums(guest, "wiring", "host_ipis")
+        self._walks = _sums(guest, "translations", *_WALKS)
+        self._swap = _sums(guest, "swap_activity", "swap_ins", "pageouts", "read_ns", "write_ns")
         self._sweeps = _sweeps(guest)
 
     def events(self, profile: str) -> Iterator[tuple[str, str, int]]:
@@ -324,19 +324,19 @@ def _exits(row: Mapping[str, Any]) -> Iterator[tuple[str, str, int]]:
 
 def _sweeps(guest: Guest) -> dict[str, dict[str, int]]:
     """Return the pages that sweeps examined, by profile and kind of sweep."""
-    harvests = guest.frame("dirty").select("profile", "interval", "harvests")
-    found = (
-        guest.frame("intervals")
-        .filter(pl.col("sweeps") > 0)
-        .join(harvests, on=["profile", "interval"], how="left")
-        .with_columns(pl.col("harvests").fill_null(0))
-        .group_by("profile")
-        .agg(
-            aging=((pl.col("sweeps") - pl.col("harvests")) * pl.col("resident")).sum(),
-            harvest=(pl.col("harvests") * pl.col("resident")).sum(),
-        )
-    )
-    return {row.pop("profile"): row for row in found.iter_rows(named=True)}
+    found = {}
+    for profile, part in guest.by_profile("intervals").items():
+        if not part["sweeps"].sum():
+            continue
+        dirty = guest.by_profile("dirty").get(profile)
+        harvests = {} if dirty is None else dict(zip(dirty["interval"], dirty["harvests"], strict=True))
+        rows = zip(part["interval"], part["sweeps"], part["resident"], strict=True)
+        swept = [(sweeps, harvests.get(at, 0), resident) for at, sweeps, resident in rows if sweeps > 0]
+        found[profile] = {
+            "aging": sum((sweeps - of) * resident for sweeps, of, resident in swept),
+            "harvest": sum(of * resident for _, of, resident in swept),
+        }
+    return found
 
 
 def _by_profile(frame: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:
@@ -346,10 +346,10 @@ def _by_profile(frame: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def _sums(frame: pl.DataFrame, *names: str) -> dict[str, dict[str, int]]:
+def _sums(guest: Guest, table: str, *names: str) -> dict[str, dict[str, int]]:
     """Return sums of columns by profile."""
-    found = frame.group_by("profile").agg(pl.col(names).sum())
-    return {row.pop("profile"): row for row in found.iter_rows(named=True)}
+    parts = guest.by_profile(table)
+    return {profile: {name: part[name].sum() for name in names} for profile, part in parts.items()}
 
 
 def cost_rows(guest: str, found: Sequence[Estimate]) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ import polars as pl
 
 from eptreplay.errors import OutputError
 from eptreplay.report.read.by_guest import TableByGuest
+from eptreplay.report.read.frames import ordered, rows_where
 from eptreplay.report.read.numbers import MIB, in_seconds
 from eptreplay.report.read.time_axis import MOST_STEPS, SHORTEST, TIME_UNITS, Span
 from eptreplay.tables import schema as tables
@@ -120,7 +121,7 @@ class Guest:
 
     @cached_property
     def _intervals(self) -> dict[str, pl.DataFrame]:
-        return {profile: in_order(part) for profile, part in self.by_profile("intervals").items()}
+        return {profile: ordered(part, "interval") for profile, part in self.by_profile("intervals").items()}
 
     def interval_column(self, profile: str, name: str) -> NDArray[np.float64]:
         """Return a column of the intervals under a profile, in order of time; NaN where it has fewer than another."""
@@ -163,7 +164,7 @@ class Guest:
     def life(self) -> tuple[int, int]:
         """Intervals [begin, end) that the guest's own trace reaches into: on a shared host not all of them."""
         frame = self._intervals.get(self.profiles[0])
-        busy = [] if frame is None else frame.filter(pl.col("rows") > 0)["interval"].to_list()
+        busy = [] if frame is None else rows_where(frame, frame["rows"] > 0)["interval"].to_list()
         return (int(busy[0]), int(busy[-1]) + 1) if busy else (0, self.intervals)
 
     @cached_property
@@ -232,11 +233,6 @@ class Guest:
         if self.interval_seconds:
             return PAGE_BYTES / MIB / self.interval_seconds, "MiB/s"
         return PAGE_BYTES / MIB, "MiB per interval"
-
-
-def in_order(part: pl.DataFrame) -> pl.DataFrame:
-    """Return intervals in the order of time, as they are most often."""
-    return part if part["interval"].is_sorted() else part.sort("interval")
 
 
 @dataclass

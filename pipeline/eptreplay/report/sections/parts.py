@@ -11,6 +11,7 @@ import numpy as np
 from eptreplay.report.charts.csvs import CSV_FOLDER, texts, write_csv, write_frame, write_texts
 from eptreplay.report.charts.lines import Series
 from eptreplay.report.charts.time_charts import group_sum, time_chart
+from eptreplay.report.read.frames import without
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,8 +44,8 @@ class Files:
         return f"{self._link}/{name}.csv"
 
     def frame(self, name: str, frame: pl.DataFrame) -> str:
-        """Write a frame as a table and return the link to it."""
-        write_frame(self._path / f"{name}.csv", frame)
+        """Write a frame as a table, but for the name of the guest, and return the link to it."""
+        write_frame(self._path / f"{name}.csv", without(frame, "guest"))
         return f"{self._link}/{name}.csv"
 
     def over_time(self, name: str, unit: str, series: Sequence[Series]) -> str:
