@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from eptreplay.report.read.frames import parts_of
 from eptreplay.report.read.numbers import count
 from eptreplay.units import binary_size
 
@@ -58,7 +59,7 @@ def _curves(guest: Guest) -> dict[str, pl.DataFrame]:
     frame = by_size(guest)
     if frame.is_empty() or not frame["accesses"][0]:
         return {}
-    parts = frame.partition_by("method", as_dict=True)
+    parts = parts_of(frame, "method")
     return {method: parts[method,] for method in METHODS if (method,) in parts}
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import itertools
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -14,12 +15,27 @@ if TYPE_CHECKING:
 def rows_where(frame: pl.DataFrame, good: pl.Series | NDArray[np.bool_]) -> pl.DataFrame:
     """Return the rows for which something is so."""
     at = np.flatnonzero(np.asarray(good))
-    return frame if len(at) == len(frame) else frame[at]
+    if not len(at) or at[-1] - at[0] + 1 == len(at):  # one stretch, as it is most often
+        return frame.slice(int(at[0]) if len(at) else 0, len(at))
+    return frame[at]
 
 
 def rows_with(frame: pl.DataFrame, name: str) -> pl.DataFrame:
     """Return the rows that have a value in a column."""
     return rows_where(frame, frame[name].is_not_null())
+
+
+def parts_of(frame: pl.DataFrame, *names: str) -> dict[tuple[Any, ...], pl.DataFrame]:
+    """Return the rows by what they have in some columns, in the order in which that comes first."""
+    parts: dict[tuple[Any, ...], pl.DataFrame] = {}
+    at = 0
+    for key, group in itertools.groupby(zip(*(frame[name].to_list() for name in names), strict=True)):
+        length = sum(1 for _ in group)
+        if key in parts:  # not one stretch for each
+            return frame.partition_by(names, as_dict=True, maintain_order=True)
+        parts[key] = frame.slice(at, length)
+        at += length
+    return parts
 
 
 def ordered(frame: pl.DataFrame, *names: str) -> pl.DataFrame:

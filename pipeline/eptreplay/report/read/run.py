@@ -11,7 +11,7 @@ import polars as pl
 
 from eptreplay.errors import OutputError
 from eptreplay.report.read.by_guest import TableByGuest
-from eptreplay.report.read.frames import ordered, rows_where
+from eptreplay.report.read.frames import ordered, parts_of, rows_where
 from eptreplay.report.read.numbers import MIB, in_seconds
 from eptreplay.report.read.time_axis import MOST_STEPS, SHORTEST, TIME_UNITS, Span
 from eptreplay.tables import schema as tables
@@ -100,8 +100,7 @@ class Guest:
         """Return the guest's rows of a table, by profile."""
 
         def parts(guest: Guest) -> dict[str, pl.DataFrame]:
-            found = guest.frame(name).partition_by("profile", as_dict=True)
-            return {str(key[0]): part for key, part in found.items()}
+            return {str(key[0]): part for key, part in parts_of(guest.frame(name), "profile").items()}
 
         return self.once(f"{name} by profile", parts)
 

@@ -10,7 +10,7 @@ from eptreplay.report.charts.chart import Caption
 from eptreplay.report.charts.lines import Series
 from eptreplay.report.charts.time_charts import group_mean
 from eptreplay.report.costs.times import why_untimed
-from eptreplay.report.read.frames import rows_with
+from eptreplay.report.read.frames import parts_of, rows_with
 from eptreplay.report.read.numbers import memory
 from eptreplay.report.sections.parts import (
     Cell,
@@ -140,7 +140,7 @@ def _rate(context: Context) -> list[Chart]:
     if frame.is_empty():
         return []
     scale, unit = guest.mib_second
-    parts = frame.partition_by("writer", "vcpu", "device", as_dict=True, maintain_order=True)
+    parts = parts_of(frame, "writer", "vcpu", "device")
     ordered = sorted(parts.items(), key=lambda item: _order(*item[0]))
     series = [
         Series(writer_name(*key), scale * interval_values(guest, part, "pages_written"), style=number)

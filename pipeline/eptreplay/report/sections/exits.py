@@ -20,9 +20,6 @@ from eptreplay.report.sections.parts import (
 )
 
 if TYPE_CHECKING:
-    import polars as pl
-    from numpy.typing import NDArray
-
     from eptreplay.report.charts.chart import Chart
     from eptreplay.report.read.run import Guest
     from eptreplay.report.sections.parts import Context
@@ -91,8 +88,11 @@ def _by_cause(context: Context) -> list[Chart]:
     if not guest.has("fault_intervals"):
         return []
     frame = guest.frame("fault_intervals")
-    parts = frame.partition_by("profile", "cause", as_dict=True)
-    nothing = frame.clear()
+    counts = {(name, cause): np.zeros(guest.intervals) for name in guest.profiles for cause in CAUSES}
+    columns = (frame[name].to_list() for name in ("profile", "cause", "interval", "count"))
+    for profile, cause, interval, number in zip(*columns, strict=True):
+        if (profile, cause) in counts:
+            counts[profile, cause][interval] += number
     return [
         over_time(
             context,
@@ -102,20 +102,11 @@ def _by_cause(context: Context) -> list[Chart]:
                 "exits per interval",
                 f"Exits because {about}.",
             ),
-            [
-                Series(name, _sums(guest, parts.get((name, cause), nothing)), number)
-                for number, name in enumerate(guest.profiles)
-            ],
+            [Series(name, counts[name, cause], number) for number, name in enumerate(guest.profiles)],
             log=True,
         )
         for cause, about in CAUSES.items()
     ]
-
-
-def _sums(guest: Guest, part: pl.DataFrame) -> NDArray[np.float64]:
-    """Return how many exits there were in every interval, of whatever kind."""
-    sums = np.bincount(part["interval"].to_numpy(), part["count"].to_numpy(), guest.intervals)
-    return np.asarray(sums, np.float64)
 
 
 def _targets(guest: Guest) -> list[Series]:

@@ -9,7 +9,7 @@ import numpy as np
 from eptreplay.report.charts.bar_charts import bar_chart
 from eptreplay.report.charts.chart import Caption
 from eptreplay.report.charts.lines import Series
-from eptreplay.report.read.frames import ordered, rows_where
+from eptreplay.report.read.frames import ordered, parts_of, rows_where
 from eptreplay.report.read.numbers import MIB, count, seconds
 from eptreplay.report.sections.parts import Cell, Grid, Head, Part
 from eptreplay.units import binary_size
@@ -131,7 +131,7 @@ def _rounds(context: Context, size: int) -> Chart:
     link = context.files.frame(ident, frame)
     rounds = int(frame["round"].to_numpy().max()) + 1
     series = []
-    for number, part in enumerate(frame.partition_by("gbit_per_second", maintain_order=True)):
+    for number, part in enumerate(parts_of(frame, "gbit_per_second").values()):
         sent = np.full(rounds, np.nan)
         sent[part["round"].to_numpy()] = part["sent_bytes"].to_numpy() / MIB
         series.append(Series(link_name(part.row(0, named=True)), sent, style=number))
