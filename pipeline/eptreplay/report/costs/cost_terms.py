@@ -349,7 +349,7 @@ def _by_profile(frame: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:
 def _sums(guest: Guest, table: str, *names: str) -> dict[str, dict[str, int]]:
     """Return sums of columns by profile."""
     parts = guest.by_profile(table)
-    return {profile: {name: part[name].sum() for name in names} for profile, part in parts.items()}
+    return {profile: {name: int(part[name].sum()) for name in names} for profile, part in parts.items()}
 
 
 def cost_rows(guest: str, found: Sequence[Estimate]) -> list[dict[str, Any]]:
