@@ -265,11 +265,11 @@ def test_definitions_show_by_pointer_and_by_keyboard(watched: Watched, run: Path
     page = opened(watched, guest_page(run))
     term = page.locator("#exits .tip")
     term.hover()
-    assert "Accesses that left the guest" in page.inner_text("#tip")
+    assert "accesses that left the guest" in page.inner_text("#tip")
     page.mouse.move(0, 0)
     assert not page.is_visible("#tip")
     term.focus()
-    assert "Accesses that left the guest" in page.inner_text("#tip")
+    assert "accesses that left the guest" in page.inner_text("#tip")
 
 
 def test_csv_links_give_the_files(watched: Watched, run: Path) -> None:
