@@ -55,7 +55,7 @@ def test_pages_that_are_used_again_are_marked() -> None:
     assert replay.states.cnt.ts_referenced[0, 0] == 2 * (BLOCK - 1)
 
 
-def test_marks_are_no_entries_until_they_are_written() -> None:
+def test_deferred_bits_are_in_no_entry_until_they_are_written() -> None:
     replay, slow = used_again(), used_again(slow_path=True)
     accessed = replay.states.pmap[0, 0].PG_A
     assert np.count_nonzero(replay.states.pt & accessed) < np.count_nonzero(slow.states.pt & accessed)
@@ -81,7 +81,7 @@ def test_a_page_that_was_not_used_again_keeps_its_block_from_promotion() -> None
 
 
 @pytest.mark.parametrize("event", [Event.HOST_READ, Event.PROTECT, Event.UNMAP, Event.ADVISE, Event.WIRE])
-def test_an_event_finds_entries_as_they_would_be_without_marks(event: Event) -> None:
+def test_an_event_finds_entries_as_they_would_be_without_deferred_bits(event: Event) -> None:
     found = []
     for slow_path in (False, True):
         replay = used_again(slow_path=slow_path)
@@ -121,6 +121,6 @@ def test_a_page_keeps_the_kinds_that_are_known_when_another_comes() -> None:
     assert replay.states.cnt.accessed_bits[0, 0] == 2 * 9
 
 
-def test_one_profile_that_emulates_accessed_bits_keeps_all_from_marks() -> None:
+def test_one_profile_that_emulates_accessed_bits_keeps_all_from_deferring_them() -> None:
     replay = used_again("ept-ad", "ept-emul")
     assert not (replay.statistics.deferred & DEFERRED).any()
