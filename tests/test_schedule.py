@@ -52,7 +52,7 @@ def test_a_cut_by_time_comes_before_the_first_row_of_that_time() -> None:
     ]
 
 
-def test_cuts_in_a_stretch_without_rows_are_all_made() -> None:
+def test_stops_in_a_stretch_without_rows_are_all_made() -> None:
     scheduler = Scheduler([Schedule(SWEEP, times=EveryStep(1, 1, 4))])
     assert list(scheduler.stops(batch([1, 9], time_min=1), 0)) == [Stop(1, SWEEP, time) for time in (2, 3, 4)]
 
@@ -114,7 +114,7 @@ def test_times_at_a_distance_are_counted(times: EveryStep) -> None:
     assert times.count() == len(list(times))
 
 
-def test_more_cuts_than_memory_could_hold_are_made_one_by_one() -> None:
+def test_more_stops_than_memory_could_hold_are_made_one_by_one() -> None:
     second, year = 10**9, 31_536_000 * 10**9
     scheduler = Scheduler(
         [Schedule(SWEEP, times=EveryStep(0, 1, year)), Schedule(CLOSE, times=EveryStep(0, second, year))]

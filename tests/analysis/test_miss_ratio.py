@@ -74,7 +74,7 @@ def test_samples_are_within_their_stated_error_of_the_exact_curve(name: str) -> 
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_bounds_from_the_books_hold_the_exact_curve(name: str) -> None:
+def test_bounds_from_interval_statistics_hold_the_exact_curve(name: str) -> None:
     trace = find_traces([str(SAMPLES / f"{name}.parquet")])[0]
     options = Options(intervals=48, page_accesses=False, mrc=MissRatio.EXACT)
     table = findings(replay_trace(trace, [resolve("ept-ad")], options), ["ept-ad"], options.link)[

@@ -68,7 +68,7 @@ def test_of_equally_few_the_later_rows_go() -> None:
     assert fewest_left_out(np.array([2, 1], np.uint64), 0).tolist() == [True, False]
 
 
-def test_rows_before_those_that_are_settled_go() -> None:
+def test_rows_before_what_came_already_go() -> None:
     assert fewest_left_out(np.array([9, 8, 10], np.uint64), 9).tolist() == [True, False, True]
 
 
