@@ -51,7 +51,8 @@ def replay_traces(request: ReplayRequest, profiles: Sequence[Profile], options: 
 def _inputs(specs: Sequence[str], traces: Sequence[GuestTrace]) -> list[Path]:
     """Return the files and folders that a replay reads."""
     named = [path for path in map(Path, specs) if path.exists()]
-    return [*named, *(file for trace in traces for file in trace.files)]
+    files = [file for trace in traces for file in trace.files]
+    return [*named, *(file for file in files if isinstance(file, Path))]
 
 
 def _run(request: ReplayRequest, replays: Replays) -> int:
