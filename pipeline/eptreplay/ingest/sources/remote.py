@@ -88,6 +88,8 @@ def _listed(
         found = [key for key in keys if is_trace(key) and not _is_hidden(key, folder)]
     known = frozenset(keys)
     traces = [key for key in found if not _is_in_run(key, known, runs)]
+    if traces and _is_below_run(store, folder, runs):
+        traces = []
     if not traces:
         if found:
             raise UsageError(f"{shown(spec)}: only results of an earlier run match; name the traces")
@@ -118,6 +120,16 @@ def _is_in_run(key: str, known: frozenset[str], runs: Sequence[set[str]]) -> boo
     while at:
         at = at.rpartition("/")[0]
         if any(all((f"{at}/{name}" if at else name) in known for name in names) for names in runs):
+            return True
+    return False
+
+
+def _is_below_run(store: ObjectStore, folder: str, runs: Sequence[set[str]]) -> bool:
+    """Return whether a folder that was listed lies below one of results."""
+    at = folder
+    while at:
+        at = at.rpartition("/")[0]
+        if any(all(store.exists(f"{at}/{name}" if at else name) for name in sorted(names)) for names in runs):
             return True
     return False
 

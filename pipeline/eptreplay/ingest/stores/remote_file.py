@@ -96,7 +96,7 @@ class OpenObject(RemoteFile):
         self._at += len(data)
         return data
 
-    def readinto(self, buffer: bytearray, /) -> int:
+    def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]  # they have a length
         """Fill a buffer with the next bytes, and return how many there were."""
         data = self.read(len(buffer))
         buffer[: len(data)] = data

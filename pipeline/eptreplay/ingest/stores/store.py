@@ -113,6 +113,20 @@ class ObjectStore:
             raise FileNotFoundError(str(path))
         return text
 
+    def exists(self, key: str) -> bool:
+        """Return whether there is an object of this key; one that the store refuses counts as missing.
+
+        Raises:
+            RequestError: the store does not answer.
+        """
+        try:
+            self._ask(lambda: obstore.head(self._connection, key))
+        except RequestError as error:
+            if error.fault.missing or error.fault.denied:
+                return False
+            raise
+        return True
+
     def keys(self, folder: str) -> list[str]:
         """Return the keys of all objects in a folder and below, in order.
 
