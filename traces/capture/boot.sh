@@ -11,7 +11,7 @@
 #   QEMU=qemu-system-x86_64   PLUGIN=build/libgpa_capture.so   MEMORY=256 (MiB)   VCPUS=1   SECONDS_MOST=120
 #   SKIP=0   accesses before the first that is recorded      LIMIT=20000000   records at most, of 16 bytes each
 #   STOP=on  end the guest when LIMIT is reached
-#   WORK     shell commands that the guest runs once it is up
+#   WORK     shell commands that the guest runs once it is up      QEMU_MORE   further options of QEMU
 set -eu
 
 if [ $# -ne 3 ]; then
@@ -55,7 +55,7 @@ fi
 
 tree=$(mktemp -d)
 trap 'rm -rf "$tree"' EXIT
-# With signals ignored by nobody, the folder goes when the script is interrupted, too.
+# So that the folder goes when the script is interrupted, too.
 trap 'exit 130' INT TERM
 mkdir -p "$tree/root/bin" "$tree/root/proc" "$tree/root/sys" "$tree/root/dev" "$tree/root/tmp"
 cp "$busybox" "$tree/root/bin/busybox"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 SECRET = "tz1Vm+very/secret/key"  # noqa: S105 - of nobody
-QUERY = "X-Amz-Signature=0badc0ffee&X-Amz-Expires=60"
+QUERY = f"X-Amz-Signature=0badc0ffee&X-Amz-Expires=60&X-Amz-Security-Token={'t0ken' * 300}"
 
 
 class Request(NamedTuple):

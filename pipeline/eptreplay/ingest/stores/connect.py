@@ -43,11 +43,10 @@ def connect(url: Url, environment: Mapping[str, str]) -> Connection:
         return make(url, environment)
     except UsageError:
         raise
-    except Exception as error:
-        # The library's text may quote a credential.
+    except Exception:  # noqa: BLE001 - obstore raises ValueError and classes of its own
         raise UsageError(
             f"{url.root}: the settings of this store in the environment make no sense; {CREDENTIALS[url.scheme]}"
-        ) from error
+        ) from None  # the library's text may quote a credential
 
 
 def _client(server: str) -> Any:  # noqa: ANN401 - obstore's dictionaries of options have no types at run time

@@ -75,17 +75,21 @@ def explain(error: Exception, scheme: str) -> Fault:
     return _without_answer(error, text, scheme)
 
 
+_NO_FILE = Fault("there is no such file", "check the path", missing=True)
+_NO_OBJECT = Fault(
+    "there is no such object",
+    "check the path; that of a folder whose name looks like a file's ends in /",
+    missing=True,
+)
+
+
 def _by_status(status: int, code: str, scheme: str) -> Fault:
     """Say what an answer of a store means."""
     said = f"{status} {code}" if code else str(status)
     if status in (301, 307, 308) or code in _OTHER_REGION:
         return Fault(f"the bucket is in another region ({said})", "set AWS_REGION to the bucket's region")
     if status == 404:
-        return Fault(
-            "there is no such object" if scheme not in ("http", "https") else "there is no such file",
-            "check the path",
-            missing=True,
-        )
+        return _NO_FILE if scheme in ("http", "https") else _NO_OBJECT
     if status in (401, 403):
         return Fault(
             f"the store refuses the credential or the access ({said})", CREDENTIALS[scheme], denied=True
@@ -101,7 +105,7 @@ def _by_status(status: int, code: str, scheme: str) -> Fault:
 
 
 _BY_CLASS = {
-    "FileNotFoundError": Fault("there is no such object", "check the path", missing=True),
+    "FileNotFoundError": _NO_OBJECT,
     "NotSupportedError": Fault(
         "the server does not give parts of a file (HTTP range requests)",
         "download it, then name the local file",

@@ -30,16 +30,22 @@ TEXT_BYTES = 16 << 20
 
 
 class Version(NamedTuple):
-    """What tells an object from what may be under its name later."""
+    """What tells an object from what may be under its name later.
+
+    Args:
+        size: in bytes.
+        tag: its ETag; empty: it has none, or a weak one.
+        modified: when it was written; empty: only the size is known, from a list, whose tags may look different.
+    """
 
     size: int
-    tag: str
-    modified: str
+    tag: str = ""
+    modified: str = ""
 
     def is_other(self, other: Version) -> bool:
         """Return whether another answer came from another object: their tags differ or, where one has none, their times do."""
-        if self.size != other.size:
-            return True
+        if self.size != other.size or not self.modified:
+            return self.size != other.size
         return (
             self.tag != other.tag
             if self.tag and other.tag
@@ -91,7 +97,9 @@ class ObjectStore:
             version, data = self._ask(lambda: self._get(path.key, begin, end))
         except RequestError as error:
             raise _bad(path, error) from None  # the library's text holds signatures
-        known = self._versions.setdefault(path.key, version)
+        known = self._versions.get(path.key, Version(version.size))
+        if not known.modified:
+            self._versions[path.key] = version
         if known.is_other(version):
             raise TraceError(
                 str(path),
@@ -138,7 +146,7 @@ class ObjectStore:
         """
         found = self._ask(lambda: self._list(folder))
         for meta in found:
-            self._versions.setdefault(meta["path"], _version(meta))
+            self._versions.setdefault(meta["path"], Version(meta["size"]))
         self._listed.add(folder)
         return sorted(meta["path"] for meta in found)
 

@@ -107,7 +107,17 @@ class RemotePath:
         return self
 
     def is_file(self) -> bool:
-        """Return True: whether it is there turns out when it is read."""
+        """Return whether it is a small object that is there, and may be read; it is read for that, and kept.
+
+        Raises:
+            TraceError: the store does not answer.
+        """
+        try:
+            self.read_text()
+        except FileNotFoundError:
+            return False
+        except UnicodeDecodeError:
+            return True  # reading it says so
         return True
 
     def open(self, mode: str = "rb") -> RemoteFile:
