@@ -2,6 +2,8 @@
 #
 #   PYTHON=...      another Python for .venv
 #   WORKERS=...     processes that run the tests
+#   QEMU=...        the QEMU that `make capture` builds the plugin for
+#   QEMU_INCLUDE=.. the folder of its qemu-plugin.h, where that is not /usr/include
 #   LOCK_FLAGS=...  for `make lock`: --upgrade, or --upgrade-package NAME
 
 SHELL   := /bin/sh
@@ -10,13 +12,17 @@ STAMP   := .venv/.installed
 WORKERS ?= 2
 UV      := uv==0.13.9
 
+QEMU         ?= qemu-system-x86_64
+QEMU_INCLUDE ?= /usr/include
+CAPTURE_LIB  ?= build/libgpa_capture.so
+
 # What the caller's shell may set for other projects has no say here.
 unexport PYTHONPATH PYTHONHOME
 export PIP_USER := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow lint type bench gallery lock clean moved
+.PHONY: help setup run test test-slow lint type bench gallery capture lock clean moved
 
 help: ## Show this help
 	@echo 'usage: make TARGET'
@@ -49,6 +55,24 @@ bench: $(STAMP) ## Measure speed, start-up and memory
 
 gallery: $(STAMP) ## Render the committed sample report under reports/gallery again
 	@$(PY) -m eptreplay.report.pages.gallery
+
+# From 9.0 on QEMU asks plugins for version 2 of its interface, before that for at most 1; of what the plugin uses, nothing differs.
+capture: ## Build the QEMU plugin that records a guest's memory accesses (needs a C compiler)
+	@set -eu; \
+	if [ -f '$(QEMU_INCLUDE)/qemu-plugin.h' ]; then \
+	  set -- -DHAVE_QEMU_PLUGIN_H -I'$(QEMU_INCLUDE)' $$(pkg-config --cflags glib-2.0 2>/dev/null || true); \
+	else \
+	  major=$$('$(QEMU)' --version 2>/dev/null | sed -n 's/.*version \([0-9]*\)\..*/\1/p;q'); \
+	  if [ -z "$$major" ]; then \
+	    echo 'make: $(QEMU) does not say its version; install it (Debian: qemu-system-x86), or name it: make capture QEMU=/path' >&2; \
+	    exit 1; \
+	  fi; \
+	  if [ "$$major" -ge 9 ]; then set -- -DPLUGIN_API=2; else set -- -DPLUGIN_API=1; fi; \
+	fi; \
+	mkdir -p "$$(dirname '$(CAPTURE_LIB)')"; \
+	$${CC:-cc} -std=gnu11 -O2 -Wall -Wextra -fPIC -shared -fvisibility=hidden "$$@" \
+	  -o '$(CAPTURE_LIB)' traces/capture/gpa_capture.c -lpthread; \
+	echo 'make: $(CAPTURE_LIB) is built'
 
 # Installed where it stands, so that a change in pipeline/ needs no new installation.
 $(STAMP): requirements.lock pyproject.toml

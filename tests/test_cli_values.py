@@ -40,6 +40,19 @@ def test_an_empty_path_stands_for_no_folder(
     assert not list((tmp_path / "empty").iterdir())
 
 
+@pytest.mark.parametrize("words", EMPTY_PATHS.values(), ids=EMPTY_PATHS)
+def test_a_url_is_no_path_and_is_not_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    trace = small_trace(tmp_path / "guest.parquet")
+    given = [word.format(trace=trace) or "ftp://user:pa55word@host/x?sig=pa55word" for word in words]
+    answer = eptreplay(*given)
+    assert (answer.code, answer.out) == (2, "")
+    assert "pa55word" not in answer.err
+    assert list(tmp_path.iterdir()) == [trace]
+
+
 @pytest.mark.parametrize("value", [*NO_NUMBERS, "0", "1001"])
 def test_a_speed_that_no_link_has_is_refused(tmp_path: Path, value: str) -> None:
     trace = small_trace(tmp_path / "guest.parquet")

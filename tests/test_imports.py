@@ -39,6 +39,7 @@ LAYERS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     ),
     "ingest": (
         ("trace",),
+        ("stores",),
         ("parquet",),
         ("native",),
         ("importing",),

@@ -115,7 +115,7 @@ class TestTree:
             ("empty", r"empty: there is no \*\.parquet file in this folder"),
             ("nowhere/*.parquet", "no file matches"),
             ("empt[y]", "only folders without"),
-            ("s3://bucket/x.parquet", "object stores are not read directly"),
+            ("ftp://host/x.parquet", "traces are not read from ftp://"),
             ("a\0b", "there is no such file|cannot be looked at"),
             ("x" * 5000, "cannot be looked at"),
             ("", "a path is empty"),

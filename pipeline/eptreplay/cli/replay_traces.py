@@ -12,6 +12,7 @@ from eptreplay.cli.pages import pages_into, say_pageless, show_page
 from eptreplay.cli.run_folder import complete, say_leftovers
 from eptreplay.cli.traces import open_traces
 from eptreplay.errors import EptReplayError, Exit
+from eptreplay.ingest.stores.url import is_url
 from eptreplay.replay.driver.warm_up import warm_up
 from eptreplay.replay.rows.span import Span, sweep_schedules
 from eptreplay.replay.shares.replay import is_large, why_whole
@@ -50,8 +51,9 @@ def replay_traces(request: ReplayRequest, profiles: Sequence[Profile], options: 
 
 def _inputs(specs: Sequence[str], traces: Sequence[GuestTrace]) -> list[Path]:
     """Return the files and folders that a replay reads."""
-    named = [path for path in map(Path, specs) if path.exists()]
-    return [*named, *(file for trace in traces for file in trace.files)]
+    named = [Path(spec) for spec in specs if not is_url(spec) and Path(spec).exists()]
+    files = [file for trace in traces for file in trace.files]
+    return [*named, *(file for file in files if isinstance(file, Path))]
 
 
 def _run(request: ReplayRequest, replays: Replays) -> int:

@@ -56,7 +56,7 @@ class ReplayRequest:
 
     traces: Sequence[str] = field(
         metadata=option(
-            "Parquet files, folders (also with guest=NAME/ inside) or globs.",
+            "Parquet files, folders (also with guest=NAME/ inside) or globs, or URLs of them (s3://, gs://, abfss://, https://).",
             needs=ALWAYS,
             positional=True,
             metavar="TRACE",

@@ -16,10 +16,14 @@ def path(text: str | Path) -> Path:
     """Read a path.
 
     Raises:
-        UsageError: it is empty, which would stand for the current folder.
+        UsageError: it is empty, which would stand for the current folder, or a URL, which may hold a password and is not repeated.
     """
     if not str(text):
         raise UsageError("a path is empty; an unset shell variable?")
+    if "://" in str(text):
+        raise UsageError(
+            "a URL stands where a path of this machine has to; only the traces of replay and check are read from URLs"
+        )
     return Path(text)
 
 

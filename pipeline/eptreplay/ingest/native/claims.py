@@ -17,17 +17,18 @@ if TYPE_CHECKING:
     from eptreplay.ingest.native.row_scan import RowScan
     from eptreplay.ingest.native.rows import Mask, Values
     from eptreplay.ingest.parquet.page_index import PageClaims
+    from eptreplay.ingest.trace.extents import ReadAt
     from eptreplay.ingest.trace.guest_trace import RowGroup
 
 
 class Claims:
     """What footer and page index say of a row group, held against what is decoded of it."""
 
-    def __init__(self, fd: int, group: RowGroup, names: Iterable[str]) -> None:
+    def __init__(self, read_at: ReadAt, group: RowGroup, names: Iterable[str]) -> None:
         """Read what the file says.
 
         Args:
-            fd: the open file.
+            read_at: reads the open file.
             group: the row group.
             names: columns that are decoded.
 
@@ -37,7 +38,7 @@ class Claims:
         self._group = group
         self._columns: dict[str, _Column] = {}
         for name in names:
-            pages = read_page_index(fd, group, name)
+            pages = read_page_index(read_at, group, name)
             claimed = _Claim(0, group.ranges.get(name), group.null_counts.get(name))
             inner = [] if pages is None else _page_claims(pages)
             if inner or claimed.range is not None or claimed.nulls is not None:

@@ -8,12 +8,12 @@ from eptreplay.errors import TraceError
 from eptreplay.ingest.trace.schema import COLUMNS
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pyarrow as pa
 
+    from eptreplay.ingest.trace.remote_path import AnyPath
 
-def check_columns(path: Path, schema: pa.Schema) -> dict[str, str]:
+
+def check_columns(path: AnyPath, schema: pa.Schema) -> dict[str, str]:
     """Compare a file's schema with the trace format.
 
     Args:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
     from eptreplay.ingest.parquet.footer import Group
+    from eptreplay.ingest.trace.remote_path import AnyPath
 
 KEY_ROWS = "cut_rows"
 KEY_SOURCE = "cut_source"
@@ -61,7 +62,7 @@ def cut_trace(source: Path | str, target: Path | str, row_groups: int) -> int:
     return rows
 
 
-def sha256(path: Path) -> str:
+def sha256(path: AnyPath) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

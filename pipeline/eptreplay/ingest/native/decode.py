@@ -49,8 +49,9 @@ def decode(file: Opened, group: RowGroup, names: Sequence[str], batch_rows: int)
     Raises:
         TraceError: a page is damaged, or the pages hold other rows than the footer says.
     """
+    file.expect([group.extents[name].span for name in names])
     for name in names:
-        check_first_page(file.fd, group, name)
+        check_first_page(file.read_at, group, name)
     row = 0
     pieces = _record_batches(file.parquet, group, names, batch_rows)
     while row <= group.rows:

@@ -205,7 +205,8 @@ def _decoded(trace: GuestTrace, plans: Sequence[_Plan], batch_rows: int) -> Iter
         groups = list(members)
         with open_parquet(path, trace.digests[path], _buffer_bytes(group for _, group in groups)) as file:
             for ordinal, group in groups:
-                claims = Claims(file.fd, group, plans[ordinal].decode)
+                file.expect(group.spans(plans[ordinal].decode))
+                claims = Claims(file.read_at, group, plans[ordinal].decode)
                 for piece in decode(file, group, plans[ordinal].decode, batch_rows):
                     yield _Decoded(ordinal, group, claims, piece)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
@@ -12,12 +14,16 @@ import pyarrow.parquet as pq
 
 from eptreplay.errors import TraceError
 from eptreplay.ingest.parquet.footer import MAGIC, TAIL_BYTES, footer_digest, parse_footer, untyped_columns
+from eptreplay.ingest.trace.remote_path import RemotePath
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Sequence
 
     from eptreplay.ingest.parquet.footer import Footer
+    from eptreplay.ingest.trace.extents import ReadAt
+    from eptreplay.ingest.trace.remote_path import AnyPath
+
+    Expect = Callable[[Sequence[tuple[int, int]]], None]
 
 PARQUET_ERRORS = (
     pa.ArrowException,
@@ -54,7 +60,7 @@ _LOOKS_LIKE = (
 )
 
 
-def read_footer(path: Path) -> Footer:
+def read_footer(path: AnyPath) -> Footer:
     """Read and check the footer of a file.
 
     Raises:
@@ -65,14 +71,21 @@ def read_footer(path: Path) -> Footer:
 
 
 class Opened(NamedTuple):
-    """A file that is open: for pyarrow, and as a descriptor."""
+    """A file that is open.
+
+    Args:
+        parquet: for pyarrow.
+        read_at: reads so many bytes from an offset on; fewer where the file ends.
+        expect: takes the ranges of bytes, from and up to, that will be read next; a local file has no use for it.
+    """
 
     parquet: pq.ParquetFile
-    fd: int
+    read_at: ReadAt
+    expect: Expect
 
 
 @contextmanager
-def open_parquet(path: Path, digest: str, buffer_bytes: int = BUFFER_BYTES) -> Iterator[Opened]:
+def open_parquet(path: AnyPath, digest: str, buffer_bytes: int = BUFFER_BYTES) -> Iterator[Opened]:
     """Open a file whose footer has been checked, for reading with page checksums verified.
 
     Args:
@@ -93,11 +106,7 @@ def open_parquet(path: Path, digest: str, buffer_bytes: int = BUFFER_BYTES) -> I
             "the file has changed since it was opened",
             advice="let nothing write to a trace while it is replayed",
         )
-    try:
-        source = pa.OSFile(str(path))
-    except PARQUET_ERRORS as error:
-        raise _cannot_open(path, error) from error
-    with source:
+    with _source(path) as (source, read_at, expect):
         try:
             # One chunk at a time, read by this thread: the next batch is decoded while the
             # caller works, so pyarrow's own read-ahead would only add threads and memory.
@@ -108,13 +117,32 @@ def open_parquet(path: Path, digest: str, buffer_bytes: int = BUFFER_BYTES) -> I
             raise _not_supported(path, untyped_columns(data), error) from error
         except PARQUET_ERRORS as error:
             raise _damaged_footer(path, error) from error
-        yield Opened(file, source.fileno())
+        yield Opened(file, read_at, expect)
 
 
-def _footer_bytes(path: Path) -> tuple[bytes, int]:
+@contextmanager
+def _source(path: AnyPath) -> Iterator[tuple[pa.NativeFile, ReadAt, Expect]]:
+    """Open a file for pyarrow, for reading at offsets, and for being told what comes next."""
+    if isinstance(path, RemotePath):
+        with path.open("rb") as remote, pa.PythonFile(remote, mode="r") as source:
+            yield source, remote.read_at, remote.expect
+        return
+    try:
+        local = pa.OSFile(str(path))
+    except PARQUET_ERRORS as error:
+        raise _cannot_open(path, error) from error
+    with local:
+        yield local, partial(os.pread, local.fileno()), _needs_no_telling
+
+
+def _needs_no_telling(_: Sequence[tuple[int, int]]) -> None:
+    """Do nothing: the system reads ahead by itself."""
+
+
+def _footer_bytes(path: AnyPath) -> tuple[bytes, int]:
     """The bytes of a file's footer, and the size of the file."""
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
+        if isinstance(path, Path) and not stat.S_ISREG(path.stat().st_mode):
             raise _not_regular(path)
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
@@ -135,7 +163,7 @@ def _footer_bytes(path: Path) -> tuple[bytes, int]:
         raise _cannot_open(path, error) from error
 
 
-def _cannot_open(path: Path, error: BaseException) -> TraceError:
+def _cannot_open(path: AnyPath, error: BaseException) -> TraceError:
     name = str(path)
     if isinstance(error, FileNotFoundError):
         return TraceError(name, "there is no such file", advice="check the path")
@@ -150,7 +178,7 @@ def _not_regular(path: Path) -> TraceError:
     return TraceError(str(path), f"this is {kind}", expected="a regular file")
 
 
-def _not_supported(path: Path, untyped: list[str], error: BaseException) -> TraceError:
+def _not_supported(path: AnyPath, untyped: list[str], error: BaseException) -> TraceError:
     which = f"one of the columns {', '.join(map(repr, untyped))}" if untyped else "a column"
     one = untyped[0] if len(untyped) == 1 else None
     return TraceError(
@@ -162,7 +190,7 @@ def _not_supported(path: Path, untyped: list[str], error: BaseException) -> Trac
     )
 
 
-def _damaged_footer(path: Path, why: BaseException | str) -> TraceError:
+def _damaged_footer(path: AnyPath, why: BaseException | str) -> TraceError:
     words = why if isinstance(why, str) else one_line(why)
     return TraceError(
         str(path),
@@ -172,7 +200,7 @@ def _damaged_footer(path: Path, why: BaseException | str) -> TraceError:
     )
 
 
-def _not_parquet(path: Path, head: bytes) -> TraceError:
+def _not_parquet(path: AnyPath, head: bytes) -> TraceError:
     return TraceError(
         str(path),
         f"this is {_looks_like(head)}",

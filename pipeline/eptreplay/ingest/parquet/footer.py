@@ -18,7 +18,8 @@ from eptreplay.ingest.trace.schema import COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
+
+    from eptreplay.ingest.trace.remote_path import AnyPath
 
 MAGIC = b"PAR1"
 TAIL_BYTES = 8
@@ -95,7 +96,7 @@ class Footer:
     digest: str
 
 
-def parse_footer(path: Path, data: bytes, file_bytes: int) -> Footer:
+def parse_footer(path: AnyPath, data: bytes, file_bytes: int) -> Footer:
     """Parse a footer and refuse what the file cannot hold.
 
     Any number of rows is decoded in bounded batches, so a small file with many rows
@@ -143,7 +144,7 @@ def untyped_columns(data: bytes) -> list[str]:
 class _Parser:
     """Collects one file's footer."""
 
-    def __init__(self, path: Path, file_bytes: int) -> None:
+    def __init__(self, path: AnyPath, file_bytes: int) -> None:
         self._path = str(path)
         self._file_bytes = file_bytes
         self._leaves: list[list[bytes]] = []

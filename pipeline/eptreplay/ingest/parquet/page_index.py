@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,7 +10,7 @@ from eptreplay.ingest.parquet.thrift import CompactReader, Struct, ThriftError
 from eptreplay.ingest.trace.ranges import ColumnRange
 
 if TYPE_CHECKING:
-    from eptreplay.ingest.trace.extents import Extent, IndexPlaces
+    from eptreplay.ingest.trace.extents import Extent, IndexPlaces, ReadAt
     from eptreplay.ingest.trace.guest_trace import RowGroup
 
 _MOST_BYTES = 64 << 20
@@ -34,11 +33,11 @@ class PageClaims(NamedTuple):
     nulls: tuple[int, ...] | None
 
 
-def read_page_index(fd: int, group: RowGroup, column: str) -> PageClaims | None:
+def read_page_index(read_at: ReadAt, group: RowGroup, column: str) -> PageClaims | None:
     """Read the page index of a column.
 
     Args:
-        fd: the open file.
+        read_at: reads the open file.
         group: the row group.
         column: the column, of integers.
 
@@ -52,7 +51,9 @@ def read_page_index(fd: int, group: RowGroup, column: str) -> PageClaims | None:
     if places is None:
         return None
     try:
-        return _claims(_struct(fd, places, 0), _struct(fd, places, 2), group.extents[column], group.rows)
+        return _claims(
+            _struct(read_at, places, 0), _struct(read_at, places, 2), group.extents[column], group.rows
+        )
     except (ThriftError, OSError) as error:
         raise TraceError(
             str(group.file),
@@ -63,11 +64,11 @@ def read_page_index(fd: int, group: RowGroup, column: str) -> PageClaims | None:
         ) from error
 
 
-def _struct(fd: int, places: IndexPlaces, which: int) -> Struct:
+def _struct(read_at: ReadAt, places: IndexPlaces, which: int) -> Struct:
     start, length = places[which : which + 2]
     if start < 0 or not 0 < length <= _MOST_BYTES:
         raise ThriftError(f"{length:,} bytes at {start:,}")
-    return CompactReader(os.pread(fd, length, start)).struct()
+    return CompactReader(read_at(length, start)).struct()
 
 
 def _claims(offsets: Struct, values: Struct, extent: Extent, rows: int) -> PageClaims:

@@ -9,14 +9,13 @@ states at most 2 GiB.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from eptreplay.errors import TraceError
 from eptreplay.ingest.parquet.thrift import CompactReader, ThriftError
 
 if TYPE_CHECKING:
-    from eptreplay.ingest.trace.extents import Extent
+    from eptreplay.ingest.trace.extents import Extent, ReadAt
     from eptreplay.ingest.trace.guest_trace import RowGroup
 
 _HEADER_BYTES = 4096
@@ -27,11 +26,11 @@ _CHECKSUM = 4
 """The field of a page header that holds the checksum."""
 
 
-def check_first_page(fd: int, group: RowGroup, column: str) -> None:
+def check_first_page(read_at: ReadAt, group: RowGroup, column: str) -> None:
     """Look at the header of the first page of a column in a row group.
 
     Args:
-        fd: the open file.
+        read_at: reads the open file.
         group: the row group; it has rows.
         column: the column.
 
@@ -39,7 +38,7 @@ def check_first_page(fd: int, group: RowGroup, column: str) -> None:
         TraceError: there is no page header, or the page is larger than its chunk.
     """
     extent = group.extents[column]
-    fault = _fault(fd, extent)
+    fault = _fault(read_at, extent)
     if fault:
         raise TraceError(
             str(group.file),
@@ -51,19 +50,19 @@ def check_first_page(fd: int, group: RowGroup, column: str) -> None:
         )
 
 
-def has_checksum(fd: int, extent: Extent) -> bool:
+def has_checksum(read_at: ReadAt, extent: Extent) -> bool:
     """Return whether the first page of a chunk has a checksum, by its header."""
     try:
-        header = CompactReader(os.pread(fd, min(_HEADER_BYTES, extent.packed), extent.start)).struct()
+        header = CompactReader(read_at(min(_HEADER_BYTES, extent.packed), extent.start)).struct()
     except (ThriftError, OSError):
         return False
     return _CHECKSUM in header
 
 
-def _fault(fd: int, extent: Extent) -> str:
+def _fault(read_at: ReadAt, extent: Extent) -> str:
     """What is wrong with the page at the beginning of a chunk, in words; empty if nothing."""
     try:
-        reader = CompactReader(os.pread(fd, min(_HEADER_BYTES, extent.packed), extent.start))
+        reader = CompactReader(read_at(min(_HEADER_BYTES, extent.packed), extent.start))
         header = reader.struct()
     except (ThriftError, OSError) as error:
         return str(error)

@@ -8,9 +8,8 @@ from eptreplay.errors import TraceError
 from eptreplay.ingest.trace.ranges import ColumnRange
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from eptreplay.ingest.parquet.footer import Group
+    from eptreplay.ingest.trace.remote_path import AnyPath
 
 
 class GroupStatistics(NamedTuple):
@@ -29,7 +28,7 @@ class GroupStatistics(NamedTuple):
     null_counts: dict[str, int]
 
 
-def group_statistics(path: Path, index: int, group: Group) -> GroupStatistics:
+def group_statistics(path: AnyPath, index: int, group: Group) -> GroupStatistics:
     """Collect the statistics of a row group.
 
     Args:
@@ -56,7 +55,7 @@ def group_statistics(path: Path, index: int, group: Group) -> GroupStatistics:
     return GroupStatistics(ranges, frozenset(nulls), guest, null_counts)
 
 
-def _one_guest(path: Path, index: int, low: object, high: object, nulls: bool) -> str:
+def _one_guest(path: AnyPath, index: int, low: object, high: object, nulls: bool) -> str:
     if not isinstance(low, str) or low != high or nulls:
         found = (
             "no statistics"

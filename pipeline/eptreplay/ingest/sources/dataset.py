@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 
     from eptreplay.ingest.parquet.footer import Footer, Group
     from eptreplay.ingest.trace.guard import Guard
+    from eptreplay.ingest.trace.remote_path import AnyPath
 
 
 class BadGuest(NamedTuple):
     """A guest whose trace cannot be opened, and why."""
 
     name: str
-    files: tuple[Path, ...]
+    files: tuple[AnyPath, ...]
     error: Exception
 
 
@@ -112,21 +113,21 @@ def open_guest(guest: GuestFiles) -> tuple[GuestTrace, ...]:
 class _File:
     """What one file says: its row groups with the guest each names, and its columns with types."""
 
-    path: Path
+    path: AnyPath
     row_groups: tuple[tuple[RowGroup, str | None], ...]
     columns: Mapping[str, str]
     footer: Footer
     guard: Guard
 
 
-def _read_file(path: Path) -> _File:
+def _read_file(path: AnyPath) -> _File:
     footer = read_footer(path)
     with open_parquet(path, footer.digest) as file:
         try:
             columns = check_columns(path, file.parquet.schema_arrow)
         except PARQUET_ERRORS as error:
             raise TraceError(str(path), f"its schema is damaged ({one_line(error)})") from error
-        guard = verified_by(path, footer, file.fd)
+        guard = verified_by(path, footer, file.read_at)
     row_groups = []
     row = 0
     for index, group in enumerate(footer.groups):
@@ -136,7 +137,7 @@ def _read_file(path: Path) -> _File:
     return _File(path, tuple(row_groups), columns, footer, guard)
 
 
-def _row_group(path: Path, index: int, group: Group, row: int) -> tuple[RowGroup, str | None]:
+def _row_group(path: AnyPath, index: int, group: Group, row: int) -> tuple[RowGroup, str | None]:
     """Return a row group that begins at a row of its file, and the guest it names."""
     stats = group_statistics(path, index, group)
     found = RowGroup(

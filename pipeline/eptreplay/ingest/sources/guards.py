@@ -12,9 +12,10 @@ from eptreplay.ingest.trace.guard import MANIFEST, Guard
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from eptreplay.ingest.parquet.footer import Footer
+    from eptreplay.ingest.trace.extents import ReadAt
+    from eptreplay.ingest.trace.remote_path import AnyPath
 
 
 def weakest(guards: Iterable[Guard]) -> Guard:
@@ -23,13 +24,13 @@ def weakest(guards: Iterable[Guard]) -> Guard:
     return min(guards, key=order.index, default=Guard.NOTHING)
 
 
-def verified_by(path: Path, footer: Footer, fd: int) -> Guard:
+def verified_by(path: AnyPath, footer: Footer, read_at: ReadAt) -> Guard:
     """Verify a file by the manifest beside it, if that lists it, and return what guards it.
 
     Args:
         path: the file.
         footer: its footer.
-        fd: the open file.
+        read_at: reads the open file.
 
     Raises:
         TraceError: it is not the file that the manifest lists.
@@ -46,6 +47,6 @@ def verified_by(path: Path, footer: Footer, fd: int) -> Guard:
             )
         return Guard.MANIFEST
     first = next((group for group in footer.groups if group.rows), None)
-    if first is not None and all(has_checksum(fd, chunk.extent) for chunk in first.chunks.values()):
+    if first is not None and all(has_checksum(read_at, chunk.extent) for chunk in first.chunks.values()):
         return Guard.CHECKSUMS
     return Guard.NOTHING

@@ -30,9 +30,8 @@ from eptreplay.ingest.trace.schema import TIME_UNITS, VCPUS_MAX, Segment
 from eptreplay.ingest.trace.segments import check_segments
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from eptreplay.ingest.trace.devices import Device
+    from eptreplay.ingest.trace.remote_path import AnyPath
 
 FILE_NAME = "guest.toml"
 _KEYS = ("vcpus", "segments", "time_unit", "pin", "idle_gap", "passthrough")
@@ -61,7 +60,7 @@ class GuestConfig:
     devices: tuple[Device, ...] = ()
 
 
-def load_guest_config(folder: Path, guest: str) -> GuestConfig:
+def load_guest_config(folder: AnyPath, guest: str) -> GuestConfig:
     """Read the overrides for a guest from the `guest.toml` of a folder.
 
     Args:
@@ -110,7 +109,7 @@ def check_time_unit(value: object, file: str, where: str) -> str:
     return value
 
 
-def _config(path: Path, data: dict[str, object]) -> GuestConfig:
+def _config(path: AnyPath, data: dict[str, object]) -> GuestConfig:
     file = str(path)
     unknown = sorted(set(data) - set(_KEYS))
     if unknown:

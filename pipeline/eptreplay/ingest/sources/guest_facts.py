@@ -18,7 +18,8 @@ from eptreplay.ingest.trace.segments import parse_segments_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
+
+    from eptreplay.ingest.trace.remote_path import AnyPath
 
 
 class GuestFacts(NamedTuple):
@@ -29,7 +30,7 @@ class GuestFacts(NamedTuple):
     time_unit: str
 
 
-def guest_facts(path: Path, metadata: Mapping[str, str], config: GuestConfig) -> GuestFacts:
+def guest_facts(path: AnyPath, metadata: Mapping[str, str], config: GuestConfig) -> GuestFacts:
     """Put together what is known of a guest.
 
     Args:
@@ -45,7 +46,7 @@ def guest_facts(path: Path, metadata: Mapping[str, str], config: GuestConfig) ->
     )
 
 
-def _segments(path: Path, metadata: Mapping[str, str], config: GuestConfig) -> tuple[Segment, ...]:
+def _segments(path: AnyPath, metadata: Mapping[str, str], config: GuestConfig) -> tuple[Segment, ...]:
     if config.segments is not None:
         return config.segments
     text = metadata.get(KEY_SEGMENTS)
@@ -59,7 +60,7 @@ def _segments(path: Path, metadata: Mapping[str, str], config: GuestConfig) -> t
     return parse_segments_json(text, str(path))
 
 
-def _vcpus(path: Path, metadata: Mapping[str, str], config: GuestConfig) -> int:
+def _vcpus(path: AnyPath, metadata: Mapping[str, str], config: GuestConfig) -> int:
     if config.vcpus is not None:
         return config.vcpus
     text = metadata.get(KEY_VCPUS)
@@ -73,7 +74,7 @@ def _vcpus(path: Path, metadata: Mapping[str, str], config: GuestConfig) -> int:
     return check_vcpus(number, str(path), f"metadata key '{KEY_VCPUS}'")
 
 
-def _time_unit(path: Path, metadata: Mapping[str, str], config: GuestConfig) -> str:
+def _time_unit(path: AnyPath, metadata: Mapping[str, str], config: GuestConfig) -> str:
     if config.time_unit is not None:
         return config.time_unit
     unit = metadata.get(KEY_TIME_UNIT)

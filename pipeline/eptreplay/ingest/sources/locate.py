@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
 
 from eptreplay.errors import UsageError
+from eptreplay.ingest.sources.remote import Stores, expand_url
+from eptreplay.ingest.stores.url import is_url, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+    from eptreplay.ingest.trace.remote_path import AnyPath
 
 SUFFIX = ".parquet"
 _HIVE = "guest="
@@ -31,8 +35,8 @@ class GuestFiles(NamedTuple):
     """
 
     name: str
-    files: tuple[Path, ...]
-    folder: Path
+    files: tuple[AnyPath, ...]
+    folder: AnyPath
 
 
 def locate(specs: Sequence[str]) -> tuple[GuestFiles, ...]:
@@ -55,26 +59,32 @@ def locate(specs: Sequence[str]) -> tuple[GuestFiles, ...]:
     """
     if not specs:
         raise UsageError("no trace was named; give a Parquet file, a folder or a glob")
-    guests: dict[tuple[Path, str], list[Path]] = {}
-    seen: dict[Path, int] = {}
+    guests: dict[tuple[AnyPath, str], list[AnyPath]] = {}
+    seen: dict[AnyPath, int] = {}
+    stores = Stores()
     for number, spec in enumerate(specs):
-        for path in _expand(spec):
+        for path in _expand(spec, stores):
             real = path.resolve()
             if seen.get(real, number) != number:
                 raise UsageError(
-                    f"{path}: is named twice, by '{specs[seen[real]]}' and by '{spec}'; leave one out"
+                    f"{path}: is named twice, by '{shown(specs[seen[real]])}' and by '{shown(spec)}'; leave one out"
                 )
             if real not in seen:
                 guests.setdefault(_guest_of(path), []).append(path)
             seen[real] = number
     names = unique_names([(name, folder) for folder, name in guests])
     return tuple(
-        GuestFiles(unique, tuple(sorted(files)), folder if folder.is_dir() else folder.parent)
+        GuestFiles(unique, tuple(sorted(files, key=_name)), folder.parent if folder in files else folder)
         for unique, ((folder, _), files) in zip(names, guests.items(), strict=True)
     )
 
 
-def unique_names(guests: Sequence[tuple[str, Path]]) -> list[str]:
+def _name(path: AnyPath) -> tuple[str, ...]:
+    """Return what the files of a guest are sorted by."""
+    return path.parts
+
+
+def unique_names(guests: Sequence[tuple[str, AnyPath]]) -> list[str]:
     """Tell guests of one name apart by their folder, then by a number.
 
     Args:
@@ -97,14 +107,12 @@ def unique_names(guests: Sequence[tuple[str, Path]]) -> list[str]:
     return result
 
 
-def _expand(spec: str) -> Iterable[Path]:
+def _expand(spec: str, stores: Stores) -> Iterable[AnyPath]:
     """The trace files a user's word stands for, in the order of their names."""
     if not spec:
         raise UsageError("a path is empty; an unset shell variable?")
-    if "://" in spec:
-        raise UsageError(
-            f"{spec}: object stores are not read directly; copy or mount the trace, then name its path"
-        )
+    if is_url(spec):
+        return expand_url(spec, stores, _is_trace, _RUNS)
     path = Path(spec)
     try:
         if path.is_dir():
@@ -172,7 +180,12 @@ def _walk(folder: Path) -> Iterator[Path]:
                 yield Path(here, name)
 
 
-def _guest_of(path: Path) -> tuple[Path, str]:
+def _is_trace(name: str) -> bool:
+    """Return whether a name is that of a trace."""
+    return name.endswith(SUFFIX)
+
+
+def _guest_of(path: AnyPath) -> tuple[AnyPath, str]:
     """The hive folder of a file and its value, or the file itself and its stem."""
     for folder in path.parents:
         if folder.name.startswith(_HIVE) and len(folder.name) > len(_HIVE):

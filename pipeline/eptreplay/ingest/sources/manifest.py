@@ -12,6 +12,8 @@ from eptreplay.ingest.trace.guard import MANIFEST
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from eptreplay.ingest.trace.remote_path import AnyPath
+
 _LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 
 
@@ -45,7 +47,7 @@ def verify(folder: Path) -> list[str]:
     ]
 
 
-def listed_digest(path: Path) -> str | None:
+def listed_digest(path: AnyPath) -> str | None:
     """Return the SHA-256 that the manifest beside a file lists for it, in hexadecimal; None if there is none.
 
     Raises:

@@ -12,12 +12,12 @@ from eptreplay.ingest.trace.ranges import LAST_TIME, ColumnRange
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from eptreplay.ingest.trace.guest_trace import GuestTrace, RowGroup
+    from eptreplay.ingest.trace.remote_path import AnyPath
 
 
-def with_ends(row_groups: Sequence[RowGroup], digests: Mapping[Path, str]) -> list[RowGroup]:
+def with_ends(row_groups: Sequence[RowGroup], digests: Mapping[AnyPath, str]) -> list[RowGroup]:
     """Return the row groups of a trace, the first and the last with the range of their times.
 
     Where the statistics do not say it, the time column of these two is decoded.

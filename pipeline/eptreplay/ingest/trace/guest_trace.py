@@ -10,11 +10,11 @@ from eptreplay.ingest.trace.ranges import LAST_TIME, ColumnRange
 from eptreplay.ingest.trace.segments import ram_ranges
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Iterable, Mapping
 
     from eptreplay.ingest.trace.devices import Device
     from eptreplay.ingest.trace.extents import Extent, IndexPlaces
+    from eptreplay.ingest.trace.remote_path import AnyPath
     from eptreplay.ingest.trace.schema import Segment
 
 
@@ -35,7 +35,7 @@ class RowGroup:
         indexes: where the page index of each known integer column is that has one.
     """
 
-    file: Path
+    file: AnyPath
     index: int
     rows: int
     first_row: int
@@ -45,6 +45,14 @@ class RowGroup:
     extents: Mapping[str, Extent]
     null_counts: Mapping[str, int] = field(default_factory=dict)
     indexes: Mapping[str, IndexPlaces] = field(default_factory=dict)
+
+    def spans(self, columns: Iterable[str]) -> list[tuple[int, int]]:
+        """Return the bytes of the file, from and up to, that hold columns and what the page index says of them."""
+        found = []
+        for name in columns:
+            found.append(self.extents[name].span)
+            found += self.indexes[name].spans if name in self.indexes else ()
+        return found
 
     @property
     def time_min(self) -> int | None:
@@ -107,7 +115,7 @@ class GuestTrace:
     """
 
     name: str
-    files: tuple[Path, ...]
+    files: tuple[AnyPath, ...]
     rows: int
     row_groups: tuple[RowGroup, ...]
     columns: frozenset[str]
@@ -115,7 +123,7 @@ class GuestTrace:
     vcpus: int
     time_unit: str
     metadata: Mapping[str, str]
-    digests: Mapping[Path, str]
+    digests: Mapping[AnyPath, str]
     pins: tuple[int, ...] = ()
     idle_gap_ns: int | None = None
     devices: tuple[Device, ...] = ()

@@ -1,0 +1,1 @@
+"""Object stores and web servers, read in ranges of bytes."""
