@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from eptreplay.ingest.importing.dropped import Dropped
     from eptreplay.ingest.importing.records import Records
+    from eptreplay.ingest.trace.guest_trace import GuestTrace
 
 
 class Approximated(StrEnum):
@@ -80,8 +81,9 @@ class Format:
     Args:
         name: on the command line: `lackey`.
         title: in words, with the tool that writes it.
-        options: names of the import options that mean something to it.
-        open: applies options, by name, to the format; None of them is one that `options` does not have.
+        options: names of the import options (`options.IMPORT_OPTIONS`) that mean something to it.
+        open: applies options, by name, to the format; none of them is one that `options` does not have. It raises
+            UsageError where a value makes no sense.
         guess: whether the first bytes of an input, at most 64 KB, can be nothing else; None: it cannot be told from content.
         refused: why it cannot become a trace; empty: it can.
     """
@@ -92,3 +94,21 @@ class Format:
     open: Callable[[Mapping[str, str]], Opened]
     guess: Callable[[bytes], bool] | None
     refused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """A format that a native trace can be turned into.
+
+    Args:
+        name: on the command line: `csv`.
+        title: in words, with the tool that reads it.
+        lost: what of a native trace it has no place for, in words; empty: nothing.
+        write: writes all rows of a trace, in constant memory, to a stream; returns the records written. What it raises
+            ends the export, and nothing is left under the name of the output.
+    """
+
+    name: str
+    title: str
+    lost: str
+    write: Callable[[GuestTrace, BinaryIO], int]
