@@ -6,6 +6,7 @@ import errno
 import hashlib
 import itertools
 import os
+import stat
 from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING
 
@@ -135,29 +136,25 @@ def check_target(path: Path, *, overwrite: bool) -> None:
             "-: a trace is written under a temporary name first and cannot go to standard output; name a file"
         )
     try:
-        path.lstat()  # is_symlink and the like hide what is wrong with a name
+        mode = path.lstat().st_mode
     except FileNotFoundError:
-        pass
+        if not path.parent.is_dir():
+            raise OutputError(
+                f"{path}: it cannot be written, since there is no folder {path.parent}; make it first"
+            ) from None
+        return
     except (OSError, ValueError) as error:
         raise OutputError(
             f"{str(path)[:200]}: it cannot be written ({getattr(error, 'strerror', error)})"
         ) from error
-    try:
-        if path.is_symlink():
-            raise OutputError(f"{path}: is a link to {path.readlink()}; name the file itself")
-        if path.is_dir():
-            raise OutputError(f"{path}: is a folder; name a file in it")
-        if path.exists():
-            if not path.is_file():
-                raise OutputError(f"{path}: is a pipe or a device; name a file")
-            if not overwrite:
-                raise _taken(path)
-        if not path.parent.is_dir():
-            raise OutputError(
-                f"{path}: it cannot be written, since there is no folder {path.parent}; make it first"
-            )
-    except OSError as error:
-        raise _unwritable(path, error) from error
+    if stat.S_ISLNK(mode):
+        raise OutputError(f"{path}: is a link to {path.readlink()}; name the file itself")
+    if stat.S_ISDIR(mode):
+        raise OutputError(f"{path}: is a folder; name a file in it")
+    if not stat.S_ISREG(mode):
+        raise OutputError(f"{path}: is a pipe or a device; name a file")
+    if not overwrite:
+        raise _taken(path)
 
 
 def _taken(path: Path) -> OutputError:
