@@ -104,11 +104,14 @@ def _records(matched: Matched, layout: Layout, dropped: Dropped) -> Records:
             found = without(found, large, f"its {name} is larger than {limit}", dropped.bad_records)
     op = _op(found, layout)
     kept = without(found, op == NO_ACCESS, "neither loads, stores nor fetches", dropped.leave_out)
-    op = op[op != NO_ACCESS]
-    source = np.repeat(np.arange(len(op)), np.where(op == MODIFY, 2, 1))
-    second = np.concatenate([np.zeros(min(1, len(source)), np.bool_), source[1:] == source[:-1]])
-    op = np.where(op[source] == MODIFY, np.where(second, Op.WRITE, Op.READ), op[source]).astype(np.uint8)
-    values = {name: each[source] for name, each in kept.values.items()}
+    op = op if kept is found else op[op != NO_ACCESS]
+    values, place = kept.values, kept.place
+    if (op == MODIFY).any():
+        source = np.repeat(np.arange(len(op)), np.where(op == MODIFY, 2, 1))
+        second = np.concatenate([np.zeros(1, np.bool_), source[1:] == source[:-1]])
+        op = np.where(op[source] == MODIFY, np.where(second, Op.WRITE, Op.READ), op[source]).astype(np.uint8)
+        values = {name: each[source] for name, each in kept.values.items()}
+        place = lambda index: kept.place(int(source[index]))  # noqa: E731 - it takes the place of the other
     has = set(layout.columns)
     return Records(
         address=values["address"],
@@ -119,7 +122,7 @@ def _records(matched: Matched, layout: Layout, dropped: Dropped) -> Records:
         count=values["count"].astype(np.uint32) if "count" in has else None,
         arg=values["arg"] if "arg" in has else None,
         space=values["space"] if "space" in has and layout.virtual else None,
-        place=lambda index: kept.place(int(source[index])),
+        place=place,
     )
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from eptreplay.ingest.importing.text_scan import (
-    AT,
     BAD_AT,
     BAD_LINE,
     BAD_LINES,
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from eptreplay.ingest.importing.dropped import Dropped
     from eptreplay.ingest.importing.patterns import Grammar
 
+NEWLINE = 10
 CHUNK_BYTES = 1 << 20
 LONGEST_LINE = 1 << 16
 """A longer line is no line: what is read is no text."""
@@ -141,10 +141,13 @@ def _scan(log: Log, text: NDArray[np.uint8], before: int, dropped: Dropped) -> G
     seen = np.zeros((len(grammar.starts), 2), np.int64)
     state = new_state()
     tables = (grammar.program, grammar.starts, grammar.literals, grammar.places, grammar.words)
-    while state[AT] < len(text):
+    newlines = np.flatnonzero(text == NEWLINE)
+    if text[-1] != NEWLINE:
+        newlines = np.append(newlines, len(text))
+    while state[LINE] < len(newlines):
         values = np.empty((len(registers), ROOM), np.uint64)
         kinds, lines = np.empty(ROOM, np.uint8), np.empty(ROOM, np.int64)
-        scan_lines(text, *tables, registers, values, kinds, lines, seen, state)
+        scan_lines(text, newlines, *tables, registers, values, kinds, lines, seen, state)
         found = int(state[RECORDS])
         if found:
             named = dict(zip(grammar.names, values[:, :found], strict=True))

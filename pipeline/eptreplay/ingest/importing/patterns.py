@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from eptreplay.ingest.importing.text_numbers import NO_TABLE, slot_of_word
 from eptreplay.ingest.importing.text_scan import Step
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def grammar(lines: Sequence[Line], tables: Mapping[str, Mapping[str, int]] | Non
         np.array(starts, np.int64),
         np.frombuffer(bytes(maker.literals) or b" ", np.uint8),
         np.array(maker.places or [(0, 0)], np.int64),
-        np.array(maker.words or [(-1, 0, 0, 0)], np.int64),
+        maker.slots(),
     )
 
 
@@ -107,6 +108,17 @@ class _Maker:
         for name, number in self._tables.items():
             for word, code in tables[name].items():
                 self.words.append((number, *self._keep(word), code))
+
+    def slots(self) -> NDArray[np.int64]:
+        """Return all words, each in the first free slot from where the scan looks for it."""
+        size = 1 << (4 * len(self.words)).bit_length()
+        slots = np.full((size, 4), (NO_TABLE, 0, 0, 0), np.int64)
+        for table, low, high, code in self.words:
+            at = slot_of_word(bytes(self.literals[low:high]), table, size)
+            while slots[at, 0] != NO_TABLE:
+                at = (at + 1) % size
+            slots[at] = (table, low, high, code)
+        return slots
 
     def add(self, line: Line) -> None:
         """Add the steps of a pattern."""

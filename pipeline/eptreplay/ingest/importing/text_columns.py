@@ -129,22 +129,27 @@ def line_grammar(layout: Layout, *, scale: int, hexadecimal: bool) -> Grammar:
         "arg": "number",
     }
     blank = layout.separator == " "
-    fields = []
+    plain, quoted = [], []
     for column in layout.columns:
         if column == UNREAD:
-            fields.append(f"{{skip {'blank' if blank else layout.separator}}}")
+            plain.append(f"{{skip {'blank' if blank else layout.separator}}}")
+            quoted.append(plain[-1])
         else:
             name = "address" if column in _ADDRESSES else column
-            fields.append(f'{{maybe "}}{{{name}:{kinds.get(column, "dec")}}}{{maybe "}}')
-    between = " " if blank else f"{{_}}{layout.separator}{{_}}"
-    line = "{_}" + between.join(fields) + ("{rest}" if layout.columns[-1] == UNREAD else "")
+            plain.append(f"{{{name}:{kinds.get(column, 'dec')}}}")
+            quoted.append(f'{{maybe "}}{plain[-1]}{{maybe "}}')
+    tab = layout.separator == "\t"  # which would count as a blank beside itself
+    loose = " " if blank else layout.separator if tab else f"{{_}}{layout.separator}{{_}}"
+    rest = "{rest}" if layout.columns[-1] == UNREAD else ""
+    strict = ("{_}" if blank else "") + layout.separator.join(plain) + rest
     lines = [
-        Line(line),
+        Line(strict),
+        Line(("" if tab else "{_}") + loose.join(quoted) + rest),
         Line("{_}#{rest}", "comments"),
         Line("{_}", "empty lines"),
     ]
     if blank and "dsrc" in layout.columns:  # perf prints 0x016 before the 16 digits that it means
-        lines.insert(0, Line(line.replace('{maybe "}{address:', "0x016{address:")))
+        lines.insert(0, Line(strict.replace("{address:", "0x016{address:")))
     if layout.header:
         lines.insert(0, Line(f"{_literal(layout.header)}", "the line that names the columns"))
     return grammar(lines, {"access": ACCESS})

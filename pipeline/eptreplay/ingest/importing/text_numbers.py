@@ -18,11 +18,26 @@ if TYPE_CHECKING:
     Registers = NDArray[np.uint64]
 
 FAILED = -1
+WORD_LETTERS = frozenset("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_/-")
 BLANK, TAB, QUOTE = 32, 9, 34
 DOT, COLON, UPPER_X, LOWER_X = 46, 58, 88, 120
 OPENING, CLOSING, ROUND_OPENING, ROUND_CLOSING = 91, 93, 40, 41
 MOST = np.uint64(2**64 - 1)
 TEN = np.uint64(10)
+LAST_SURE = np.uint64((2**64 - 10) // 10)
+"""A number up to this one has room for any further digit, the next one for those up to 5."""
+DIGITS = np.array(
+    [int(chr(code), 16) if chr(code) in "0123456789abcdefABCDEF" else 255 for code in range(256)], np.uint8
+)
+"""Value of each character as a hexadecimal digit; 255 for one that is none."""
+LETTERS = np.array(
+    [ord(chr(code).lower()) if chr(code) in WORD_LETTERS else 0 for code in range(256)], np.uint8
+)
+"""Each character of a word as a small letter; 0 for one that no word has."""
+FIRST_MIX, MIX, MIX_SHIFT = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3), np.uint64(24)
+"""With which letters of a word are mixed into a number (FNV-1a)."""
+NO_TABLE = -1
+"""Table of a slot that holds no word."""
 NO_CPU = MOST
 """What stands for a CPU or thread that a line does not name."""
 
@@ -81,20 +96,11 @@ def behind_field(text: Text, at: int, end: int, delimiter: int) -> int:
 
 
 @part
-def digit_value(letter: np.uint8) -> int:
-    """Return the value of a hexadecimal digit, 16 for anything else."""
-    if 48 <= letter <= 57:
-        return int(letter) - 48
-    small = int(letter) | 32
-    return small - 87 if 97 <= small <= 102 else 16
-
-
-@part
 def is_prefixed(text: Text, at: int, end: int) -> bool:
     """Return whether 0x and a digit stand here."""
     if at + 2 >= end or text[at] != 48:
         return False
-    return bool((text[at + 1] == LOWER_X or text[at + 1] == UPPER_X) and digit_value(text[at + 2]) < 16)
+    return bool((text[at + 1] == LOWER_X or text[at + 1] == UPPER_X) and DIGITS[text[at + 2]] < 16)
 
 
 @part
@@ -103,10 +109,13 @@ def take_hex(text: Text, at: int, end: int, registers: Registers, a: int) -> int
     if is_prefixed(text, at, end):
         at += 2
     value, first = np.uint64(0), at
-    while at < end and digit_value(text[at]) < 16:
+    while at < end:
+        digit = DIGITS[text[at]]
+        if digit > 15:
+            break
         if value >> np.uint64(60):
             return FAILED
-        value = (value << np.uint64(4)) | np.uint64(digit_value(text[at]))
+        value = (value << np.uint64(4)) | np.uint64(digit)
         at += 1
     registers[a] = value
     return at if at > first else FAILED
@@ -116,22 +125,21 @@ def take_hex(text: Text, at: int, end: int, registers: Registers, a: int) -> int
 def take_decimal(text: Text, at: int, end: int, registers: Registers, a: int) -> int:
     """Take a decimal number of at most 64 bits."""
     value, first = np.uint64(0), at
-    while at < end and 48 <= text[at] <= 57:
-        digit = np.uint64(text[at]) - np.uint64(48)
-        if value > (MOST - digit) // TEN:
+    while at < end:
+        digit = DIGITS[text[at]]
+        if digit > 9:
+            break
+        if value > LAST_SURE and (value > LAST_SURE + np.uint64(1) or digit > 5):
             return FAILED
-        value = value * TEN + digit
+        value = value * TEN + np.uint64(digit)
         at += 1
     registers[a] = value
     return at if at > first else FAILED
 
 
 @kernel
-def take_fraction(text: Text, at: int, end: int, registers: Registers, a: int, scale: int) -> int:
-    """Take a decimal number with or without a fraction, times 10^scale."""
-    at = take_decimal(text, at, end, registers, a)
-    if at < 0:
-        return FAILED
+def take_places(text: Text, at: int, end: int, registers: Registers, a: int, scale: int) -> int:
+    """Multiply the whole part of a number, already taken, by 10^scale, with the fraction that may follow."""
     value, left = registers[a], scale
     dot = at < end and text[at] == DOT
     if dot:
@@ -142,7 +150,7 @@ def take_fraction(text: Text, at: int, end: int, registers: Registers, a: int, s
             digit = np.uint64(text[at]) - np.uint64(48)
             at += 1
         if left > 0:
-            if value > (MOST - digit) // TEN:
+            if value > LAST_SURE and (value > LAST_SURE + np.uint64(1) or digit > 5):
                 return FAILED
             value = value * TEN + digit
             left -= 1
@@ -150,7 +158,7 @@ def take_fraction(text: Text, at: int, end: int, registers: Registers, a: int, s
     return at
 
 
-@kernel
+@part
 def take_word(
     text: Text,
     at: int,
@@ -162,29 +170,30 @@ def take_word(
     table: int,
 ) -> int:
     """Take a word of a table, whatever the case of its letters."""
-    behind = at
-    while behind < end and in_word(text[behind]):
+    behind, mixed = at, FIRST_MIX + np.uint64(table)
+    while behind < end and LETTERS[text[behind]] != 0:
+        mixed = (mixed ^ np.uint64(LETTERS[text[behind]])) * MIX
         behind += 1
-    for row in range(len(words)):
-        low, high = words[row, 1], words[row, 2]
-        if words[row, 0] != table or high - low != behind - at:
-            continue
-        same = True
-        for i in range(high - low):
-            letter = text[at + i]
-            if 65 <= letter <= 90:
-                letter = np.uint8(letter + 32)
-            same &= letter == literals[low + i]
-        if same:
-            registers[a] = np.uint64(words[row, 3])
-            return behind
+    slot = np.int64((mixed >> MIX_SHIFT) & np.uint64(len(words) - 1))
+    while words[slot, 0] != NO_TABLE:
+        low, high = words[slot, 1], words[slot, 2]
+        if words[slot, 0] == table and high - low == behind - at:
+            same = True
+            for i in range(high - low):
+                same &= LETTERS[text[at + i]] == literals[low + i]
+            if same:
+                registers[a] = np.uint64(words[slot, 3])
+                return behind
+        slot = (slot + 1) & (len(words) - 1)
     return FAILED
 
 
-@kernel
-def in_word(letter: np.uint8) -> bool:
-    """Return whether a character is part of a word: a letter, a digit, one of _ / -."""
-    return bool(48 <= letter <= 57 or 65 <= letter <= 90 or 97 <= letter <= 122 or letter in (95, 47, 45))
+def slot_of_word(word: bytes, table: int, slots: int) -> int:
+    """Return where a table of so many slots, a power of 2, looks first for a word in small letters."""
+    mixed = int(FIRST_MIX) + table
+    for letter in word:
+        mixed = ((mixed ^ letter) * int(MIX)) & int(MOST)
+    return (mixed >> int(MIX_SHIFT)) & (slots - 1)
 
 
 @kernel
@@ -205,7 +214,7 @@ def _time_before(text: Text, begin: int, at: int, registers: Registers, a: int) 
     """Take the time; a system's name and a period may stand behind it. Return where it begins."""
     if at > begin and text[at - 1] == COLON:  # of the system's name
         at -= 1
-        while at > begin and in_word(text[at - 1]):
+        while at > begin and LETTERS[text[at - 1]] != 0:
             at -= 1
     at = back_blanks(text, begin, at)
     low = back_digits(text, begin, at)
@@ -220,7 +229,8 @@ def _time_before(text: Text, begin: int, at: int, registers: Registers, a: int) 
     low = back_digits(text, begin, dot)
     if low > begin and not is_blank(text[low - 1]):
         return FAILED
-    return low if take_fraction(text, low, at, registers, a, 9) == at else FAILED
+    after = take_decimal(text, low, at, registers, a)
+    return low if after >= 0 and take_places(text, after, at, registers, a, 9) == at else FAILED
 
 
 @kernel

@@ -13,6 +13,7 @@ import numpy as np
 
 from eptreplay.compiled import entry_point, part
 from eptreplay.ingest.importing.text_numbers import (
+    DOT,
     FAILED,
     behind_blanks,
     behind_field,
@@ -21,9 +22,9 @@ from eptreplay.ingest.importing.text_numbers import (
     is_prefixed,
     stands_here,
     take_decimal,
-    take_fraction,
     take_head,
     take_hex,
+    take_places,
     take_word,
 )
 
@@ -48,45 +49,44 @@ class Step(IntEnum):
     """Literal a stands here; go behind it."""
     BLANKS = 3
     """At least a blanks stand here; go behind all."""
-    HEX = 4
-    """A hexadecimal number, with or without 0x, into register a."""
-    DECIMAL = 5
-    """A decimal number into register a."""
-    NUMBER = 6
-    """A number, hexadecimal if it begins with 0x, into register a."""
-    FRACTION = 7
-    """A decimal number with or without a fraction, times 10^b, into register a; further digits are cut off."""
-    WORD = 8
-    """A word of table b; its code into register a."""
-    FIND = 9
-    """Go behind the next literal a."""
-    STAND = 10
-    """Go to where the next literal a begins."""
-    QUOTED = 11
-    """A text in quotation marks; go behind it."""
-    SKIP = 12
-    """Go to the next character a, or to the end; one within quotation marks does not count. Blank: any blank."""
-    MAYBE = 13
+    MAYBE = 4
     """Go behind literal a if it stands here."""
-    SET = 14
-    """Put b into register a."""
-    RECORD = 15
-    """The registers are a record."""
-    AGAIN = 16
-    """Accept at the end of the line, go to step a of the pattern otherwise."""
-    HEAD = 17
+    FIND = 5
+    """Go behind the next literal a."""
+    STAND = 6
+    """Go to where the next literal a begins."""
+    QUOTED = 7
+    """A text in quotation marks; go behind it."""
+    SKIP = 8
+    """Go to the next character a, or to the end; one within quotation marks does not count. Blank: any blank."""
+    HEX = 9
+    """A hexadecimal number, with or without 0x, into register a."""
+    NUMBER = 10
+    """A number, hexadecimal if it begins with 0x, into register a."""
+    DECIMAL = 11
+    """A decimal number into register a."""
+    FRACTION = 12
+    """A decimal number with or without a fraction, times 10^b, into register a; further digits are cut off."""
+    HEAD = 13
     """What stands before an event's name: time, CPU and thread into registers a, a + 1, a + 2; CPU or thread may be missing."""
-    LAST_HEX = 18
+    LAST_HEX = 14
     """The last word of the line is a hexadecimal number; it goes into register a."""
-    HEX_BEFORE = 19
+    HEX_BEFORE = 15
     """The word before this position, blanks between, is a hexadecimal number; it goes into register a. Go to its begin."""
-
-    MAYBE_WORD = 20
+    WORD = 16
+    """A word of table b; its code into register a."""
+    MAYBE_WORD = 17
     """A word of table b, its code into register a; 0 and no further where none stands."""
+    SET = 18
+    """Put b into register a."""
+    RECORD = 19
+    """The registers are a record."""
+    AGAIN = 20
+    """Accept at the end of the line, go to step a of the pattern otherwise."""
 
 
 FULL = -2
-NEWLINE, RETURN = 10, 13
+RETURN = 13
 
 # Numbers of the state that a scan is given and leaves.
 AT, LINE, RECORDS, BAD_LINES, BAD_AT, BAD_LINE = 0, 1, 2, 3, 4, 5
@@ -96,6 +96,7 @@ STATE_SIZE = 6
 @entry_point
 def scan_lines(
     text: Text,
+    newlines: NDArray[np.int64],
     program: NDArray[np.int64],
     starts: NDArray[np.int64],
     literals: Text,
@@ -111,12 +112,13 @@ def scan_lines(
     """Match lines until the text ends or there is no room for more records.
 
     Args:
-        text: whole lines; the last may lack its end.
+        text: whole lines.
+        newlines: shape (lines,), where each ends; the last may end with the text.
         program: shape (steps, 3), step and its arguments.
         starts: first step of every pattern, in the order in which they are tried.
         literals: bytes of all literals and words.
         places: shape (literals, 2), begin and end in `literals`.
-        words: shape (words, 4), table, begin, end, code; words are in small letters.
+        words: shape (2^k, 4), slots with table or NO_TABLE, begin, end, code; words are in small letters.
         registers: shape (registers,), is written.
         values: shape (registers, room), is written: column i is record i.
         kinds: shape (room,), is written: pattern of every record.
@@ -125,10 +127,8 @@ def scan_lines(
         state: AT and so on: where to begin, and what was found.
     """
     at, line, count = state[AT], state[LINE], 0
-    while at < len(text):
-        newline = at
-        while newline < len(text) and text[newline] != NEWLINE:
-            newline += 1
+    while line < len(newlines):
+        newline = newlines[line]
         end = newline - 1 if newline > at and text[newline - 1] == RETURN else newline
         after = FAILED
         for pattern in range(len(starts)):
@@ -176,29 +176,29 @@ def _match(  # noqa: C901, PLR0912 - one branch a step
     while True:
         what, a, b = program[step, 0], program[step, 1], program[step, 2]
         step += 1
-        if what == Step.ACCEPT:
-            return count
-        if what == Step.END:
-            return count if behind_blanks(text, at, end) == end else FAILED
-        if what == Step.RECORD:
+        if what <= Step.SKIP:
+            if what == Step.ACCEPT:
+                return count
+            if what == Step.END:
+                return count if behind_blanks(text, at, end) == end else FAILED
+            at = _move(text, at, end, what, a, literals, places)
+        elif what <= Step.HEX_BEFORE:
+            at = _take(text, begin, at, end, what, a, b, registers)
+        elif what <= Step.MAYBE_WORD:
+            behind = take_word(text, at, end, literals, words, registers, a, b)
+            at = at if behind < 0 and what == Step.MAYBE_WORD else behind
+        elif what == Step.SET:
+            registers[a] = np.uint64(b)
+        elif what == Step.RECORD:
             if count == capacity:
                 return FULL
             for register in range(len(registers)):
                 values[register, count] = registers[register]
             count += 1
-        elif what == Step.AGAIN:
+        else:  # AGAIN
             if behind_blanks(text, at, end) == end:
                 return count
             step = first + a
-        elif what == Step.SET:
-            registers[a] = np.uint64(b)
-        elif what in (Step.WORD, Step.MAYBE_WORD):
-            behind = take_word(text, at, end, literals, words, registers, a, b)
-            at = at if behind < 0 and what == Step.MAYBE_WORD else behind
-        elif what <= Step.BLANKS or what in (Step.FIND, Step.STAND, Step.QUOTED, Step.SKIP, Step.MAYBE):
-            at = _move(text, at, end, what, a, literals, places)
-        else:
-            at = _take(text, begin, at, end, what, a, b, registers)
         if at < 0:
             return FAILED
 
@@ -216,7 +216,7 @@ def _move(  # noqa: PLR0911 - one return a step
     if what == Step.SKIP:
         return behind_field(text, at, end, a)
     low, high = int(places[a, 0]), int(places[a, 1])
-    if what in (Step.LITERAL, Step.MAYBE):
+    if what <= Step.MAYBE:
         if stands_here(text, at, end, literals, low, high):
             return at + high - low
         return at if what == Step.MAYBE else FAILED
@@ -227,22 +227,15 @@ def _move(  # noqa: PLR0911 - one return a step
 
 
 @part
-def _take(  # noqa: PLR0911 - one return a step
-    text: Text, begin: int, at: int, end: int, what: int, a: int, b: int, registers: Registers
-) -> int:
+def _take(text: Text, begin: int, at: int, end: int, what: int, a: int, b: int, registers: Registers) -> int:
     """Carry out a step that takes numbers; return the position after it."""
-    if what == Step.HEX:
-        return take_hex(text, at, end, registers, a)
-    if what == Step.DECIMAL:
-        return take_decimal(text, at, end, registers, a)
-    if what == Step.NUMBER:
-        return (
-            take_hex(text, at, end, registers, a)
-            if is_prefixed(text, at, end)
-            else take_decimal(text, at, end, registers, a)
-        )
-    if what == Step.FRACTION:
-        return take_fraction(text, at, end, registers, a, b)
+    if what <= Step.FRACTION:
+        if what == Step.HEX or (what == Step.NUMBER and is_prefixed(text, at, end)):
+            return take_hex(text, at, end, registers, a)
+        at = take_decimal(text, at, end, registers, a)
+        if what != Step.FRACTION or at < 0 or (b == 0 and (at == end or text[at] != DOT)):
+            return at
+        return take_places(text, at, end, registers, a, b)
     if what == Step.HEAD:
         return at if take_head(text, begin, at, registers, a) else FAILED
     last = end if what == Step.LAST_HEX else at
