@@ -32,7 +32,7 @@ LAYERS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "ingest": (
         ("trace",),
         ("parquet",),
-        ("native",),
+        ("native", "scans"),
         ("importing",),
         ("importers", "sources", "synth"),
     ),

@@ -42,6 +42,7 @@ SOURCES = (
     Path(__file__),
     *PACKAGE.glob("model/**/*.py"),
     PACKAGE / "ingest/native/row_scan.py",
+    *PACKAGE.glob("ingest/scans/*.py"),
     PACKAGE / "ingest/trace/schema.py",
 )
 """The files that kernels, and the constants in them, are made from."""

@@ -42,5 +42,23 @@ IMPORT_OPTIONS: tuple[ImportOption, ...] = (
         "Where memory below 4 GiB ends, bytes or as in 3G: what lies above it in an older QEMU's RAM is moved to 4 GiB.",
     ),
     ImportOption("vcpu-per", "WHAT", "What becomes a vCPU.", ("thread", "core")),
+    ImportOption(
+        "addresses",
+        "KIND",
+        "Which addresses of a trace that has both are taken.",
+        ("virtual", "physical"),
+    ),
+    ImportOption(
+        "v2p", "FILE", "Where virtual pages lie in physical memory: the v2p.textproto of a drmemtrace trace."
+    ),
+    ImportOption(
+        "record-bytes", "BYTES", "Length of a record, where the content does not tell it.", ("64", "72", "96")
+    ),
+    ImportOption(
+        "objects",
+        "WHAT",
+        "What the number of a cache trace's object is: that of a 4 KB page, or a name.",
+        ("pages", "names"),
+    ),
 )
 """Every such option, in the order of the help."""
