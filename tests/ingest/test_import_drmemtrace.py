@@ -149,7 +149,7 @@ THREADS = entry(HEADER, 0, 6) + b"".join(
 def test_threads_are_scheduled_or_are_vcpus_or_run_on_cores(
     options: dict[str, str], vcpus: list[int]
 ) -> None:
-    found = read_all(FORMAT, THREADS, **options)
+    found = read_all(FORMAT, THREADS, None, **options)
     assert found["vcpu"].tolist() == vcpus
     assert found["space"].tolist() == [9, 9, 9, 8, 9]
     assert found["time"].tolist() == [10, 20, 30, 40, 50]
