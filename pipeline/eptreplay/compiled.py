@@ -41,6 +41,9 @@ PACKAGE = Path(__file__).parent
 SOURCES = (
     Path(__file__),
     *PACKAGE.glob("model/**/*.py"),
+    PACKAGE / "ingest/importing/page_numbers.py",
+    PACKAGE / "ingest/importing/text_numbers.py",
+    PACKAGE / "ingest/importing/text_scan.py",
     PACKAGE / "ingest/native/row_scan.py",
     *PACKAGE.glob("ingest/scans/*.py"),
     PACKAGE / "ingest/trace/schema.py",
