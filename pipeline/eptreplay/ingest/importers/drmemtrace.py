@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from eptreplay.ingest.importing.blocks import at_byte, whole_records
+from eptreplay.ingest.binary.blocks import at_byte, whole_records
 from eptreplay.ingest.importing.dropped import BadRecordError
 from eptreplay.ingest.importing.format import Approximated, Format, Opened, Origin
-from eptreplay.ingest.importing.page_map import read_page_map
+from eptreplay.ingest.binary.page_map import read_page_map
 from eptreplay.ingest.importing.records import Records
-from eptreplay.ingest.importing.vcpus import VcpuPer, Vcpus
+from eptreplay.ingest.binary.vcpus import VcpuPer, Vcpus
 from eptreplay.ingest.scans import drmemtrace_layout as scan
 from eptreplay.ingest.scans.drmemtrace_pages import find, map_pages
 from eptreplay.ingest.scans.drmemtrace_scan import scan as go_through
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eptreplay.ingest.importing.dropped import Dropped
-    from eptreplay.ingest.importing.page_map import PageMap
+    from eptreplay.ingest.binary.page_map import PageMap
 
 RECORD_BYTES = 12
 _CHUNK = 1 << 17
