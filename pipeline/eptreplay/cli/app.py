@@ -14,6 +14,7 @@ import typer
 from eptreplay import __version__
 from eptreplay.cli import options
 from eptreplay.cli.errors import Commands
+from eptreplay.cli.import_options import import_request, takes_import_options
 from eptreplay.cli.streams import standard_streams
 from eptreplay.errors import EptReplayError
 from eptreplay.request.replay import ReplayRequest
@@ -104,6 +105,19 @@ def check(traces: options.Traces, on_bad_rows: options.OnBadRows = options.ON_BA
     from eptreplay.cli.check import check  # noqa: PLC0415 - as for replay
 
     raise typer.Exit(check(traces, on_bad_rows))
+
+
+@app.command(
+    "import",
+    short_help="Turn another tool's trace into a native one.",
+    epilog="Example:  eptreplay import lackey mem.log.gz -o mem.parquet    eptreplay import --list",
+)
+@takes_import_options
+def import_trace(context: typer.Context, **values: Any) -> None:  # noqa: ANN401 - ImportRequest has their types
+    """Turn traces of other tools into a native one: what a record was, and what is approximated, is in its metadata."""
+    from eptreplay.cli.import_traces import import_traces  # noqa: PLC0415 - as for replay
+
+    raise typer.Exit(import_traces(import_request(context, values)))
 
 
 @app.command(

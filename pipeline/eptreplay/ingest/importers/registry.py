@@ -4,11 +4,59 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from eptreplay.errors import UsageError
+from eptreplay.ingest.importers import lackey
+
 if TYPE_CHECKING:
     from eptreplay.ingest.importing.format import Export, Format
 
-FORMATS: tuple[Format, ...] = ()
-"""In the order in which their content is looked at, the surest first."""
+AUTO = "auto"
+"""What stands for a format that is to be guessed."""
+
+FORMATS: tuple[Format, ...] = (lackey.FORMAT,)
+"""In the order of the help."""
 
 EXPORTS: tuple[Export, ...] = ()
 """What a native trace can be turned into."""
+
+
+def format_named(name: str) -> Format:
+    """Return a format.
+
+    Raises:
+        UsageError: there is none of this name, or it can be no trace.
+    """
+    for each in FORMATS:
+        if each.name == name:
+            return _usable(each)
+    raise UsageError(
+        f"there is no format '{name}'; 'eptreplay import --list' shows them: {AUTO}, {', '.join(each.name for each in FORMATS)}"
+    )
+
+
+def format_of(head: bytes, name: str) -> Format:
+    """Return the format that an input can only have.
+
+    Args:
+        head: its first bytes, unpacked.
+        name: of the input, for messages.
+
+    Raises:
+        UsageError: it has none, or may have several.
+    """
+    found = [each for each in FORMATS if each.guess is not None and each.guess(head)]
+    if len(found) == 1:
+        return _usable(found[0])
+    may = (
+        f"it may be {' or '.join(each.name for each in found)}" if found else "nothing in its content says so"
+    )
+    raise UsageError(
+        f"{name}: the format cannot be told from its content ({may}); name it, as in 'eptreplay import text {name} -o OUT'; "
+        "'eptreplay import --list' shows the formats"
+    )
+
+
+def _usable(found: Format) -> Format:
+    if found.refused:
+        raise UsageError(f"{found.title}: {found.refused}")
+    return found

@@ -25,6 +25,7 @@ class Approximated(StrEnum):
     THREADS_SCHEDULED = "threads of a process stand for vCPUs"
     VIRTUAL = "virtual addresses: pages of memory are numbered as they are first touched"
     REGIONS = "regions with counts, not accesses"
+    MEMORY = "memory: what was touched, as nothing says how much there is"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from eptreplay.ingest.importing.text_scan import (
 from eptreplay.safe_text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from numpy.typing import NDArray
 
@@ -100,14 +100,14 @@ def _whole_lines(stream: BinaryIO, dropped: Dropped, *, cut_off: bool) -> Iterat
         else:
             rest += piece
         if len(rest) > LONGEST_LINE + CHUNK_BYTES:
-            rest = rest[: LONGEST_LINE]  # the rest of the line follows, and is bad like its begin
+            rest = rest[:LONGEST_LINE]  # the rest of the line follows, and is bad like its begin
     if rest and cut_off:
         dropped.bad_records("the input ends within a line", 1, f"line {line + 1:,} ({_shown(rest)})")
     elif rest:
         yield rest
 
 
-def _scan(log: Log, text: NDArray[np.uint8], before: int, dropped: Dropped) -> Iterator[Matched]:
+def _scan(log: Log, text: NDArray[np.uint8], before: int, dropped: Dropped) -> Generator[Matched, None, int]:
     """Yield the records of whole lines; return the lines there were until now.
 
     Args:

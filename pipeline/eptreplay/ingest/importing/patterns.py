@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _PART = re.compile(r"\{([^{}]+)\}|( +)|([^{} ]+)")
-_NUMBERS = {"hex": Step.HEX, "dec": Step.DECIMAL, "number": Step.NUMBER, "last": Step.LAST_HEX, "before": Step.HEX_BEFORE}
+_NUMBERS = {
+    "hex": Step.HEX,
+    "dec": Step.DECIMAL,
+    "number": Step.NUMBER,
+    "last": Step.LAST_HEX,
+    "before": Step.HEX_BEFORE,
+}
 _WITH_TEXT = {"find": Step.FIND, "stand": Step.STAND, "maybe": Step.MAYBE}
 HEAD = ("time", "cpu", "thread")
 """What `{head}` takes."""

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 class Records:
     """A chunk of accesses, in the order of the trace; the arrays are equally long.
 
+    The same fields are None in all chunks of a trace.
+
     Args:
         address: uint64, byte address as the format has it: guest-physical, or virtual (`Origin.virtual`).
         op: uint8, a code of `trace.schema.Op` or `trace.schema.Event`.

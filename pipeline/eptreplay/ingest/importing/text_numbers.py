@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eptreplay.compiled import kernel
+from eptreplay.compiled import kernel, part
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,12 +27,13 @@ NO_CPU = MOST
 """What stands for a CPU or thread that a line does not name."""
 
 
-@kernel
+@part
 def is_blank(letter: np.uint8) -> bool:
-    return bool(letter == BLANK or letter == TAB)
+    """Return whether a character is a blank or a tab."""
+    return bool(letter == BLANK or letter == TAB)  # noqa: PLR1714, SIM109 - compiled
 
 
-@kernel
+@part
 def behind_blanks(text: Text, at: int, end: int) -> int:
     """Return the position behind blanks."""
     while at < end and is_blank(text[at]):
@@ -40,12 +41,12 @@ def behind_blanks(text: Text, at: int, end: int) -> int:
     return at
 
 
-@kernel
+@part
 def stands_here(text: Text, at: int, end: int, literals: Text, low: int, high: int) -> bool:
     """Return whether a literal stands here."""
     if at + high - low > end:
         return False
-    for i in range(high - low):
+    for i in range(high - low):  # noqa: SIM110 - compiled
         if text[at + i] != literals[low + i]:
             return False
     return True
@@ -79,7 +80,7 @@ def behind_field(text: Text, at: int, end: int, delimiter: int) -> int:
     return at
 
 
-@kernel
+@part
 def digit_value(letter: np.uint8) -> int:
     """Return the value of a hexadecimal digit, 16 for anything else."""
     if 48 <= letter <= 57:
@@ -88,7 +89,7 @@ def digit_value(letter: np.uint8) -> int:
     return small - 87 if 97 <= small <= 102 else 16
 
 
-@kernel
+@part
 def is_prefixed(text: Text, at: int, end: int) -> bool:
     """Return whether 0x and a digit stand here."""
     if at + 2 >= end or text[at] != 48:
@@ -96,7 +97,7 @@ def is_prefixed(text: Text, at: int, end: int) -> bool:
     return bool((text[at + 1] == LOWER_X or text[at + 1] == UPPER_X) and digit_value(text[at + 2]) < 16)
 
 
-@kernel
+@part
 def take_hex(text: Text, at: int, end: int, registers: Registers, a: int) -> int:
     """Take a hexadecimal number of at most 64 bits."""
     if is_prefixed(text, at, end):
@@ -111,7 +112,7 @@ def take_hex(text: Text, at: int, end: int, registers: Registers, a: int) -> int
     return at if at > first else FAILED
 
 
-@kernel
+@part
 def take_decimal(text: Text, at: int, end: int, registers: Registers, a: int) -> int:
     """Take a decimal number of at most 64 bits."""
     value, first = np.uint64(0), at
@@ -151,7 +152,14 @@ def take_fraction(text: Text, at: int, end: int, registers: Registers, a: int, s
 
 @kernel
 def take_word(
-    text: Text, at: int, end: int, literals: Text, words: NDArray[np.int64], registers: Registers, a: int, table: int
+    text: Text,
+    at: int,
+    end: int,
+    literals: Text,
+    words: NDArray[np.int64],
+    registers: Registers,
+    a: int,
+    table: int,
 ) -> int:
     """Take a word of a table, whatever the case of its letters."""
     behind = at
@@ -186,6 +194,15 @@ def take_head(text: Text, begin: int, at: int, registers: Registers, a: int) -> 
     `comm-12 [001] d..1. 3.5: `, `comm-12 (9) [001] 3.5: `, `comm 9/12 [001] 3.5: system:`, `comm 12 3.5: 1 system:`.
     """
     registers[a + 1] = registers[a + 2] = NO_CPU
+    at = _time_before(text, begin, at, registers, a)
+    if at >= 0:
+        at = _cpu_before(text, begin, at, registers, a + 1)
+    return at >= 0 and _thread_before(text, begin, at, registers, a + 2)
+
+
+@kernel
+def _time_before(text: Text, begin: int, at: int, registers: Registers, a: int) -> int:
+    """Take the time; a system's name and a period may stand behind it. Return where it begins."""
     if at > begin and text[at - 1] == COLON:  # of the system's name
         at -= 1
         while at > begin and in_word(text[at - 1]):
@@ -195,35 +212,44 @@ def take_head(text: Text, begin: int, at: int, registers: Registers, a: int) -> 
     if low < at:  # a period
         at = back_blanks(text, begin, low)
     if at == begin or text[at - 1] != COLON:
-        return False
+        return FAILED
     at -= 1
-    low = back_digits(text, begin, at)
-    if low == at or low == begin or text[low - 1] != DOT:
-        return False
-    low = back_digits(text, begin, low - 1)
+    dot = back_digits(text, begin, at) - 1
+    if dot + 1 == at or dot < begin or text[dot] != DOT:
+        return FAILED
+    low = back_digits(text, begin, dot)
     if low > begin and not is_blank(text[low - 1]):
-        return False
-    if take_fraction(text, low, at, registers, a, 9) != at:
-        return False
-    at = back_blanks(text, begin, low)
+        return FAILED
+    return low if take_fraction(text, low, at, registers, a, 9) == at else FAILED
+
+
+@kernel
+def _cpu_before(text: Text, begin: int, at: int, registers: Registers, a: int) -> int:
+    """Take the CPU if one stands there, with or without flags behind it. Return where it begins."""
+    at = back_blanks(text, begin, at)
     bracket = at
     if at > begin and text[at - 1] != CLOSING:  # flags of the event, if a CPU stands before them
         while bracket > begin and not is_blank(text[bracket - 1]):
             bracket -= 1
         bracket = back_blanks(text, begin, bracket)
-    if bracket > begin and text[bracket - 1] == CLOSING:
-        low = back_digits(text, begin, bracket - 1)
-        if low == begin or text[low - 1] != OPENING or take_decimal(text, low, bracket, registers, a + 1) != bracket - 1:
-            return False
-        at = back_blanks(text, begin, low - 1)
-    if at > begin and text[at - 1] == ROUND_CLOSING:  # the thread's process
+    if bracket == begin or text[bracket - 1] != CLOSING:
+        return at
+    low = back_digits(text, begin, bracket - 1)
+    if low == begin or text[low - 1] != OPENING:
+        return FAILED
+    return low - 1 if take_decimal(text, low, bracket, registers, a) == bracket - 1 else FAILED
+
+
+@kernel
+def _thread_before(text: Text, begin: int, at: int, registers: Registers, a: int) -> bool:
+    """Take the thread if one stands there, with or without its process in round brackets behind it."""
+    at = back_blanks(text, begin, at)
+    if at > begin and text[at - 1] == ROUND_CLOSING:
         while at > begin and text[at - 1] != ROUND_OPENING:
             at -= 1
         at = back_blanks(text, begin, at - 1)
     low = back_digits(text, begin, at)
-    if low < at and take_decimal(text, low, at, registers, a + 2) != at:
-        return False
-    return True
+    return low == at or take_decimal(text, low, at, registers, a) == at
 
 
 @kernel

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eptreplay.compiled import entry_point, kernel
+from eptreplay.compiled import entry_point, part
 from eptreplay.ingest.importing.text_numbers import (
     FAILED,
     behind_blanks,
@@ -129,7 +129,9 @@ def scan_lines(
         end = newline - 1 if newline > at and text[newline - 1] == RETURN else newline
         after = FAILED
         for pattern in range(len(starts)):
-            after = _match(text, at, end, starts[pattern], program, literals, places, words, registers, values, count)
+            after = _match(
+                text, at, end, starts[pattern], program, literals, places, words, registers, values, count
+            )
             if after == FAILED:
                 continue
             if after == FULL and count > 0:
@@ -151,8 +153,8 @@ def scan_lines(
     state[AT], state[LINE], state[RECORDS] = at, line, count
 
 
-@kernel
-def _match(
+@part
+def _match(  # noqa: C901, PLR0912 - one branch a step
     text: Text,
     begin: int,
     end: int,
@@ -190,16 +192,16 @@ def _match(
         elif what == Step.WORD:
             at = take_word(text, at, end, literals, words, registers, a, b)
         elif what <= Step.BLANKS or what in (Step.FIND, Step.STAND, Step.QUOTED, Step.SKIP, Step.MAYBE):
-            at = _move(text, begin, at, end, what, a, literals, places)
+            at = _move(text, at, end, what, a, literals, places)
         else:
             at = _take(text, begin, at, end, what, a, b, registers)
         if at < 0:
             return FAILED
 
 
-@kernel
-def _move(
-    text: Text, begin: int, at: int, end: int, what: int, a: int, literals: Text, places: NDArray[np.int64]
+@part
+def _move(  # noqa: PLR0911 - one return a step
+    text: Text, at: int, end: int, what: int, a: int, literals: Text, places: NDArray[np.int64]
 ) -> int:
     """Carry out a step that takes no number; return the position after it."""
     if what == Step.BLANKS:
@@ -209,7 +211,7 @@ def _move(
         return behind_quoted(text, at, end)
     if what == Step.SKIP:
         return behind_field(text, at, end, a)
-    low, high = places[a, 0], places[a, 1]
+    low, high = int(places[a, 0]), int(places[a, 1])
     if what in (Step.LITERAL, Step.MAYBE):
         if stands_here(text, at, end, literals, low, high):
             return at + high - low
@@ -220,15 +222,21 @@ def _move(
     return FAILED
 
 
-@kernel
-def _take(text: Text, begin: int, at: int, end: int, what: int, a: int, b: int, registers: Registers) -> int:
+@part
+def _take(  # noqa: PLR0911 - one return a step
+    text: Text, begin: int, at: int, end: int, what: int, a: int, b: int, registers: Registers
+) -> int:
     """Carry out a step that takes numbers; return the position after it."""
     if what == Step.HEX:
         return take_hex(text, at, end, registers, a)
     if what == Step.DECIMAL:
         return take_decimal(text, at, end, registers, a)
     if what == Step.NUMBER:
-        return take_hex(text, at, end, registers, a) if is_prefixed(text, at, end) else take_decimal(text, at, end, registers, a)
+        return (
+            take_hex(text, at, end, registers, a)
+            if is_prefixed(text, at, end)
+            else take_decimal(text, at, end, registers, a)
+        )
     if what == Step.FRACTION:
         return take_fraction(text, at, end, registers, a, b)
     if what == Step.HEAD:
