@@ -5,18 +5,13 @@ from __future__ import annotations
 import random
 import struct
 from collections import Counter
-from typing import TYPE_CHECKING
 
 import pytest
 from tests.ingest.foreign import counts, read_all
 
-from eptreplay.errors import UsageError
 from eptreplay.ingest.importers.drmemtrace import FORMAT
 from eptreplay.ingest.importing.dropped import BadRecordError, Dropped
 from eptreplay.ingest.trace.schema import Op
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 READ, WRITE, INSTR, BUNDLE, THREAD, EXIT, PID, HEADER, FOOTER, MARKER = 0, 1, 10, 17, 22, 23, 24, 25, 26, 28
 NO_FETCH, MAYBE, ENCODING = 29, 30, 47
@@ -204,58 +199,6 @@ def test_pages_of_two_processes_and_very_many_pages() -> None:
     again = entry(THREAD, 0, 7) + b"".join(entry(READ, 1, (page << 12) + 5) for page, _ in pairs)
     found = read_all(FORMAT, begin() + first + other + again, addresses="physical")
     assert found["address"].tolist() == [0xABC000, *((frame << 12) + 5 for _, frame in pairs)]
-
-
-V2P = """# a comment
-address_mapping_group    {
-  page_size: 0x200000
-  address_mapping {
-    virtual_address: 0x7f0000400000
-    physical_address: 10485760
-  }
-  address_mapping {
-    physical_address: 0x600000
-  }
-  information {
-    page_count: 0x2
-  }
-}
-"""
-
-
-def test_a_page_map_that_comes_along(tmp_path: Path) -> None:
-    (tmp_path / "v2p.textproto").write_text(V2P)
-    body = (
-        entry(READ, 8, 0x7F0000412345)
-        + entry(READ, 8, 0x10)
-        + marker(PHYSICAL, 0x1000)
-        + marker(VIRTUAL, 0)
-        + entry(READ, 1, 0x11)
-    )
-    found = read_all(FORMAT, begin() + body, v2p=str(tmp_path / "v2p.textproto"))
-    assert found["address"].tolist() == [10485760 + 0x12345, 0x600010, 0x600011]
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ("0x200000", "0x3000", "line 3: a page of 12288 bytes"),
-        ("0x200000", "18446744073709551616", "more than 64 bits"),
-        (
-            "    physical_address: 0x600000",
-            "    virtual_address: 0x7f0000400008\n    physical_address: 0x0",
-            "mapped a second time",
-        ),
-        ("page_size: 0x200000", "", "page_size"),
-    ],
-)
-def test_a_page_map_that_is_none(tmp_path: Path, old: str, new: str, message: str) -> None:
-    path = tmp_path / "v2p.textproto"
-    path.write_text(V2P.replace(old, new))
-    with pytest.raises(UsageError, match=message):
-        FORMAT.open({"v2p": str(path)})
-    with pytest.raises(UsageError, match="cannot be read"):
-        FORMAT.open({"v2p": str(tmp_path / "none")})
 
 
 @pytest.mark.parametrize(

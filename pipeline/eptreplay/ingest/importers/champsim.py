@@ -23,7 +23,7 @@ from eptreplay.ingest.binary.blocks import BLOCK_BYTES, EMPTY, at_byte, read_ful
 from eptreplay.ingest.importing.dropped import BadRecordError
 from eptreplay.ingest.importing.format import Approximated, Format, Opened, Origin
 from eptreplay.ingest.importing.records import Records
-from eptreplay.ingest.scans.champsim_scan import BAD_FLAGS, NO_ADDRESS, scan_instructions
+from eptreplay.ingest.scans.champsim_scan import BAD_FLAGS, NO_ADDRESS, scan_instructions, spread_spaces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -113,24 +113,25 @@ class _Reader:
         left, first = np.zeros(2, np.int64), np.zeros(2, np.int64)
         ends = np.empty(len(words) * 8 // layout.record_bytes, np.int32)
         into = (self._address, self._op, ends)
-        count = int(
-            scan_instructions(
-                words, layout.record_bytes // 8, layout.stores, *into, left, first
-            )
-        )
+        count = int(scan_instructions(words, layout.record_bytes // 8, layout.stores, *into, left, first))
 
         def place(number: int) -> str:
             return at_byte(offset + layout.record_bytes * number)
 
         reason = "instruction without a pointer: no fetch"
         self._dropped.leave_out(reason, int(left[NO_ADDRESS]), place(int(first[NO_ADDRESS])))
-        reason = f"no instruction of {layout.record_bytes} bytes: is_branch or branch_taken is neither 0 nor 1"
+        reason = (
+            f"no instruction of {layout.record_bytes} bytes: is_branch or branch_taken is neither 0 nor 1"
+        )
         self._dropped.bad_records(reason, int(left[BAD_FLAGS]), place(int(first[BAD_FLAGS])))
-        asids = words[layout.asid_word :: layout.record_bytes // 8] & np.uint64(0xFFFF)
+        space = None
+        if layout.asid_word >= 0:
+            space = np.empty(count, np.uint64)
+            spread_spaces(words, layout.record_bytes // 8, layout.asid_word, ends, space)
         return Records(
             address=self._address[:count].copy(),
             op=self._op[:count].copy(),
-            space=np.repeat(asids, np.diff(ends, prepend=0)) if layout.asid_word >= 0 else None,
+            space=space,
             place=lambda index: place(int(np.searchsorted(ends, index, "right"))),
         )
 

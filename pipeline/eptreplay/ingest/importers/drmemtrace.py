@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from eptreplay.ingest.binary.blocks import at_byte, whole_records
+from eptreplay.ingest.binary.vcpus import VcpuPer, Vcpus
 from eptreplay.ingest.importing.dropped import BadRecordError
 from eptreplay.ingest.importing.format import Approximated, Format, Opened, Origin
-from eptreplay.ingest.binary.page_map import read_page_map
 from eptreplay.ingest.importing.records import Records
-from eptreplay.ingest.binary.vcpus import VcpuPer, Vcpus
 from eptreplay.ingest.scans import drmemtrace_layout as scan
 from eptreplay.ingest.scans.drmemtrace_pages import find, map_pages
 from eptreplay.ingest.scans.drmemtrace_scan import scan as go_through
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eptreplay.ingest.importing.dropped import Dropped
-    from eptreplay.ingest.binary.page_map import PageMap
 
 RECORD_BYTES = 12
 _CHUNK = 1 << 17
@@ -72,13 +70,12 @@ BAD: dict[int, str] = {
 
 
 def _open(options: Mapping[str, str]) -> Opened:
-    """Apply the options: what a vCPU is, which addresses are taken, a page map."""
-    page_map = read_page_map(options["v2p"]) if "v2p" in options else None
-    physical = page_map is not None or options.get("addresses") == "physical"
+    """Apply the options: what a vCPU is, which addresses are taken."""
+    physical = options.get("addresses") == "physical"
     vcpus = Vcpus(VcpuPer(options.get("vcpu-per", VcpuPer.SCHEDULED)))
 
     def read(stream: BinaryIO, dropped: Dropped) -> Iterator[Records]:
-        return _Reader(dropped, vcpus, page_map, translate=physical).read(stream)
+        return _Reader(dropped, vcpus, translate=physical).read(stream)
 
     missing = () if physical else (Approximated.VIRTUAL,)
     threads = () if vcpus.per is VcpuPer.CORE else (Approximated.THREADS_SCHEDULED,)
@@ -97,7 +94,7 @@ def _open(options: Mapping[str, str]) -> Opened:
 class _Reader:
     """Reads one input."""
 
-    def __init__(self, dropped: Dropped, vcpus: Vcpus, page_map: PageMap | None, *, translate: bool) -> None:
+    def __init__(self, dropped: Dropped, vcpus: Vcpus, *, translate: bool) -> None:
         self._dropped = dropped
         self._vcpus = vcpus
         self._seen_footer = False
@@ -105,16 +102,11 @@ class _Reader:
         self._state[[scan.VCPU, scan.NEXT_PC, scan.LAST_PC, scan.WINDOW, scan.PHYSICAL]] = scan.NONE
         self._state[scan.BY_CORE] = vcpus.per is VcpuPer.CORE
         self._state[scan.TRANSLATE] = translate
-        self._state[scan.FIXED_MAP] = page_map is not None
-        self._state[scan.PAGE_BYTES] = page_map.page_bytes if page_map else 4096
+        self._state[scan.PAGE_BYTES] = 4096
         self._known = _tables(threads=256, pages=1 << 12)
         self._threads = 0
         self._found = _room()
         self._left = scan.Left(np.zeros(scan.SLOTS, np.int64), np.zeros(scan.SLOTS, np.int64))
-        if page_map:
-            self._fit_pages(2 * len(page_map.virtual))
-            owners = np.zeros_like(page_map.virtual)
-            map_pages(page_map.virtual, owners, page_map.physical, self._known, self._state)
 
     def read(self, stream: BinaryIO) -> Iterator[Records]:
         """Yield the accesses of an input."""
@@ -327,7 +319,7 @@ def _guess(head: bytes) -> bool:
 FORMAT = Format(
     name="drmemtrace",
     title="DynamoRIO drmemtrace, final traces (drmemtrace.*.trace.zip, .gz, .lz4)",
-    options=frozenset({"vcpu-per", "addresses", "v2p"}),
+    options=frozenset({"vcpu-per", "addresses"}),
     open=_open,
     guess=_guess,
 )

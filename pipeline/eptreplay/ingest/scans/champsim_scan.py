@@ -71,3 +71,28 @@ def scan_instructions(
             out += words[word] != 0
         ends[number] = out
     return out
+
+
+@entry_point
+def spread_spaces(
+    words: NDArray[np.uint64],
+    record_words: int,
+    asid_word: int,
+    ends: NDArray[np.int32],
+    space: NDArray[np.uint64],
+) -> None:
+    """Enter the address space of a record for each of its accesses.
+
+    Args:
+        words: shape (n * record_words,), the records.
+        record_words: 8-byte words of a record.
+        asid_word: the word with the address space in its two lowest bytes.
+        ends: shape (n,), accesses up to the end of each record.
+        space: takes address spaces, shape (ends[-1],).
+    """
+    begin = 0
+    for number in range(len(ends)):
+        asid = words[number * record_words + asid_word] & np.uint64(0xFFFF)
+        for each in range(begin, ends[number]):
+            space[each] = asid
+        begin = ends[number]

@@ -88,9 +88,8 @@ SAYS_PHYSICAL, SAYS_NO_PHYSICAL, SAYS_VIRTUAL, SAYS_PAGE_SIZE, SAYS_FILTER_ENDPO
     CORE,
     BY_CORE,  # vCPUs are cores
     TRANSLATE,  # addresses become physical ones
-    FIXED_MAP,  # the page map is given, and markers do not change it
     STATE_WORDS,
-) = range(20)
+) = range(19)
 
 NONE = np.uint64(2**64 - 1)
 NO_FRAME = np.uint64(2**64 - 2)

@@ -9,7 +9,6 @@ import numpy as np
 from eptreplay.compiled import entry_point, kernel
 from eptreplay.ingest.scans.drmemtrace_layout import (
     DONE,
-    FIXED_MAP,
     MORE_PAGES,
     NO_FRAME,
     NONE,
@@ -58,22 +57,16 @@ def _page_slot(page: np.uint64, pid: np.uint64, known: Known) -> Number:
 
 
 @kernel
-def _owner(state: NDArray[np.uint64]) -> np.uint64:
-    """Return whose pages the page map has: the process's, or anyone's if it is given."""
-    return np.uint64(0) if state[FIXED_MAP] != np.uint64(0) else state[PID]
-
-
-@kernel
 def frame_of(page: np.uint64, known: Known, state: NDArray[np.uint64]) -> np.uint64:
     """Return the physical address of a page; NO_FRAME or NONE if it is not known."""
-    at = _page_slot(page, _owner(state), known)
+    at = _page_slot(page, state[PID], known)
     return known.frame[at] if known.page[at] != NONE else NO_FRAME
 
 
 @kernel
 def map_page(page: np.uint64, frame: np.uint64, known: Known, state: NDArray[np.uint64]) -> Number:
     """Enter the physical address of a page."""
-    owner = _owner(state)
+    owner = state[PID]
     at = _page_slot(page, owner, known)
     if known.page[at] == NONE:
         if 2 * (state[PAGES] + np.uint64(1)) > np.uint64(len(known.page)):

@@ -23,7 +23,6 @@ from eptreplay.ingest.scans.drmemtrace_layout import (
     FILE_TYPE,
     FILE_TYPE_SAID,
     FILTERED,
-    FIXED_MAP,
     FULL,
     IS_BIMODAL,
     IS_FILTERED,
@@ -359,7 +358,7 @@ def _page_marker(
     kind: Number, value: np.uint64, at: Number, known: Known, left: Left, state: NDArray[np.uint64]
 ) -> Number:
     """Take in the size of a page, or where one lies: a physical address, and then the virtual one that it belongs to."""
-    if state[TRANSLATE] == np.uint64(0) or state[FIXED_MAP] != np.uint64(0):
+    if state[TRANSLATE] == np.uint64(0):
         return DONE
     if kind == SAYS_PAGE_SIZE:
         if value < LEAST_PAGE or value > MOST_PAGE or value & (value - np.uint64(1)):
