@@ -22,8 +22,8 @@ def instruction(
 ) -> bytes:
     registers = (b"\1\2\3\4"[: STORES[width]], b"\6\7\0\0")
     memory = [*stores, *[0] * (STORES[width] - len(stores)), *loads, *[0] * (4 - len(loads))]
-    rest: list[int | bytes] = {64: [], 72: [1], 96: [asid.to_bytes(2, "little"), 0]}[width]
-    return struct.pack(STRUCTS[width], ip, branch, branch, *registers, *memory, *rest)
+    kinds: dict[int, list[int | bytes]] = {64: [], 72: [1], 96: [asid.to_bytes(2, "little"), 0]}
+    return struct.pack(STRUCTS[width], ip, branch, branch, *registers, *memory, *kinds[width])
 
 
 def program(width: int, count: int, seed: int = 3) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from eptreplay.errors import UsageError
-from eptreplay.ingest.importers import champsim, drmemtrace, lackey
+from eptreplay.ingest.importers import champsim, drmemtrace, gem5, lackey
 
 if TYPE_CHECKING:
     from eptreplay.ingest.importing.format import Export, Format
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 AUTO = "auto"
 """What stands for a format that is to be guessed."""
 
-FORMATS: tuple[Format, ...] = (lackey.FORMAT, drmemtrace.FORMAT, champsim.FORMAT)
+FORMATS: tuple[Format, ...] = (lackey.FORMAT, drmemtrace.FORMAT, champsim.FORMAT, gem5.FORMAT)
 """In the order of the help."""
 
 EXPORTS: tuple[Export, ...] = ()
