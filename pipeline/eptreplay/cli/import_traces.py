@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from eptreplay.ingest.importing.convert import Outcome
     from eptreplay.ingest.importing.dropped import Reason
     from eptreplay.ingest.importing.format import Format, Opened
+    from eptreplay.ingest.importing.inputs import Input
     from eptreplay.ingest.importing.memory import Memory
 
 
@@ -36,12 +37,15 @@ def import_traces(request: ImportRequest) -> int:
             "'eptreplay import --list' shows the formats"
         )
     _refuse_inputs(request.inputs, request.out)
-    found = _format(request.format, request.inputs)
-    opened = found.open(_options(found, request.options))
-    memory = _memory(request, found, opened)
-    with ProgressBar(_total(request.inputs), "B", f"importing {found.name}") as bar:
-        task = Task(found, opened, request.inputs, memory, request.on_bad_rows == "skip", bar.advance)
-        outcome = convert(task, request.out, overwrite=request.overwrite)
+    with open_input(request.inputs[0]) as first:
+        found = _format(request.format, first, shown_name(request.inputs[0]))
+        options = _options(found, request.options)
+        opened = found.open_with(options, first.head()) if found.open_with else found.open(options)
+        memory = _memory(request, found, opened)
+        with ProgressBar(_total(request.inputs), "B", f"importing {found.name}") as bar:
+            skip = request.on_bad_rows == "skip"
+            task = Task(found, opened, request.inputs, first, memory, skip, bar.advance)
+            outcome = convert(task, request.out, overwrite=request.overwrite)
     _say_outcome(request.out, found, outcome)
     return Exit.GOOD
 
@@ -73,17 +77,12 @@ def _refuse_inputs(inputs: Sequence[str], out: Path) -> None:
             raise UsageError(f"{name}: the input cannot be the output too; give another name after -o")
 
 
-def _format(name: str, inputs: Sequence[str]) -> Format:
+def _format(name: str, first: Input, shown: str) -> Format:
     """Return the format that is named, or that the content of the first input is."""
     if name != AUTO:
         return format_named(name)
-    if inputs[0] == STANDARD_INPUT:
-        raise UsageError(
-            "the format of standard input cannot be guessed, as it can be read once only; name the format"
-        )
-    with open_input(inputs[0]) as stream:
-        found = format_of(stream.head(), shown_name(inputs[0]))
-    note(f"{shown_name(inputs[0])} is read as {found.name}: {found.title}")
+    found = format_of(first.head(), shown)
+    note(f"{shown} is read as {found.name}: {found.title}")
     return found
 
 

@@ -5,7 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from eptreplay.errors import UsageError
-from eptreplay.ingest.importers import champsim, drmemtrace, gem5, lackey
+from eptreplay.ingest.importers import (
+    bhyve,
+    champsim,
+    damon,
+    drmemtrace,
+    drmemtrace_view,
+    gem5,
+    kvm,
+    lackey,
+    page_faults,
+    perf_mem,
+    pinatrace,
+    qemu_execlog,
+    qemu_hotpages,
+    qemu_mem,
+    qemu_memory_region_ops,
+    text,
+)
 
 if TYPE_CHECKING:
     from eptreplay.ingest.importing.format import Export, Format
@@ -13,7 +30,24 @@ if TYPE_CHECKING:
 AUTO = "auto"
 """What stands for a format that is to be guessed."""
 
-FORMATS: tuple[Format, ...] = (lackey.FORMAT, drmemtrace.FORMAT, champsim.FORMAT, gem5.FORMAT)
+FORMATS: tuple[Format, ...] = (
+    text.FORMAT,
+    pinatrace.FORMAT,
+    perf_mem.FORMAT,
+    drmemtrace.FORMAT,
+    drmemtrace_view.FORMAT,
+    champsim.FORMAT,
+    gem5.FORMAT,
+    lackey.FORMAT,
+    qemu_mem.FORMAT,
+    qemu_execlog.FORMAT,
+    qemu_memory_region_ops.FORMAT,
+    qemu_hotpages.FORMAT,
+    kvm.FORMAT,
+    page_faults.FORMAT,
+    bhyve.FORMAT,
+    damon.FORMAT,
+)
 """In the order of the help."""
 
 EXPORTS: tuple[Export, ...] = ()

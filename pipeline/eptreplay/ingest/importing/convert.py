@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eptreplay.ingest.importing.format import Format, Opened
+    from eptreplay.ingest.importing.inputs import Input
     from eptreplay.ingest.importing.memory import Memory
     from eptreplay.ingest.importing.records import Records
 
@@ -45,6 +47,7 @@ class Task:
         format: what the inputs are.
         opened: the format with its options.
         inputs: names of files, or `-`, in order.
+        first: the first of them, open.
         memory: where addresses lie.
         skip_bad: whether bad records are left out and counted.
         advance: told how many more bytes of the inputs were read.
@@ -53,6 +56,7 @@ class Task:
     format: Format
     opened: Opened
     inputs: Sequence[str]
+    first: Input
     memory: Memory
     skip_bad: bool
     advance: Callable[[int], None]
@@ -150,11 +154,11 @@ def read_rows(task: Task, outcome: Outcome) -> Iterator[Rows]:
 
 def _records(task: Task, dropped: Dropped) -> Iterator[Records]:
     """Yield the records of all inputs, each with its place, input and all."""
-    for name in task.inputs:
+    for number, name in enumerate(task.inputs):
         shown = shown_name(name)
         of_input = _OfInput(skip_bad=dropped.skip_bad, whole=dropped, name=shown)
         first = taken = 0
-        with open_input(name) as stream:
+        with open_input(name) if number else nullcontext(task.first) as stream:
             for records in task.opened.read(cast("BinaryIO", stream), of_input):
                 yield replace(records, place=_placer(records, first, shown))
                 first += len(records)

@@ -24,6 +24,11 @@ class Approximated(StrEnum):
     NO_VCPU = "no vCPUs: all accesses are vCPU 0's"
     THREADS_SCHEDULED = "threads of a process stand for vCPUs"
     VIRTUAL = "virtual addresses: pages of memory are numbered as they are first touched"
+    NO_FETCHES = "no instruction fetches: they are missing"
+    NO_WRITES = "reads only: nothing says what was written"
+    DEVICES_ONLY = (
+        "device accesses only: ports and registers stand where memory would, accesses to memory are missing"
+    )
     REGIONS = "regions with counts, not accesses"
     MEMORY = "memory: what was touched, as nothing says how much there is"
 
@@ -87,6 +92,8 @@ class Format:
             UsageError where a value makes no sense.
         guess: whether the first bytes of an input, at most 64 KB, can be nothing else; None: it cannot be told from content.
         refused: why it cannot become a trace; empty: it can.
+        open_with: like `open`, with the first bytes of the first input, at most 64 KB, for a format whose content decides
+            what its records are; None: `open` does.
     """
 
     name: str
@@ -95,6 +102,7 @@ class Format:
     open: Callable[[Mapping[str, str]], Opened]
     guess: Callable[[bytes], bool] | None
     refused: str = ""
+    open_with: Callable[[Mapping[str, str], bytes], Opened] | None = None
 
 
 @dataclass(frozen=True, slots=True)

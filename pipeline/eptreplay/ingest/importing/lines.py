@@ -20,7 +20,7 @@ from eptreplay.ingest.importing.text_scan import (
 from eptreplay.safe_text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from numpy.typing import NDArray
 
@@ -83,6 +83,26 @@ class Log:
         line = 0
         for text in _whole_lines(stream, dropped, cut_off=self.ends):
             line = yield from _scan(self, np.frombuffer(text, np.uint8), line, dropped)
+
+
+def without(
+    found: Matched, left_out: NDArray[np.bool_], reason: str, count: Callable[[str, int, str], None]
+) -> Matched:
+    """Return records without some.
+
+    Args:
+        found: the records.
+        left_out: shape (n,), which to leave out.
+        reason: why.
+        count: told of them: `Dropped.leave_out` or `Dropped.bad_records`.
+    """
+    if not left_out.any():
+        return found
+    count(reason, int(np.count_nonzero(left_out)), found.place(int(np.argmax(left_out))))
+    kept = ~left_out
+    return Matched(
+        {name: each[kept] for name, each in found.values.items()}, found.pattern[kept], found.line[kept]
+    )
 
 
 def _whole_lines(stream: BinaryIO, dropped: Dropped, *, cut_off: bool) -> Iterator[bytes]:

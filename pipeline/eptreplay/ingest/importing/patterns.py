@@ -34,7 +34,7 @@ class Line(NamedTuple):
     Args:
         template: what a line looks like. A blank stands for one or more blanks; in braces:
             `address:hex`, `size:dec`, `x:number` (hexadecimal after 0x), `time:fraction 9` (times 10^9): a number and its name;
-            `op:word TABLE` a word of a table; `op=3` a value; `_` blanks or none; `find TEXT`, `stand TEXT` go behind, or to, the
+            `op:word TABLE` a word of a table, `op:maybeword TABLE` one or nothing; `op=3` a value; `_` blanks or none; `find TEXT`, `stand TEXT` go behind, or to, the
             next TEXT; `maybe TEXT` TEXT or nothing; `quoted`; `skip C` up to the next character C (`blank`: a blank); `head` what
             perf and ftrace print before an event; `address:last` the last word, `address:before` the word before;
             `record` here is a record; `repeat`, `again` what is between repeats until the line ends; `rest` whatever follows.
@@ -147,16 +147,22 @@ class _Maker:
             name, _, value = part.partition("=")
             self._step(Step.SET, self._register(name), int(value))
         else:
-            name, _, kind = part.partition(":")
-            kind, _, argument = kind.partition(" ")
-            if kind == "word":
-                self._step(Step.WORD, self._register(name), self._tables[argument])
-            elif kind == "fraction":
-                self._step(Step.FRACTION, self._register(name), int(argument))
-            elif kind in _NUMBERS:
-                self._step(_NUMBERS[kind], self._register(name))
-            else:
-                raise ValueError(f"'{part}' means nothing in a template")
+            self._number(part)
+
+    def _number(self, part: str) -> None:
+        """Add the step that takes a number or a word: `name:kind argument`."""
+        name, _, kind = part.partition(":")
+        kind, _, argument = kind.partition(" ")
+        if kind == "word":
+            self._step(Step.WORD, self._register(name), self._tables[argument])
+        elif kind == "maybeword":
+            self._step(Step.MAYBE_WORD, self._register(name), self._tables[argument])
+        elif kind == "fraction":
+            self._step(Step.FRACTION, self._register(name), int(argument))
+        elif kind in _NUMBERS:
+            self._step(_NUMBERS[kind], self._register(name))
+        else:
+            raise ValueError(f"'{part}' means nothing in a template")
 
     def _step(self, step: Step, a: int = 0, b: int = 0) -> None:
         self.program.append((int(step), a, b))

@@ -81,6 +81,9 @@ class Step(IntEnum):
     HEX_BEFORE = 19
     """The word before this position, blanks between, is a hexadecimal number; it goes into register a. Go to its begin."""
 
+    MAYBE_WORD = 20
+    """A word of table b, its code into register a; 0 and no further where none stands."""
+
 
 FULL = -2
 NEWLINE, RETURN = 10, 13
@@ -189,8 +192,9 @@ def _match(  # noqa: C901, PLR0912 - one branch a step
             step = first + a
         elif what == Step.SET:
             registers[a] = np.uint64(b)
-        elif what == Step.WORD:
-            at = take_word(text, at, end, literals, words, registers, a, b)
+        elif what in (Step.WORD, Step.MAYBE_WORD):
+            behind = take_word(text, at, end, literals, words, registers, a, b)
+            at = at if behind < 0 and what == Step.MAYBE_WORD else behind
         elif what <= Step.BLANKS or what in (Step.FIND, Step.STAND, Step.QUOTED, Step.SKIP, Step.MAYBE):
             at = _move(text, at, end, what, a, literals, places)
         else:
