@@ -35,7 +35,7 @@ LAYERS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("native", "scans"),
         ("importing",),
         ("binary",),
-        ("importers", "sources", "synth"),
+        ("exporters", "importers", "sources", "synth"),
     ),
     "model": (
         ("_numba",),

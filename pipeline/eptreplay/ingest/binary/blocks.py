@@ -36,7 +36,7 @@ def read_full(stream: BinaryIO, count: int) -> bytes:
 
 
 def whole_records(
-    stream: BinaryIO, record_bytes: int, dropped: Dropped, head: bytes = b""
+    stream: BinaryIO, record_bytes: int, dropped: Dropped, head: bytes = b"", begin: int = 0
 ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """Yield blocks of records of one length.
 
@@ -44,10 +44,11 @@ def whole_records(
         stream: the input.
         record_bytes: length of a record.
         dropped: takes the rest of a record that the input ends in.
-        head: bytes that were read from the stream before.
+        head: bytes of the first records that were read from the stream before.
+        begin: bytes of the input before the first record.
 
     Yields:
-        The offset of a block, and its bytes, shape (n * record_bytes,).
+        The offset of a block from the first record, and its bytes, shape (n * record_bytes,).
 
     Raises:
         BadRecordError: the input is empty, or ends in the middle of a record.
@@ -65,8 +66,8 @@ def whole_records(
         offset += whole
         if rest:
             reason = f"the input ends within a record of {record_bytes} bytes: it was cut off"
-            dropped.bad_records(reason, 1, at_byte(offset))
+            dropped.bad_records(reason, 1, at_byte(begin + offset))
             return
         block = b""
-    if not offset:
+    if not offset + begin:
         raise BadRecordError(EMPTY, at_byte(0))
