@@ -32,9 +32,10 @@ LAYERS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "ingest": (
         ("trace",),
         ("parquet",),
-        ("native",),
+        ("native", "scans"),
         ("importing",),
-        ("importers", "sources", "synth"),
+        ("binary",),
+        ("exporters", "importers", "sources", "synth"),
     ),
     "model": (
         ("_numba",),

@@ -45,6 +45,7 @@ SOURCES = (
     PACKAGE / "ingest/importing/text_numbers.py",
     PACKAGE / "ingest/importing/text_scan.py",
     PACKAGE / "ingest/native/row_scan.py",
+    *PACKAGE.glob("ingest/scans/*.py"),
     PACKAGE / "ingest/trace/schema.py",
 )
 """The files that kernels, and the constants in them, are made from."""

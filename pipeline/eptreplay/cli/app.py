@@ -121,6 +121,27 @@ def import_trace(context: typer.Context, **values: Any) -> None:  # noqa: ANN401
 
 
 @app.command(
+    "export",
+    short_help="Turn a native trace into another tool's.",
+    epilog="Example:  eptreplay export oracleGeneral guest.parquet -o guest.oracleGeneral.bin",
+)
+def export_trace(
+    export_format: Annotated[
+        str, typer.Argument(metavar="FORMAT", help="oracleGeneral or lcs (libCacheSim).")
+    ],
+    trace: Annotated[str, typer.Argument(metavar="TRACE", help="A trace of one guest.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", parser=a_path, metavar="OUT", help="The file to write.")
+    ],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")] = False,
+) -> None:
+    """Turn a native trace into one for another tool, a record a row, and say what it has no place for."""
+    from eptreplay.cli.export_trace import export_trace  # noqa: PLC0415 - as for replay
+
+    raise typer.Exit(export_trace(export_format, trace, out, overwrite=overwrite))
+
+
+@app.command(
     short_help="Render the pages of a run again.",
     epilog="Example:  eptreplay report reports/run --assume clock_mhz=3200 --open",
 )

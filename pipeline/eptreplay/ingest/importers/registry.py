@@ -1,4 +1,4 @@
-"""Every format that can be imported or exported: a format is a file beside this one and a line here."""
+"""Every format that can be imported: a format is a file beside this one and a line here."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ from typing import TYPE_CHECKING
 from eptreplay.errors import UsageError
 from eptreplay.ingest.importers import (
     bhyve,
+    champsim,
     damon,
+    drmemtrace,
     drmemtrace_view,
+    gem5,
     kvm,
     lackey,
+    lcs,
+    oracle_general,
     page_faults,
     perf_mem,
     pinatrace,
@@ -22,7 +27,7 @@ from eptreplay.ingest.importers import (
 )
 
 if TYPE_CHECKING:
-    from eptreplay.ingest.importing.format import Export, Format
+    from eptreplay.ingest.importing.format import Format
 
 AUTO = "auto"
 """What stands for a format that is to be guessed."""
@@ -31,7 +36,10 @@ FORMATS: tuple[Format, ...] = (
     text.FORMAT,
     pinatrace.FORMAT,
     perf_mem.FORMAT,
+    drmemtrace.FORMAT,
     drmemtrace_view.FORMAT,
+    champsim.FORMAT,
+    gem5.FORMAT,
     lackey.FORMAT,
     qemu_mem.FORMAT,
     qemu_execlog.FORMAT,
@@ -41,11 +49,10 @@ FORMATS: tuple[Format, ...] = (
     page_faults.FORMAT,
     bhyve.FORMAT,
     damon.FORMAT,
+    oracle_general.FORMAT,
+    lcs.FORMAT,
 )
 """In the order of the help."""
-
-EXPORTS: tuple[Export, ...] = ()
-"""What a native trace can be turned into."""
 
 
 def format_named(name: str) -> Format:

@@ -49,9 +49,6 @@ IMPORT_OPTIONS: tuple[ImportOption, ...] = (
         ("virtual", "physical"),
     ),
     ImportOption(
-        "v2p", "FILE", "Where virtual pages lie in physical memory: the v2p.textproto of a drmemtrace trace."
-    ),
-    ImportOption(
         "record-bytes", "BYTES", "Length of a record, where the content does not tell it.", ("64", "72", "96")
     ),
     ImportOption(
