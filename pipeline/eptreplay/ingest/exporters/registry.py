@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from eptreplay.errors import UsageError
-from eptreplay.ingest.exporters import lcs, oracle_general
+from eptreplay.ingest.exporters import csv, lcs, oracle_general
 
 if TYPE_CHECKING:
     from eptreplay.ingest.importing.format import Export
 
-EXPORTS: tuple[Export, ...] = (oracle_general.EXPORT, lcs.EXPORT)
+EXPORTS: tuple[Export, ...] = (csv.EXPORT, oracle_general.EXPORT, lcs.EXPORT)
 """In the order of the help."""
 
 

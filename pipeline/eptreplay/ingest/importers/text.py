@@ -54,8 +54,8 @@ def _open_with(options: Mapping[str, str], head: bytes) -> Opened:
             "arg, pid, dsrc, and - for one that is not read"
         )
     else:
-        after = lines[1] if len(lines) > 1 else ""
-        layout = found._replace(separator=" ") if after and found.separator not in after else found
+        as_said = any(found.separator in line for line in lines[1:]) or len(lines) == 1
+        layout = found if as_said else found._replace(separator=" ")
     if "time-unit" in options and "time" not in layout.columns:
         raise UsageError("--time-unit has no effect: no column is the time")
     unit = options.get("time-unit", "ns")

@@ -11,6 +11,8 @@ from eptreplay.ingest.importing.text_scan import (
     BAD_AT,
     BAD_LINE,
     BAD_LINES,
+    CONTROLS,
+    FIRST_PRINTED,
     LINE,
     RECORDS,
     new_state,
@@ -122,7 +124,7 @@ def _whole_lines(stream: BinaryIO, dropped: Dropped, *, cut_off: bool) -> Iterat
         if len(rest) > LONGEST_LINE + CHUNK_BYTES:
             rest = rest[:LONGEST_LINE]  # the rest of the line follows, and is bad like its begin
     if rest and cut_off:
-        dropped.bad_records("the input ends within a line", 1, f"line {line + 1:,} ({_shown(rest)})")
+        dropped.bad_records("the input ends within a line", 1, f"line {line + 1:,} ({_shown(rest[: 4 * _SHOWN])})")
     elif rest:
         yield rest
 
@@ -140,6 +142,7 @@ def _scan(log: Log, text: NDArray[np.uint8], before: int, dropped: Dropped) -> G
     registers = np.zeros(max(1, len(grammar.names)), np.uint64)
     seen = np.zeros((len(grammar.starts), 2), np.int64)
     state = new_state()
+    state[CONTROLS] = int(np.count_nonzero(text < FIRST_PRINTED)) != _line_ends_and_tabs(text)
     tables = (grammar.program, grammar.starts, grammar.literals, grammar.places, grammar.words)
     newlines = np.flatnonzero(text == NEWLINE)
     if text[-1] != NEWLINE:
@@ -160,6 +163,11 @@ def _scan(log: Log, text: NDArray[np.uint8], before: int, dropped: Dropped) -> G
         if pattern.reason:
             dropped.leave_out(pattern.reason, count, f"line {before + first + 1:,}")
     return before + int(state[LINE])
+
+
+def _line_ends_and_tabs(text: NDArray[np.uint8]) -> int:
+    """Return how many characters below a blank a text has that it may have."""
+    return sum(int(np.count_nonzero(text == each)) for each in b"\n\r\t")
 
 
 def _shown(line: bytes) -> str:

@@ -50,9 +50,9 @@ class AsItIs:
 
     def __init__(self) -> None:
         self.granule = 0
-        self._marks = np.zeros(
-            1 << (GPA_BITS - 21), np.uint8
-        )  # the system gives pages of it when they are written
+        # The system gives pages of it when they are written.
+        self._marks = np.zeros(1 << (GPA_BITS - 21), np.uint8)
+        self._low, self._end = len(self._marks), 0
 
     def place(self, address: Words, space: Words | None) -> Words:  # noqa: ARG002 - there is one space
         """Return the addresses."""
@@ -61,10 +61,14 @@ class AsItIs:
     def touched(self, gpa: Words, size: NDArray[np.uint16] | None) -> None:
         """Mark blocks."""
         mark_blocks(gpa, np.zeros(0, np.uint16) if size is None else size, self._marks)
+        self._low = min(self._low, int(gpa.min()) // BLOCK_BYTES)
+        self._end = max(
+            self._end, int(gpa.max()) // BLOCK_BYTES + 2
+        )  # the last access may cross into the next block
 
     def segments(self) -> tuple[Segment, ...]:
         """Return runs of touched blocks; where there are too many, the smallest gaps between them count as memory."""
-        marks = np.flatnonzero(self._marks)
+        marks = self._low + np.flatnonzero(self._marks[self._low : self._end])
         breaks = np.flatnonzero(np.diff(marks) > 1)
         if len(breaks) >= MOST_SEGMENTS:
             gaps = np.diff(marks)[breaks]

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eptreplay.compiled import entry_point, part
+from eptreplay.compiled import entry_point, kernel, part
 from eptreplay.ingest.importing.text_numbers import (
     DOT,
     FAILED,
+    TAB,
     behind_blanks,
     behind_field,
     behind_quoted,
@@ -89,8 +90,9 @@ FULL = -2
 RETURN = 13
 
 # Numbers of the state that a scan is given and leaves.
-AT, LINE, RECORDS, BAD_LINES, BAD_AT, BAD_LINE = 0, 1, 2, 3, 4, 5
-STATE_SIZE = 6
+AT, LINE, RECORDS, BAD_LINES, BAD_AT, BAD_LINE, CONTROLS = 0, 1, 2, 3, 4, 5, 6
+STATE_SIZE = 7
+FIRST_PRINTED = 32
 
 
 @entry_point
@@ -124,14 +126,16 @@ def scan_lines(
         kinds: shape (room,), is written: pattern of every record.
         lines: shape (room,), is written: line of every record, from 0 at the text's begin.
         seen: shape (patterns, 2), lines that matched each, and the first of them, from 0; is added to.
-        state: AT and so on: where to begin, and what was found.
+        state: AT and so on: where to begin, and what was found; CONTROLS: whether there are control characters, and lines
+            with one, which match nothing, have to be looked for.
     """
     at, line, count = state[AT], state[LINE], 0
     while line < len(newlines):
         newline = newlines[line]
         end = newline - 1 if newline > at and text[newline - 1] == RETURN else newline
         after = FAILED
-        for pattern in range(len(starts)):
+        patterns = 0 if state[CONTROLS] != 0 and _has_control(text, at, end) else len(starts)
+        for pattern in range(patterns):
             after = _match(
                 text, at, end, starts[pattern], program, literals, places, words, registers, values, count
             )
@@ -154,6 +158,15 @@ def scan_lines(
             count = after
         at, line = newline + 1, line + 1
     state[AT], state[LINE], state[RECORDS] = at, line, count
+
+
+@kernel
+def _has_control(text: Text, at: int, end: int) -> bool:
+    """Return whether a control character other than a tab stands in a line."""
+    for place in range(at, end):  # noqa: SIM110 - compiled
+        if text[place] < FIRST_PRINTED and text[place] != TAB:
+            return True
+    return False
 
 
 @part
