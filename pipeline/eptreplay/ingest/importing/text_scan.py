@@ -199,7 +199,10 @@ def _match(  # noqa: C901, PLR0912 - one branch a step
             at = _take(text, begin, at, end, what, a, b, registers)
         elif what <= Step.MAYBE_WORD:
             behind = take_word(text, at, end, literals, words, registers, a, b)
-            at = at if behind < 0 and what == Step.MAYBE_WORD else behind
+            if behind < 0 and what == Step.MAYBE_WORD:
+                registers[a] = np.uint64(0)  # not that of the record before it on the line
+            else:
+                at = behind
         elif what == Step.SET:
             registers[a] = np.uint64(b)
         elif what == Step.RECORD:
