@@ -124,7 +124,9 @@ def _whole_lines(stream: BinaryIO, dropped: Dropped, *, cut_off: bool) -> Iterat
         if len(rest) > LONGEST_LINE + CHUNK_BYTES:
             rest = rest[:LONGEST_LINE]  # the rest of the line follows, and is bad like its begin
     if rest and cut_off:
-        dropped.bad_records("the input ends within a line", 1, f"line {line + 1:,} ({_shown(rest[: 4 * _SHOWN])})")
+        dropped.bad_records(
+            "the input ends within a line", 1, f"line {line + 1:,} ({_shown(rest[: 4 * _SHOWN])})"
+        )
     elif rest:
         yield rest
 
