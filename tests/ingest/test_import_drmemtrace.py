@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import random
 import struct
+import zipfile
 from collections import Counter
+from typing import TYPE_CHECKING
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
+from tests.command_line import eptreplay
 from tests.ingest.foreign import counts, read_all
 
 from eptreplay.ingest.importers.drmemtrace import FORMAT
 from eptreplay.ingest.importing.dropped import BadRecordError, Dropped
 from eptreplay.ingest.trace.schema import Op
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 READ, WRITE, INSTR, BUNDLE, THREAD, EXIT, PID, HEADER, FOOTER, MARKER = 0, 1, 10, 17, 22, 23, 24, 25, 26, 28
 NO_FETCH, MAYBE, ENCODING = 29, 30, 47
@@ -183,6 +191,10 @@ def test_physical_addresses_are_those_of_the_markers_before() -> None:
     assert "space" not in found
     assert not FORMAT.open({"addresses": "physical"}).origin.virtual
     assert FORMAT.open({}).origin.virtual
+    assert FORMAT.open_with is not None
+    assert not FORMAT.open_with({}, begin() + body).origin.virtual
+    assert FORMAT.open_with({"addresses": "virtual"}, begin() + body).origin.virtual
+    assert FORMAT.open_with({}, GOOD).origin.virtual
     assert read_all(FORMAT, begin() + body + END)["address"].tolist()[:2] == [0x7F010, 0x7FFFC]
 
 
@@ -273,3 +285,52 @@ def test_a_trace_is_known_by_its_header() -> None:
     assert not FORMAT.guess(GOOD[12:])
     assert not FORMAT.guess(GOOD[:20])
     assert not FORMAT.guess(b"\0" * 4096)
+
+
+def test_threads_in_files_of_their_own_are_put_in_order_by_time(tmp_path: Path) -> None:
+    draw = random.Random(8)  # noqa: S311 - made-up threads
+    wanted: list[tuple[int, int, int]] = []
+    names = []
+    for tid in range(3):
+        time, data = 0, begin(tid=tid + 1, pid=9, time=0)
+        for _ in range(20_000):
+            time += draw.randrange(3)
+            address = draw.randrange(1 << 20) << 12
+            data += marker(TIMESTAMP, time) + entry(WRITE, 8, address)
+            wanted.append((time, tid, address))
+        names.append(tmp_path / f"thread{tid}.trace")
+        names[-1].write_bytes(data + entry(EXIT, 0, tid + 1) + entry(FOOTER, 0, 0))
+    out = tmp_path / "out.parquet"
+    done = eptreplay("import", "auto", *names, "-o", out, "--vcpu-per", "thread")
+    assert done.code == 0, done.err
+    table = pq.read_table(out)
+    wanted.sort(key=lambda each: each[:2])
+    assert table["time"].to_pylist() == [time for time, _, _ in wanted]
+    assert table["vcpu"].to_pylist() == [tid for _, tid, _ in wanted]
+    pages: dict[int, int] = {}
+    numbers = [pages.setdefault(address, len(pages)) for _, _, address in wanted]
+    assert (table["gpa"].to_numpy() >> np.uint64(12)).tolist() == numbers
+
+
+def test_members_of_an_archive_are_one_trace(tmp_path: Path) -> None:
+    path = tmp_path / "t.trace.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(12):
+            archive.writestr(
+                f"chunk.{number}", (GOOD[:84] if number == 0 else b"") + entry(READ, 8, (number + 1) << 12)
+            )
+    done = eptreplay("import", "drmemtrace", path, "-o", tmp_path / "out.parquet")
+    assert done.code == 0, done.err
+    assert (pq.read_table(tmp_path / "out.parquet")["gpa"].to_numpy() >> np.uint64(12)).tolist() == list(
+        range(12)
+    )
+
+
+def test_a_filtered_trace_is_refused_on_the_command_line(tmp_path: Path) -> None:
+    (tmp_path / "t.trace").write_bytes(begin(filetype=0xC0) + entry(READ, 8, 1))
+    done = eptreplay(
+        "import", "auto", tmp_path / "t.trace", "-o", tmp_path / "out.parquet", "--on-bad-rows", "skip"
+    )
+    assert done.code == 2
+    assert "byte 24: file type 0xc0: it was filtered" in done.err
+    assert [path.name for path in tmp_path.iterdir()] == ["t.trace"]

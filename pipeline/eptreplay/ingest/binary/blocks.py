@@ -36,7 +36,12 @@ def read_full(stream: BinaryIO, count: int) -> bytes:
 
 
 def whole_records(
-    stream: BinaryIO, record_bytes: int, dropped: Dropped, head: bytes = b"", begin: int = 0
+    stream: BinaryIO,
+    record_bytes: int,
+    dropped: Dropped,
+    head: bytes = b"",
+    begin: int = 0,
+    block_bytes: int = BLOCK_BYTES,
 ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """Yield blocks of records of one length.
 
@@ -46,6 +51,7 @@ def whole_records(
         dropped: takes the rest of a record that the input ends in.
         head: bytes of the first records that were read from the stream before.
         begin: bytes of the input before the first record.
+        block_bytes: about so many are read at a time.
 
     Yields:
         The offset of a block from the first record, and its bytes, shape (n * record_bytes,).
@@ -53,7 +59,7 @@ def whole_records(
     Raises:
         BadRecordError: the input is empty, or ends in the middle of a record.
     """
-    wanted = BLOCK_BYTES // record_bytes * record_bytes
+    wanted = block_bytes // record_bytes * record_bytes
     offset, block = 0, head
     while True:
         block += read_full(stream, wanted - len(block) % wanted)

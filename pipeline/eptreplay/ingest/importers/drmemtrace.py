@@ -26,14 +26,16 @@ if TYPE_CHECKING:
     from eptreplay.ingest.importing.dropped import Dropped
 
 RECORD_BYTES = 12
-_CHUNK = 1 << 17
-"""Accesses handed on together."""
+_CHUNK = 1 << 15
+"""Accesses handed on together: a chunk of each thread is in memory."""
+_BLOCK_BYTES = 1 << 18
 
 _UNKNOWN = scan.TYPES - 1
 """From this type on there are none."""
 
 _HEADER, _MARKER, _FOOTER = 25, 28, 26
-_VERSION, _FILE_TYPE = 12, 9
+_VERSION, _FILE_TYPE, _PHYSICAL = 12, 9, 15
+_RECORD = np.dtype([("type", "<u2"), ("size", "<u2"), ("value", "<u8")])
 _VERSIONS = range(2, 1 << 16)
 
 _FILTERED = 0x1 | 0x80 | 0x100
@@ -70,7 +72,7 @@ BAD: dict[int, str] = {
 
 
 def _open(options: Mapping[str, str]) -> Opened:
-    """Apply the options: what a vCPU is, which addresses are taken."""
+    """Apply the options: what a vCPU is, which addresses are taken (virtual ones, if nothing is said)."""
     physical = options.get("addresses") == "physical"
     vcpus = Vcpus(VcpuPer(options.get("vcpu-per", VcpuPer.SCHEDULED)))
 
@@ -88,7 +90,15 @@ def _open(options: Mapping[str, str]) -> Opened:
             metadata={"time_is": "that of the last time stamp before an access; many accesses share one"},
         ),
         read,
+        beside=True,
     )
+
+
+def _open_with(options: Mapping[str, str], head: bytes) -> Opened:
+    """Apply the options; of a trace that has physical addresses, as its first bytes show, these are taken if nothing else is said."""
+    records = np.frombuffer(head, _RECORD, len(head) // RECORD_BYTES)
+    is_physical = ((records["type"] == _MARKER) & (records["size"] == _PHYSICAL)).any()
+    return _open({"addresses": "physical", **options} if is_physical else options)
 
 
 class _Reader:
@@ -111,7 +121,7 @@ class _Reader:
     def read(self, stream: BinaryIO) -> Iterator[Records]:
         """Yield the accesses of an input."""
         end = 0
-        for offset, block in whole_records(stream, RECORD_BYTES, self._dropped):
+        for offset, block in whole_records(stream, RECORD_BYTES, self._dropped, block_bytes=_BLOCK_BYTES):
             if offset == 0:
                 _check_first(block)
             words = block.view("<u4")
@@ -307,7 +317,7 @@ def _guess(head: bytes) -> bool:
     """Return whether an input begins as an offline trace does: a header with a version, and the version again as a marker."""
     if len(head) < 2 * RECORD_BYTES:
         return False
-    first, second = np.frombuffer(head, [("type", "<u2"), ("size", "<u2"), ("value", "<u8")], 2)
+    first, second = np.frombuffer(head, _RECORD, 2)
     return (
         first["type"] == _HEADER
         and int(first["value"]) in _VERSIONS
@@ -321,5 +331,6 @@ FORMAT = Format(
     title="DynamoRIO drmemtrace, final traces (drmemtrace.*.trace.zip, .gz, .lz4)",
     options=frozenset({"vcpu-per", "addresses"}),
     open=_open,
+    open_with=_open_with,
     guess=_guess,
 )

@@ -13,7 +13,7 @@ import numpy as np
 
 from eptreplay.ingest.binary.blocks import BLOCK_BYTES, EMPTY, at_byte, read_full
 from eptreplay.ingest.importing.dropped import BadRecordError
-from eptreplay.ingest.importing.format import Format, Opened, Origin
+from eptreplay.ingest.importing.format import Approximated, Format, Opened, Origin
 from eptreplay.ingest.importing.records import Records
 from eptreplay.ingest.scans import gem5_scan as scan
 from eptreplay.ingest.trace.schema import VCPUS_MAX
@@ -117,9 +117,23 @@ class Header(NamedTuple):
 
 
 def _open(_: Mapping[str, str]) -> Opened:
+    return _opened()
+
+
+def _open_with(_: Mapping[str, str], head: bytes) -> Opened:
+    """Say of a trace that names no CPU as a requestor, as its first bytes show, that it has no vCPUs."""
+    try:
+        named = read_header(head).vcpus
+    except BadRecordError:
+        return _opened()
+    return _opened() if named else _opened(Approximated.NO_VCPU)
+
+
+def _opened(*missing: Approximated) -> Opened:
     return Opened(
         Origin(
             record="one memory request of gem5 at the place where it was monitored; a swap is a read and a write",
+            approximated=missing,
             time_unit="ns",
             metadata={
                 "vcpus_are": "CPUs that the trace names as requestors (system.cpuN); 0 where it names none",
@@ -331,5 +345,6 @@ FORMAT = Format(
     title="gem5 packet traces (CommMonitor, MemTraceProbe; .ptrc.gz, .trc.gz)",
     options=frozenset(),
     open=_open,
+    open_with=_open_with,
     guess=lambda head: head[:4] == MAGIC,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from eptreplay import __version__
 from eptreplay.errors import TraceError
+from eptreplay.ingest.importing.by_time import by_time
 from eptreplay.ingest.importing.dropped import BadRecordError, Dropped
 from eptreplay.ingest.importing.format import Approximated
 from eptreplay.ingest.importing.inputs import open_input, shown_name
@@ -154,16 +155,30 @@ def read_rows(task: Task, outcome: Outcome) -> Iterator[Rows]:
 
 def _records(task: Task, dropped: Dropped) -> Iterator[Records]:
     """Yield the records of all inputs, each with its place, input and all."""
+    if task.opened.beside and len(task.inputs) > 1:
+        with ExitStack() as open_inputs:
+            streams = [
+                open_inputs.enter_context(open_input(name)) if number else task.first
+                for number, name in enumerate(task.inputs)
+            ]
+            named = zip(streams, task.inputs, strict=True)
+            yield from by_time([_of_stream(task, dropped, stream, name) for stream, name in named])
+        return
     for number, name in enumerate(task.inputs):
-        shown = shown_name(name)
-        of_input = _OfInput(skip_bad=dropped.skip_bad, whole=dropped, name=shown)
-        first = taken = 0
         with open_input(name) if number else nullcontext(task.first) as stream:
-            for records in task.opened.read(cast("BinaryIO", stream), of_input):
-                yield replace(records, place=_placer(records, first, shown))
-                first += len(records)
-                task.advance(stream.taken - taken)
-                taken = stream.taken
+            yield from _of_stream(task, dropped, stream, name)
+
+
+def _of_stream(task: Task, dropped: Dropped, stream: Input, name: str) -> Iterator[Records]:
+    """Yield the records of one input."""
+    shown = shown_name(name)
+    of_input = _OfInput(skip_bad=dropped.skip_bad, whole=dropped, name=shown)
+    first = taken = 0
+    for records in task.opened.read(cast("BinaryIO", stream), of_input):
+        yield replace(records, place=_placer(records, first, shown))
+        first += len(records)
+        task.advance(stream.taken - taken)
+        taken = stream.taken
 
 
 def _placer(records: Records, first: int, name: str) -> Callable[[int], str]:

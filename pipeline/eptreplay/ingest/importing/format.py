@@ -74,10 +74,12 @@ class Opened:
     Args:
         origin: what the records are.
         read: reads an input.
+        beside: whether several inputs ran beside each other, as threads do: their records are put in order by their times.
     """
 
     origin: Origin
     read: Reader
+    beside: bool = False
 
 
 @dataclass(frozen=True, slots=True)
