@@ -15,15 +15,15 @@ import pytest
 from tests.ingest.foreign import Trickle
 
 from eptreplay.errors import TraceError
-from eptreplay.ingest.importing import lines as lines_module
 from eptreplay.ingest.importing.dropped import BadRecordError, Dropped
 from eptreplay.ingest.importing.inputs import open_input
-from eptreplay.ingest.importing.lines import Log
 from eptreplay.ingest.importing.memory import NOWHERE, AsItIs, Dense
-from eptreplay.ingest.importing.page_map import read_page_map
-from eptreplay.ingest.importing.patterns import Line, grammar
 from eptreplay.ingest.importing.records import Records
 from eptreplay.ingest.importing.rows import Seen, good_records, rows_of
+from eptreplay.ingest.logs import lines as lines_module
+from eptreplay.ingest.logs.lines import Log
+from eptreplay.ingest.logs.page_map import read_page_map
+from eptreplay.ingest.logs.patterns import Line, grammar
 from eptreplay.ingest.trace.schema import Segment
 
 if TYPE_CHECKING:
