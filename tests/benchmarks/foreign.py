@@ -1,4 +1,4 @@
-"""How fast binary formats are read and guests are made up: millions of records a second of CPU time, on one core, without writing.
+"""How fast traces of other tools are read and guests are made up: millions of records a second of CPU time, on one core, without writing.
 
     foreign.py [--records N]
 
@@ -17,8 +17,9 @@ import numpy as np
 
 from eptreplay.bench.measure import one_core
 from eptreplay.ingest.binary.cache_requests import REQUEST
-from eptreplay.ingest.importers import champsim, drmemtrace, gem5, oracle_general
+from eptreplay.ingest.importers import champsim, drmemtrace, gem5, lackey, oracle_general, text
 from eptreplay.ingest.importing.dropped import Dropped
+from eptreplay.ingest.importing.inputs import HEAD_BYTES
 from eptreplay.ingest.synth.example import EXAMPLE
 from eptreplay.ingest.synth.make import make_rows
 from eptreplay.ingest.synth.read_guest import parse_guest
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 BAR = 20.0
 """Millions of records a second."""
+TEXT_BAR = 5.0
+"""The same, of text."""
 RUNS = 5
 
 
@@ -95,9 +98,25 @@ def oracle_general_trace(records: int) -> bytes:
     return trace.tobytes()
 
 
+def lackey_trace(records: int) -> bytes:
+    """Return fetches, loads and stores."""
+    address = np.random.default_rng(4).integers(0x400000, 0x1FFF000000, 10_000).tolist()
+    kinds = ("I ", " L", " S")
+    lines = [f"{kinds[number % 3]} {each:08x},{number % 8 + 1}\n" for number, each in enumerate(address)]
+    return "".join(lines).encode() * (records // len(lines))
+
+
+def csv_trace(records: int) -> bytes:
+    """Return accesses with their times."""
+    address = np.random.default_rng(5).integers(0, 1 << 34, records).tolist()
+    lines = [f"{20 * number},{'RWX'[number % 3]},{each:#x}\n" for number, each in enumerate(address)]
+    return ("time,op,gpa\n" + "".join(lines)).encode()
+
+
 def reading(of: Format, data: bytes) -> Callable[[], int]:
     """Return what reads a trace and returns its accesses."""
-    return lambda: sum(len(records) for records in of.open({}).read(io.BytesIO(data), Dropped()))
+    opened = of.open_with({}, data[:HEAD_BYTES]) if of.open_with else of.open({})
+    return lambda: sum(len(records) for records in opened.read(io.BytesIO(data), Dropped()))
 
 
 def making(records: int) -> Callable[[], int]:
@@ -112,13 +131,15 @@ def cases(records: int) -> Iterator[tuple[str, int, float | None, Callable[[], i
     yield "champsim (instructions)", records, BAR, reading(champsim.FORMAT, champsim_trace(records))
     yield "gem5 (packets)", records, None, reading(gem5.FORMAT, gem5_trace(records))
     yield "oracleGeneral", records, None, reading(oracle_general.FORMAT, oracle_general_trace(records))
+    yield "lackey", records, TEXT_BAR, reading(lackey.FORMAT, lackey_trace(records))
+    yield "text (time,op,gpa)", records, TEXT_BAR, reading(text.FORMAT, csv_trace(records))
     yield "synth (rows)", records, BAR, making(records)
 
 
 def main() -> int:
     """Measure and print; return the exit code."""
     parser = argparse.ArgumentParser(
-        description="Measure how fast binary formats are read and guests made up."
+        description="Measure how fast traces of other tools are read and guests made up."
     )
     parser.add_argument("--records", type=int, default=5_000_000, help="records of each")
     options = parser.parse_args()
