@@ -56,6 +56,7 @@ def test_a_trace_says_what_its_rows_are_and_what_is_approximated(tmp_path: Path,
     ("arguments", "said"),
     [
         (("import",), "give a format"),
+        (("import", "text", "{csv}", "-o", "{out}", "--list"), "imports nothing"),
         (("import", "nothing", "{csv}", "-o", "{out}"), "there is no format 'nothing'"),
         (("import", "text", "{csv}"), "give a format"),
         (("import", "text", "{csv}", "-o", "{csv}", "--overwrite"), "cannot be the output"),

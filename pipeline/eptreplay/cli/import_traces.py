@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 def import_traces(request: ImportRequest) -> int:
     """Carry out `import` and return the exit code."""
     if request.list_formats:
+        if request.format is not None or request.inputs or request.out is not None:
+            raise UsageError(
+                "--list shows the formats and imports nothing; leave FORMAT, IN and -o out, or --list"
+            )
         list_formats()
         return Exit.GOOD
     if request.format is None or not request.inputs or request.out is None:
