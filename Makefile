@@ -52,6 +52,7 @@ type: $(STAMP) ## Check types (mypy)
 
 bench: $(STAMP) ## Measure speed, start-up and memory
 	@$(PY) tests/benchmarks/bench.py
+	@$(PY) tests/benchmarks/foreign.py
 
 gallery: $(STAMP) ## Render the committed sample report under reports/gallery again
 	@$(PY) -m eptreplay.report.pages.gallery

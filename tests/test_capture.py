@@ -14,13 +14,8 @@ import subprocess
 from pathlib import Path
 
 import polars as pl
-import pyarrow as pa
 import pytest
 from tests.command_line import eptreplay
-
-from eptreplay.ingest.importers.qemu_plugin import opened_with, read
-from eptreplay.ingest.importing.dropped import Dropped
-from eptreplay.ingest.native.layout import FAST_LAYOUT, trace_writer
 
 ROOT = Path(__file__).parents[1]
 LIMIT = 3_000_000
@@ -51,28 +46,6 @@ def totals(said: str) -> dict[str, int]:
     return {name: int(number) for name, number in re.findall(r"(\w+)=(\d+)", line)}
 
 
-def write_trace(capture: Path, out: Path) -> None:
-    """Write the records of a capture as a trace."""
-    with capture.open("rb") as stream:
-        head = stream.read(4096)
-    metadata = opened_with({}, head).origin.metadata
-    types = (
-        ("time", pa.uint64()),
-        ("vcpu", pa.uint8()),
-        ("gpa", pa.uint64()),
-        ("op", pa.uint8()),
-        ("size", pa.uint16()),
-    )
-    schema = pa.schema([pa.field(name, kind, nullable=False) for name, kind in types], metadata=metadata)
-    with capture.open("rb") as stream, trace_writer(out, schema, FAST_LAYOUT) as writer:
-        for records in read(stream, Dropped()):
-            columns = (records.time, records.vcpu, records.address, records.op, records.size)
-            arrays = [
-                pa.array(column).cast(field.type) for column, field in zip(columns, schema, strict=True)
-            ]
-            writer.write_table(pa.table(arrays, schema=schema))
-
-
 def test_pages_that_the_plugin_counts_are_those_of_the_trace_and_it_replays(tmp_path: Path) -> None:
     tools = needed()
     plugin = tmp_path / "libgpa_capture.so"
@@ -100,7 +73,8 @@ def test_pages_that_the_plugin_counts_are_those_of_the_trace_and_it_replays(tmp_
     assert done.returncode == 0, done.stderr
     counted = totals(done.stderr)
     assert counted["records"] == LIMIT
-    write_trace(capture, trace)
+    answer = eptreplay("import", "qemu-plugin", capture, "-o", trace)
+    assert answer.code == 0, answer.err
     rows = pl.read_parquet(trace)
     assert rows.height == LIMIT
     assert rows.select((pl.col("gpa") // 4096).n_unique()).item() == counted["pages"] > 100

@@ -41,9 +41,11 @@ LAYERS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("trace",),
         ("stores",),
         ("parquet",),
-        ("native",),
+        ("native", "scans"),
         ("importing",),
-        ("importers", "sources", "synth"),
+        ("logs",),
+        ("binary",),
+        ("exporters", "importers", "sources", "synth"),
     ),
     "model": (
         ("_numba",),

@@ -76,7 +76,9 @@ def before_each(sets: list[set[int]]) -> list[dict[int, int]]:
 
 
 @given(INTERVALS, st.sampled_from(list(Policy)))
-def test_interval_statistics_are_those_of_the_sets_themselves(intervals: list[list[Row]], policy: Policy) -> None:
+def test_interval_statistics_are_those_of_the_sets_themselves(
+    intervals: list[list[Row]], policy: Policy
+) -> None:
     profiles = [resolve(name) for name in ("ept-ad", "ept-emul", "x86")]
     replay = Replay(profiles, [GuestMemory(RAM, VCPUS)], intervals=len(intervals))
     snapshots = []

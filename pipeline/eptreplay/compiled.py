@@ -41,7 +41,11 @@ PACKAGE = Path(__file__).parent
 SOURCES = (
     Path(__file__),
     *PACKAGE.glob("model/**/*.py"),
+    PACKAGE / "ingest/importing/page_numbers.py",
+    PACKAGE / "ingest/logs/text_numbers.py",
+    PACKAGE / "ingest/logs/text_scan.py",
     PACKAGE / "ingest/native/row_scan.py",
+    *PACKAGE.glob("ingest/scans/*.py"),
     PACKAGE / "ingest/trace/schema.py",
 )
 """The files that kernels, and the constants in them, are made from."""

@@ -12,6 +12,9 @@ COMMANDS: Mapping[str, str] = {
     "replay": "Replay traces; write tables and pages.",
     "conform": "Compare with what a real kernel did.",
     "check": "Check every row of traces.",
+    "import": "Turn another tool's trace into a native one.",
+    "export": "Turn a native trace into another tool's.",
+    "synth": "Make up a guest, and the trace of it.",
     "report": "Render the pages of a run again.",
     "compare": "Compare two runs on the same pages.",
     "summary": "Print the essentials of a run.",
@@ -19,6 +22,9 @@ COMMANDS: Mapping[str, str] = {
     "profiles": "List and explain CPU profiles.",
 }
 """What each command does, by name, in the order of help; `app` in commands/NAME.py has its arguments."""
+
+_FILES = {"import": "import_trace", "export": "export_trace"}
+"""Files of commands/ that are not named after their command: those would be hard to import."""
 
 
 def typer_app(**settings: Any) -> typer.Typer:  # noqa: ANN401 - whatever typer takes
@@ -39,7 +45,7 @@ class LazyCommands(Mapping[str, Any]):
         if name not in COMMANDS:
             raise KeyError(name)
         if name not in self._loaded:
-            app = import_module(f"eptreplay.cli.commands.{name}").app
+            app = import_module(f"eptreplay.cli.commands.{_FILES.get(name, name)}").app
             self._loaded[name] = typer.main.get_command(app)
         return self._loaded[name]
 

@@ -15,7 +15,6 @@ many there were.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
@@ -23,7 +22,7 @@ import numpy as np
 from eptreplay.ingest.importing.dropped import BadRecordError
 from eptreplay.ingest.importing.format import Format, Opened, Origin
 from eptreplay.ingest.importing.records import Records
-from eptreplay.ingest.trace.schema import GPA_BITS, OP_MAX, PAGE_SIZE, VCPUS_MAX
+from eptreplay.ingest.trace.schema import GPA_BITS, OP_MAX, PAGE_SIZE, VCPUS_MAX, Segment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -57,10 +56,10 @@ class Header(NamedTuple):
     ram: int
     below4g: int
 
-    def segments(self) -> list[dict[str, int | str]]:
-        """Return the memory layout, as the key `memory_segments` of a trace has it."""
+    def segments(self) -> tuple[Segment, ...]:
+        """Return the memory layout."""
         parts = [(0, self.below4g), (GIB4, self.ram - self.below4g)]
-        return [{"gpa": gpa, "bytes": length, "kind": "ram"} for gpa, length in parts if length]
+        return tuple(Segment(gpa, length, "ram") for gpa, length in parts if length)
 
 
 def header_of(head: bytes) -> Header:
@@ -86,22 +85,17 @@ def header_of(head: bytes) -> Header:
     return Header(vcpus, ram, below4g)
 
 
-def opened_with(_: Mapping[str, str], head: bytes) -> Opened:
-    """Return the importer for an input that begins so: the trace's metadata has the memory layout that the header states.
-
-    Raises:
-        BadRecordError: see `header_of`.
-    """
-    header = header_of(head)
-    return _opened({"memory_segments": json.dumps(header.segments()), "vcpus": str(header.vcpus)})
+def opened_with(options: Mapping[str, str], head: bytes) -> Opened:
+    """Return the importer for an input that begins so: its header states the memory and the vCPUs of the guest."""
+    try:
+        header = header_of(head)
+    except BadRecordError:
+        return _open(options)  # whose reader says what is wrong, and where
+    return Opened(Origin(RECORD, time_unit="ns", segments=header.segments(), vcpus=header.vcpus), read)
 
 
 def _open(_: Mapping[str, str]) -> Opened:
-    return _opened(None)
-
-
-def _opened(metadata: Mapping[str, str] | None) -> Opened:
-    return Opened(Origin(RECORD, time_unit="ns", metadata=metadata), read)
+    return Opened(Origin(RECORD, time_unit="ns"), read)
 
 
 def read(stream: BinaryIO, dropped: Dropped) -> Iterator[Records]:
@@ -186,4 +180,5 @@ FORMAT = Format(
     options=frozenset(),
     open=_open,
     guess=lambda head: head.startswith(MAGIC),
+    open_with=opened_with,
 )

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Records:
     """A chunk of accesses, in the order of the trace; the arrays are equally long.
+
+    The same fields are None in all chunks of a trace.
 
     Args:
         address: uint64, byte address as the format has it: guest-physical, or virtual (`Origin.virtual`).
@@ -23,6 +27,10 @@ class Records:
             cross one: it is divided later.
         count: uint32, accesses a record stands for; None: one each.
         arg: uint64, argument of an event; None: no record is an event.
+        space: uint64, address space of a virtual address, such as a process: equal addresses of two spaces are different
+            memory; None: all are of one.
+        place: where a record of this chunk stands, by its index in it, in words: "line 12", "byte 4,096"; None: it is
+            named by its number.
     """
 
     address: NDArray[np.uint64]
@@ -32,6 +40,8 @@ class Records:
     size: NDArray[np.uint32] | None = None
     count: NDArray[np.uint32] | None = None
     arg: NDArray[np.uint64] | None = None
+    space: NDArray[np.uint64] | None = None
+    place: Callable[[int], str] | None = None
 
     def __len__(self) -> int:
         """Accesses in the chunk."""

@@ -1,0 +1,1 @@
+"""What importers of binary formats share: blocks of records, vCPUs of threads, page maps that come along."""

@@ -1,0 +1,1 @@
+"""Native traces out, for other tools: one file a format."""

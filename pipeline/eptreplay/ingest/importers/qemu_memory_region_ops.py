@@ -1,0 +1,59 @@
+"""QEMU's trace events memory_region_ops_*: what vCPUs, and QEMU itself, do to ports and registers of devices."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+
+from eptreplay.ingest.importing.format import Approximated, Format, Opened, Origin
+from eptreplay.ingest.importing.records import Records
+from eptreplay.ingest.logs.lines import Log
+from eptreplay.ingest.logs.patterns import Line, grammar
+from eptreplay.ingest.trace.schema import Op
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from eptreplay.ingest.importing.dropped import Dropped
+
+_FIELDS = "mr 0x{skip blank} addr 0x{address:hex} value 0x{skip blank} size {size:dec}"
+_LOG = Log(
+    grammar(
+        [
+            Line(f"{head}memory_region_ops_{kind} cpu {cpu} {_FIELDS}{{op={op}}}{name}")
+            for head in ("", "{process:dec}@{seconds:fraction 9}:")
+            for kind, op in (("read", Op.READ), ("write", Op.WRITE))
+            for cpu in ("{vcpu:dec}", "-1{vcpu=0}")
+            for name in (" name '{rest}", "")
+        ]
+    ),
+    "not a line of the events memory_region_ops_read and _write",
+)
+_ORIGIN = Origin(
+    "one access to a port or register of a device; those of QEMU itself are vCPU 0's",
+    (Approximated.DEVICES_ONLY, Approximated.NO_TIME),
+)
+
+
+def _read(stream: BinaryIO, dropped: Dropped) -> Iterator[Records]:
+    for found in _LOG.read(stream, dropped):
+        values = found.values
+        yield Records(
+            address=values["address"],
+            op=values["op"].astype(np.uint8),
+            vcpu=values["vcpu"].astype(np.uint16),
+            size=np.minimum(values["size"], 1 << 31).astype(np.uint32),
+            place=found.place,
+        )
+
+
+def _open(_options: Mapping[str, str]) -> Opened:
+    return Opened(_ORIGIN, _read)
+
+
+def _guess(head: bytes) -> bool:
+    return b"memory_region_ops_" in head.partition(b"\n")[0]
+
+
+FORMAT = Format("qemu-memory-region-ops", "QEMU, -trace 'memory_region_ops_*'", frozenset(), _open, _guess)

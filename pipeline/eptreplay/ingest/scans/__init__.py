@@ -1,0 +1,1 @@
+"""Compiled passes over the bytes of other tools' traces."""
