@@ -34,6 +34,7 @@ LAYERS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("parquet",),
         ("native", "scans"),
         ("importing",),
+        ("logs",),
         ("binary",),
         ("exporters", "importers", "sources", "synth"),
     ),

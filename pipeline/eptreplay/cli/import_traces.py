@@ -12,7 +12,7 @@ from eptreplay.ingest.importers.registry import AUTO, FORMATS, format_named, for
 from eptreplay.ingest.importing.convert import Task, convert, memory_for
 from eptreplay.ingest.importing.inputs import STANDARD_INPUT, open_input, shown_name
 from eptreplay.ingest.importing.options import IMPORT_OPTIONS
-from eptreplay.ingest.importing.page_map import read_page_map
+from eptreplay.ingest.logs.page_map import read_page_map
 from eptreplay.units import PAGE_BYTES, binary_size
 
 if TYPE_CHECKING:

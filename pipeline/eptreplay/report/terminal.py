@@ -17,6 +17,7 @@ from eptreplay.report.answers.outside import outside_of_guests
 from eptreplay.report.answers.standing import standings
 from eptreplay.report.charts.heatmaps import log_levels
 from eptreplay.report.pages.index import Line, brief, fleet_answers, headline, superpages
+from eptreplay.report.read.approximated import approximated_of
 from eptreplay.report.read.numbers import GIB
 from eptreplay.report.read.run import open_run
 from eptreplay.report.read.verified import unverified
@@ -70,9 +71,8 @@ def print_summary(
     console.print(_shown(headline(run, lines)))
     for failure in run.about["failed"]:
         console.print(_shown(f"{failure['guest']} is not shown: {failure['error']}", "red"))
-    doubted = unverified(run.about["guests"])
-    if doubted:
-        console.print(_shown(doubted))
+    for said in filter(None, (approximated_of(run.about["guests"]), unverified(run.about["guests"]))):
+        console.print(_shown(said))
     for outside in outside_of_guests([line.guest.any_summary for line in lines]):
         console.print(_shown(outside, "red"))
     if len(lines) > 1:

@@ -64,7 +64,7 @@ def describe(
 
 def _describe_guest(trace: GuestTrace, bad_rows: dict[str, int]) -> dict[str, Any]:
     """Return the description of one guest's trace."""
-    known = ("kind", "workload", "kernel", "capture", "rows_are")
+    known = ("kind", "workload", "kernel", "capture", "rows_are", "approximated")
     return {
         "name": trace.name,
         "slug": slug(trace.name),

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from eptreplay.ingest.importing.format import Approximated, Format, Opened, Origin
-from eptreplay.ingest.importing.lines import Log
-from eptreplay.ingest.importing.patterns import Line, grammar
 from eptreplay.ingest.importing.records import Records
-from eptreplay.ingest.importing.trace_events import numbers_of
+from eptreplay.ingest.logs.lines import Log
+from eptreplay.ingest.logs.patterns import Line, grammar
+from eptreplay.ingest.logs.trace_events import numbers_of
 from eptreplay.ingest.trace.schema import Op
 
 if TYPE_CHECKING:

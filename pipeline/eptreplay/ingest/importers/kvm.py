@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from eptreplay.errors import UsageError
-from eptreplay.ingest.importing.event_lines import OTHER_LINES
 from eptreplay.ingest.importing.format import Approximated, Format, Opened, Origin
-from eptreplay.ingest.importing.lines import Log, Matched, without
-from eptreplay.ingest.importing.patterns import Line, grammar
 from eptreplay.ingest.importing.records import Records
-from eptreplay.ingest.importing.trace_events import numbers_of, op_of_kvm_fault
+from eptreplay.ingest.logs.event_lines import OTHER_LINES
+from eptreplay.ingest.logs.lines import Log, Matched, without
+from eptreplay.ingest.logs.patterns import Line, grammar
+from eptreplay.ingest.logs.trace_events import numbers_of, op_of_kvm_fault
 from eptreplay.ingest.trace.schema import PAGE_SHIFT, Op
 
 if TYPE_CHECKING:

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from eptreplay.ingest.importing.event_lines import OTHER_LINES, vcpus_of
 from eptreplay.ingest.importing.format import Approximated, Format, Opened, Origin
-from eptreplay.ingest.importing.lines import Log, without
-from eptreplay.ingest.importing.patterns import Line, grammar
 from eptreplay.ingest.importing.records import Records
-from eptreplay.ingest.importing.trace_events import KERNEL_HALF, NO_ACCESS, op_of_data_source
+from eptreplay.ingest.logs.event_lines import OTHER_LINES, vcpus_of
+from eptreplay.ingest.logs.lines import Log, without
+from eptreplay.ingest.logs.patterns import Line, grammar
+from eptreplay.ingest.logs.trace_events import KERNEL_HALF, NO_ACCESS, op_of_data_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from eptreplay.ingest.importing.format import Approximated, Format, Opened, Origin
-from eptreplay.ingest.importing.lines import Log
-from eptreplay.ingest.importing.patterns import Line, grammar
 from eptreplay.ingest.importing.records import Records
+from eptreplay.ingest.logs.lines import Log
+from eptreplay.ingest.logs.patterns import Line, grammar
 from eptreplay.ingest.trace.schema import Op
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from eptreplay.ingest.importing.format import Approximated, Format, Opened, Origin
-from eptreplay.ingest.importing.lines import Log, without
-from eptreplay.ingest.importing.patterns import Line, grammar
-from eptreplay.ingest.importing.qemu_ram import UNSURE, qemu_ram
 from eptreplay.ingest.importing.records import Records
+from eptreplay.ingest.logs.lines import Log, without
+from eptreplay.ingest.logs.patterns import Line, grammar
+from eptreplay.ingest.logs.qemu_ram import UNSURE, qemu_ram
 from eptreplay.ingest.trace.schema import Op
 
 if TYPE_CHECKING:

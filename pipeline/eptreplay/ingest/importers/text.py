@@ -8,16 +8,16 @@ import numpy as np
 
 from eptreplay.errors import UsageError
 from eptreplay.ingest.importing.format import Approximated, Format, Opened, Origin
-from eptreplay.ingest.importing.lines import BYTE_ORDER_MARK, Log, Matched, without
 from eptreplay.ingest.importing.records import Records
-from eptreplay.ingest.importing.text_columns import (
+from eptreplay.ingest.logs.lines import BYTE_ORDER_MARK, Log, Matched, without
+from eptreplay.ingest.logs.text_columns import (
     MODIFY,
     Layout,
     layout_of_header,
     layout_of_names,
     line_grammar,
 )
-from eptreplay.ingest.importing.trace_events import NO_ACCESS, op_of_data_source
+from eptreplay.ingest.logs.trace_events import NO_ACCESS, op_of_data_source
 from eptreplay.ingest.trace.schema import EVENT_MIN, VCPUS_MAX, Op
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from eptreplay.report.answers.measures import compare, split_zero_lines
 from eptreplay.report.answers.outside import outside
 from eptreplay.report.answers.standing import standings
 from eptreplay.report.pages.index import Line, brief
+from eptreplay.report.read.approximated import approximated
 from eptreplay.report.read.numbers import count, memory, seconds
 from eptreplay.report.read.verified import unverified
 from eptreplay.report.sections import sections
@@ -37,6 +38,7 @@ def guest_page(
         "facts": facts(guest),
         "about": guest.about["about"],
         "bad_rows": guest.about["bad_rows"],
+        "approximated": approximated(guest.about),
         "unverified": unverified([guest.about]),
         "outside": outside(guest.any_summary),
         "answers": first,

@@ -21,6 +21,7 @@ from eptreplay.report.answers.answers import (
 from eptreplay.report.answers.measures import cells, cost_cells
 from eptreplay.report.answers.outside import outside_of_guests, warning_of_guests
 from eptreplay.report.answers.standing import total
+from eptreplay.report.read.approximated import approximated_of
 from eptreplay.report.read.numbers import count, listed, memory, seconds
 from eptreplay.report.read.verified import unverified
 
@@ -105,6 +106,7 @@ def index_page(run: Run, lines: Sequence[Line]) -> dict[str, Any]:
     ordered = sorted(lines, key=Line.worst, reverse=True)
     return {
         "headline": headline(run, ordered),
+        "approximated": approximated_of(run.about["guests"]),
         "unverified": unverified(run.about["guests"]),
         "outside": outside_of_guests([line.guest.any_summary for line in ordered]),
         "superpages": superpages(run),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eptreplay.compiled import entry_point, kernel, part
-from eptreplay.ingest.importing.text_numbers import (
+from eptreplay.ingest.logs.text_numbers import (
     DOT,
     FAILED,
     TAB,
@@ -146,18 +146,30 @@ def scan_lines(
                 return
             break
         if after < 0:
-            if state[BAD_LINES] == 0:
-                state[BAD_AT], state[BAD_LINE] = at, line
-            state[BAD_LINES] += 1
+            _note_bad(at, line, state)
         else:
-            if seen[pattern, 0] == 0:
-                seen[pattern, 1] = line
-            seen[pattern, 0] += 1
+            _note_seen(line, pattern, seen)
             for record in range(count, after):
                 kinds[record], lines[record] = pattern, line
             count = after
         at, line = newline + 1, line + 1
     state[AT], state[LINE], state[RECORDS] = at, line, count
+
+
+@kernel
+def _note_bad(at: int, line: int, state: NDArray[np.int64]) -> None:
+    """Count a line that matches nothing; remember the first."""
+    if state[BAD_LINES] == 0:
+        state[BAD_AT], state[BAD_LINE] = at, line
+    state[BAD_LINES] += 1
+
+
+@kernel
+def _note_seen(line: int, pattern: int, seen: NDArray[np.int64]) -> None:
+    """Count a line that matches a pattern; remember the first."""
+    if seen[pattern, 0] == 0:
+        seen[pattern, 1] = line
+    seen[pattern, 0] += 1
 
 
 @kernel
@@ -199,7 +211,10 @@ def _match(  # noqa: C901, PLR0912 - one branch a step
             at = _take(text, begin, at, end, what, a, b, registers)
         elif what <= Step.MAYBE_WORD:
             behind = take_word(text, at, end, literals, words, registers, a, b)
-            at = at if behind < 0 and what == Step.MAYBE_WORD else behind
+            if behind < 0 and what == Step.MAYBE_WORD:
+                registers[a] = np.uint64(0)  # not that of the record before it on the line
+            else:
+                at = behind
         elif what == Step.SET:
             registers[a] = np.uint64(b)
         elif what == Step.RECORD:

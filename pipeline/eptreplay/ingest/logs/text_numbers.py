@@ -69,7 +69,7 @@ def stands_here(text: Text, at: int, end: int, literals: Text, low: int, high: i
 
 @kernel
 def behind_quoted(text: Text, at: int, end: int) -> int:
-    r"""Return the position behind a quoted text; a doubled mark, or one after a backslash, is part of it."""
+    """Return the position behind a quoted text; a doubled mark is part of it."""
     if at >= end or text[at] != QUOTE:
         return FAILED
     at += 1

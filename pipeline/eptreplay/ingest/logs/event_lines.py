@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eptreplay.ingest.importing.patterns import Line
-from eptreplay.ingest.importing.text_numbers import NO_CPU
-from eptreplay.ingest.importing.trace_events import numbers_of
+from eptreplay.ingest.logs.patterns import Line
+from eptreplay.ingest.logs.text_numbers import NO_CPU
+from eptreplay.ingest.logs.trace_events import numbers_of
 from eptreplay.ingest.trace.schema import VCPUS_MAX
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from eptreplay.ingest.importing.lines import Matched
+    from eptreplay.ingest.logs.lines import Matched
 
 OTHER_LINES = (
     Line("{find : }{head}{rest}", "other events"),

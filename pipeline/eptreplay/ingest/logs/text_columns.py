@@ -6,14 +6,14 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from eptreplay.errors import UsageError
-from eptreplay.ingest.importing.patterns import Line, grammar
-from eptreplay.ingest.importing.trace_events import NO_ACCESS
+from eptreplay.ingest.logs.patterns import Line, grammar
+from eptreplay.ingest.logs.trace_events import NO_ACCESS
 from eptreplay.ingest.trace.schema import Op
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from eptreplay.ingest.importing.patterns import Grammar
+    from eptreplay.ingest.logs.patterns import Grammar
 
 MODIFY = 254
 """Code of an access that reads and then writes."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from eptreplay.ingest.importing.text_numbers import NO_TABLE, slot_of_word
-from eptreplay.ingest.importing.text_scan import Step
+from eptreplay.ingest.logs.text_numbers import NO_TABLE, slot_of_word
+from eptreplay.ingest.logs.text_scan import Step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

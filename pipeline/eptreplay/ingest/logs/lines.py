@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from eptreplay.ingest.importing.text_scan import (
+from eptreplay.ingest.logs.text_scan import (
     BAD_AT,
     BAD_LINE,
     BAD_LINES,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eptreplay.ingest.importing.dropped import Dropped
-    from eptreplay.ingest.importing.patterns import Grammar
+    from eptreplay.ingest.logs.patterns import Grammar
 
 NEWLINE = 10
 CHUNK_BYTES = 1 << 20

@@ -10,9 +10,9 @@ import numpy as np
 from eptreplay.errors import TraceError
 from eptreplay.ingest.importing.dropped import BadRecordError, Dropped
 from eptreplay.ingest.importing.inputs import open_input, shown_name
-from eptreplay.ingest.importing.lines import Log
 from eptreplay.ingest.importing.memory import PageMap
-from eptreplay.ingest.importing.patterns import Line, grammar
+from eptreplay.ingest.logs.lines import Log
+from eptreplay.ingest.logs.patterns import Line, grammar
 from eptreplay.ingest.trace.schema import GPA_BITS
 
 if TYPE_CHECKING:

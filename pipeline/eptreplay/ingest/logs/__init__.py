@@ -1,0 +1,1 @@
+"""Logs of other tools: text, line by line, matched against templates."""
