@@ -25,12 +25,12 @@ class Vcpus:
     Args:
         per: what becomes a vCPU.
         held: vCPU of each thread or core that holds one.
-        free_from: by vCPU, the time from which it is free; None: it is held.
+        free_from: of vCPUs that are free, the time since when.
     """
 
     per: VcpuPer
     held: dict[int, int] = field(default_factory=dict)
-    free_from: list[int | None] = field(default_factory=list)
+    free_from: dict[int, int] = field(default_factory=dict)
 
     def begin(self, holder: int, time: int, where: str) -> int:
         """Return the vCPU of a thread or core, a new one if it has none.
@@ -45,15 +45,11 @@ class Vcpus:
         """
         vcpu = self.held.get(holder)
         if vcpu is None:
-            free = (
-                number for number, since in enumerate(self.free_from) if since is not None and since <= time
-            )
-            vcpu = next(free, len(self.free_from))
+            free = [number for number, since in self.free_from.items() if since <= time]
+            vcpu = min(free, default=len(self.held) + len(self.free_from))
             if vcpu == VCPUS_MAX:
                 raise BadRecordError(f"more {self._holders()} than there can be vCPUs, {VCPUS_MAX:,}", where)
-            if vcpu == len(self.free_from):
-                self.free_from.append(None)
-            self.free_from[vcpu] = None
+            self.free_from.pop(vcpu, None)
             self.held[holder] = vcpu
         return vcpu
 
