@@ -31,6 +31,7 @@ LAYERS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     ),
     "ingest": (
         ("trace",),
+        ("taking",),
         ("parquet",),
         ("native",),
         ("importing",),

@@ -96,13 +96,12 @@ def with_counts(trace: GuestTrace, error: DisorderError) -> TraceError:
 
 
 def _times(trace: GuestTrace) -> Iterator[Values]:
-    """Yield the times of a trace, without nulls."""
+    """Yield the times of a trace, without those that are null or do not fit."""
     for path, groups in groupby(trace.row_groups, key=lambda group: group.file):
         with open_parquet(path, trace.digests[path]) as file:
             for group in groups:
                 for piece in decode(file, group, ("time",), BLOCK_ROWS):
-                    time = piece.columns["time"]
-                    yield time[~piece.nulls["time"]] if "time" in piece.nulls else time
+                    yield piece.known("time")
 
 
 def _command(trace: GuestTrace) -> str:

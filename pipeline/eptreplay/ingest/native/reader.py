@@ -217,7 +217,8 @@ def _all_or_none(trace: GuestTrace, plans: Sequence[_Plan], batch_rows: int) -> 
         columns, plan = each.piece.columns, plans[each.ordinal]
         if each.piece.row == 0 and each.ordinal and "time" not in plans[each.ordinal - 1].decode:
             last_time = max(last_time, trace.row_groups[each.ordinal - 1].time_max or 0)
-        seen = check_rows(columns, each.nulls, Limits(trace.vcpus, last_time), each.place)
+        limits = Limits(trace.vcpus, last_time)
+        seen = check_rows(columns, each.nulls, limits, each.place, each.piece.unfit)
         each.claims.check(each.piece, ranges_seen(each.piece, seen))
         if "time" in columns:
             last_time = int(columns["time"][-1])
@@ -250,7 +251,7 @@ def _good_by_themselves(
     limits = Limits(trace.vcpus, 0)
     for each in _decoded(trace, plans, batch_rows):
         each.claims.check(each.piece, {})
-        keep = good_rows(each.piece.columns, each.nulls, limits, each.place, skipped)
+        keep = good_rows(each.piece.columns, each.nulls, limits, each.place, skipped, each.piece.unfit)
         time = each.piece.columns["time"]
         yield (each, keep), time if keep is None else time[keep]
 
@@ -320,7 +321,7 @@ def _refuse_untrusted(trace: GuestTrace, batch_rows: int) -> None:
         with open_parquet(group.file, trace.digests[group.file]) as file:
             for piece in decode(file, group, (claim.column,), batch_rows):
                 place = Place(str(group.file), group.index, group.file_row + piece.row)
-                check_rows(piece.columns, piece.nulls, Limits(trace.vcpus, last_time), place)
+                check_rows(piece.columns, piece.nulls, Limits(trace.vcpus, last_time), place, piece.unfit)
                 if claim.column == "time":
                     last_time = int(piece.columns["time"][-1])
         raise TraceError(

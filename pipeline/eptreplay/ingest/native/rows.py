@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -11,16 +12,20 @@ import numpy as np
 from eptreplay.errors import TraceError
 from eptreplay.ingest.native.row_scan import RowScan, scan_rows
 from eptreplay.ingest.trace.ranges import LAST_TIME
-from eptreplay.ingest.trace.schema import EVENT_MIN, GPA_BITS, OP_MAX, PAGE_SIZE, Event
+from eptreplay.ingest.trace.schema import COLUMNS, EVENT_MIN, GPA_BITS, OP_MAX, PAGE_SIZE, Event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
+    from eptreplay.ingest.trace.source import Unfit
+
     Values = NDArray[np.unsignedinteger]
     Mask = NDArray[np.bool_]
 
+
+_ALL_FIT: Mapping[str, Unfit] = MappingProxyType({})
 
 OUT_OF_ORDER = "time"
 """The reason of rows that are left out because of their times."""
@@ -162,7 +167,11 @@ _RULES = (
 
 
 def check_rows(
-    columns: Mapping[str, Values], nulls: Mapping[str, Mask], limits: Limits, place: Place
+    columns: Mapping[str, Values],
+    nulls: Mapping[str, Mask],
+    limits: Limits,
+    place: Place,
+    unfit: Mapping[str, Unfit] = _ALL_FIT,
 ) -> RowScan:
     """Refuse a batch with a row that breaks a rule; return what the scan found of it.
 
@@ -171,6 +180,7 @@ def check_rows(
         nulls: for each column with nulls, which rows are null.
         limits: what the rules compare with.
         place: where the batch begins, for messages.
+        unfit: for each column with values that its type cannot hold, which.
 
     Raises:
         DisorderError: time goes back; naming the first row where it does.
@@ -178,6 +188,8 @@ def check_rows(
     """
     for name, mask in nulls.items():
         raise _null(name, mask, place)
+    for name, bad in unfit.items():
+        raise _unfit(name, bad, bad.rows, place)
     seen = scan_rows(columns, limits.last_time)
     for rule in _RULES:
         values = columns.get(rule.column)
@@ -192,7 +204,12 @@ def check_rows(
 
 
 def good_rows(
-    columns: Mapping[str, Values], nulls: Mapping[str, Mask], limits: Limits, place: Place, bad: BadRows
+    columns: Mapping[str, Values],
+    nulls: Mapping[str, Mask],
+    limits: Limits,
+    place: Place,
+    bad: BadRows,
+    unfit: Mapping[str, Unfit] = _ALL_FIT,
 ) -> Mask | None:
     """Tell the rows to keep from those that break a rule of their own, and count the latter.
 
@@ -204,13 +221,16 @@ def good_rows(
         limits: what the rules compare with.
         place: where the batch begins, for messages.
         bad: takes the counts.
+        unfit: for each column with values that its type cannot hold, which.
 
     Returns:
         Shape (n,): which rows to keep; None if all.
     """
     seen = scan_rows(columns, limits.last_time)
-    if not nulls and all(
-        rule.holds(seen, columns[rule.column], limits) for rule in _RULES if rule.column in columns
+    if (
+        not nulls
+        and not unfit
+        and all(rule.holds(seen, columns[rule.column], limits) for rule in _RULES if rule.column in columns)
     ):
         return None
     drop = np.zeros(len(next(iter(columns.values()))), dtype=np.bool_)
@@ -218,6 +238,11 @@ def good_rows(
         mask = mask & ~drop  # noqa: PLW2901  a row counts once
         if mask.any():
             bad.add(_null(name, mask, place), "null", int(np.count_nonzero(mask)))
+            drop |= mask
+    for name, each in unfit.items():
+        mask = each.rows & ~drop
+        if mask.any():
+            bad.add(_unfit(name, each, mask, place), "unfit", int(np.count_nonzero(mask)))
             drop |= mask
     for rule in _RULES:
         values = columns.get(rule.column)
@@ -256,6 +281,21 @@ def _null(name: str, mask: Mask, place: Place) -> TraceError:
         row_group=place.row_group,
         row=place.row + row,
         expected="no nulls",
+        advice=_ADVICE,
+    )
+
+
+def _unfit(name: str, unfit: Unfit, mask: Mask, place: Place) -> TraceError:
+    first = int(unfit.rows.argmax())
+    row = int(mask.argmax())
+    column = next(column for column in COLUMNS if column.name == name)
+    return TraceError(
+        place.file,
+        unfit.found if row == first else "the value does not fit",
+        column=name,
+        row_group=place.row_group,
+        row=place.row + row,
+        expected=f"what {column.accepted()} can hold: {column.meaning}",
         advice=_ADVICE,
     )
 

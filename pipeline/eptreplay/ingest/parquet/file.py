@@ -14,7 +14,7 @@ from eptreplay.errors import TraceError
 from eptreplay.ingest.parquet.footer import MAGIC, TAIL_BYTES, footer_digest, parse_footer, untyped_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
     from eptreplay.ingest.parquet.footer import Footer
@@ -54,14 +54,18 @@ _LOOKS_LIKE = (
 )
 
 
-def read_footer(path: Path) -> Footer:
+def read_footer(path: Path, renamed: Collection[str] = ()) -> Footer:
     """Read and check the footer of a file.
+
+    Args:
+        path: the file.
+        renamed: names of columns that are known beside those of `taking.names`.
 
     Raises:
         TraceError: there is no such file, it may not be read, it is no Parquet file,
             or its footer is damaged.
     """
-    return parse_footer(path, *_footer_bytes(path))
+    return parse_footer(path, *_footer_bytes(path), renamed)
 
 
 class Opened(NamedTuple):
