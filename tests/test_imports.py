@@ -34,7 +34,7 @@ LAYERS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("taking",),
         ("parquet",),
         ("native",),
-        ("importing",),
+        ("importing", "inspecting", "packing"),
         ("importers", "sources", "synth"),
     ),
     "model": (

@@ -28,13 +28,19 @@ def cycles_at(mhz: float) -> str:
     return f"{CYCLES} at {repr(float(mhz)).removesuffix('.0')} MHz"
 
 
+def rate_mhz(unit: str) -> str | None:
+    """Return the rate, in MHz, of a unit that `cycles_at` made; None of another one."""
+    rate = _RATE.fullmatch(unit)
+    return None if rate is None else rate[1]
+
+
 def nanoseconds(unit: str) -> Fraction | None:
     """Return the length in ns of a trace's unit of time; None if it is no time, or of unknown length."""
     if unit in NANOSECONDS:
         return Fraction(NANOSECONDS[unit])
-    rate = _RATE.fullmatch(unit)
+    rate = rate_mhz(unit)
     if rate is not None:
-        return Fraction(1000) / Fraction(rate[1])
+        return Fraction(1000) / Fraction(rate)
     return Fraction(1, 1000) if unit == "ps" else None
 
 

@@ -12,6 +12,7 @@ from eptreplay.cli.pages import pages_into, say_pageless, show_page
 from eptreplay.cli.run_folder import complete, say_leftovers
 from eptreplay.cli.traces import open_traces
 from eptreplay.errors import EptReplayError, Exit
+from eptreplay.ingest.taking.source import Taking
 from eptreplay.replay.driver.warm_up import warm_up
 from eptreplay.replay.rows.span import Span, sweep_schedules
 from eptreplay.replay.shares.replay import is_large, why_whole
@@ -37,7 +38,7 @@ MANY_SWEEPS = 1_000_000
 
 def replay_traces(request: ReplayRequest, profiles: Sequence[Profile], options: Options) -> int:
     """Carry out a request whose options have been checked, and return the exit code."""
-    traces, failed = open_traces(request.traces)
+    traces, failed = open_traces(request.traces, Taking(clock_mhz=request.clock_mhz))
     refuse_without_effect_on(request, traces)
     machine = room()
     refuse_what_does_not_fit(traces, len(profiles), options.host, machine)

@@ -16,6 +16,7 @@ from eptreplay.ingest.parquet.file import open_parquet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from eptreplay.ingest.native.rows import Values
     from eptreplay.ingest.trace.guest_trace import GuestTrace
@@ -28,13 +29,6 @@ _FEW = 10
 
 _MOST_COUNTED = 1 << 20
 """No more are counted: each takes about a microsecond."""
-
-
-SORT_COMMAND = (
-    'python -c "import sys, pyarrow.parquet as p; p.write_table(p.read_table(sys.argv[1], partitioning=None)'
-    ".sort_by('time'), sys.argv[2], write_page_checksum=True)\""
-)
-"""Sorts a file that fits into memory, IN and OUT following; its sort is stable, and metadata stay."""
 
 
 class Disorder(NamedTuple):
@@ -105,9 +99,16 @@ def _times(trace: GuestTrace) -> Iterator[Values]:
 
 
 def _command(trace: GuestTrace) -> str:
-    """Return a command that sorts a trace of one file; empty where it takes more than that."""
-    if len(trace.files) > 1 or "guest" in trace.columns:
-        return ""
-    source = str(trace.files[0])
-    target = f"{source.removesuffix('.parquet')}.sorted.parquet"
-    return f": {SORT_COMMAND} {shlex.quote(source)} {shlex.quote(target)}"
+    """Return the command that sorts a trace."""
+    name = trace.files[0].name
+    stem = next((name.removesuffix(end) for end in (".parquet", ".pq") if name.endswith(end)), name)
+    if len(trace.files) > 1:
+        source = folder_of_guest(trace.files[0])
+        return f": eptreplay pack --sort {shlex.quote(str(source))} -o {shlex.quote(f'{trace.name}.sorted.parquet')}"
+    target = trace.files[0].with_name(f"{stem}.sorted.parquet")
+    return f": eptreplay pack --sort {shlex.quote(str(trace.files[0]))} -o {shlex.quote(str(target))}"
+
+
+def folder_of_guest(path: Path) -> Path:
+    """Return the folder guest=NAME that a file is in; its own folder if there is none."""
+    return next((folder for folder in path.parents if folder.name.startswith("guest=")), path.parent)

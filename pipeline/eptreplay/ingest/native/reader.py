@@ -26,7 +26,7 @@ from eptreplay.ingest.native.rows import (
 )
 from eptreplay.ingest.parquet.file import BUFFER_BYTES, WHOLE, open_parquet
 from eptreplay.ingest.parquet.untrusted_statistics import untrusted_statistics
-from eptreplay.ingest.trace.schema import EVENT_MIN
+from eptreplay.ingest.trace.schema import COLUMNS, EVENT_MIN
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
@@ -144,6 +144,28 @@ def read_batches(
     return one_ahead(batches) if prefetch else batches
 
 
+def read_whole_rows(
+    trace: GuestTrace, *, ordered: bool, on_bad_rows: OnBadRows, bad_rows: BadRows
+) -> Iterator[Batch]:
+    """Read every column of a trace from its first row to its last, as `read_batches` does.
+
+    Args:
+        trace: see `dataset`.
+        ordered: whether a row whose time is before that of the row before is a bad one.
+        on_bad_rows: `fail` at the first row that breaks a rule, or `skip` such rows.
+        bad_rows: takes the counts of rows skipped.
+
+    Raises:
+        TraceError: the trace is damaged, or a row breaks a rule and the policy is `fail`.
+    """
+    columns = tuple(column.name for column in COLUMNS if column.name in trace.columns - {"guest"})
+    plan = _Plan(columns, frozenset(columns), events=True)
+    plans = [plan] * len(trace.row_groups)
+    if ordered:
+        return one_ahead(_batches(trace, plans, bad_rows if on_bad_rows == "skip" else None, BATCH_ROWS))
+    return one_ahead(_in_any_order(trace, plan, bad_rows if on_bad_rows == "skip" else None))
+
+
 def _plan(trace: GuestTrace, group: RowGroup, *, time: bool, vcpu: bool, size: bool, skip: bool) -> _Plan:
     """Decide what to decode: what is asked for, and what only a scan of its rows can check."""
     known = {name: known for name, known in group.ranges.items() if name not in group.nulls}
@@ -223,6 +245,21 @@ def _all_or_none(trace: GuestTrace, plans: Sequence[_Plan], batch_rows: int) -> 
         if "time" in columns:
             last_time = int(columns["time"][-1])
         yield _batch(each.ordinal, each.group.first_row + each.piece.row, columns, plan, crosses=seen.crosses)
+
+
+def _in_any_order(trace: GuestTrace, plan: _Plan, skipped: BadRows | None) -> Generator[Batch, None, None]:
+    """Yield a trace whose times may go back."""
+    limits = Limits(trace.vcpus, 0, ordered=False)
+    for each in _decoded(trace, [plan] * len(trace.row_groups), BATCH_ROWS):
+        each.claims.check(each.piece, {})
+        columns = each.piece.columns
+        if skipped is None:
+            check_rows(columns, each.nulls, limits, each.place, each.piece.unfit)
+        else:
+            keep = good_rows(columns, each.nulls, limits, each.place, skipped, each.piece.unfit)
+            columns = columns if keep is None else _kept(columns, keep)
+        if len(columns["gpa"]):
+            yield _batch(each.ordinal, each.group.first_row + each.piece.row, columns, plan, crosses=True)
 
 
 def _good_ones(

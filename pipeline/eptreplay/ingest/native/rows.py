@@ -37,10 +37,12 @@ class Limits(NamedTuple):
     Args:
         vcpus: virtual CPUs of the guest.
         last_time: time of the row before the first one.
+        ordered: whether times may not go back.
     """
 
     vcpus: int
     last_time: int
+    ordered: bool = True
 
 
 class Place(NamedTuple):
@@ -166,6 +168,29 @@ _RULES = (
 )
 
 
+class RuleOfRows(NamedTuple):
+    """A rule as people read it: its short name, the column that it is about (empty: any), and what it asks for."""
+
+    reason: str
+    column: str
+    expected: str
+
+
+def rules_of_rows(vcpus: int) -> list[RuleOfRows]:
+    """Return every rule that a row is checked against, in the order in which they are.
+
+    Args:
+        vcpus: virtual CPUs of the guest.
+    """
+    limits = Limits(vcpus, 0)
+    return [
+        RuleOfRows("null", "", "no nulls, but in arg"),
+        RuleOfRows("unfit", "", "a value that the type of its column can hold"),
+        *(RuleOfRows(rule.reason, rule.column, rule.expected(limits)) for rule in _RULES),
+        RuleOfRows(OUT_OF_ORDER, "time", "no time before that of the row before"),
+    ]
+
+
 def check_rows(
     columns: Mapping[str, Values],
     nulls: Mapping[str, Mask],
@@ -198,7 +223,7 @@ def check_rows(
             # `holds` of a lower rule also fails for what a higher one catches.
             if mask.any():
                 raise _broken(rule, mask, values, limits, place)
-    if seen.disordered:
+    if seen.disordered and limits.ordered:
         _refuse_disorder(columns["time"], limits.last_time, place)
     return seen
 

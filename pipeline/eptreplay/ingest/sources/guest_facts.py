@@ -103,11 +103,10 @@ def _with_rate(
 ) -> str:
     """Return a unit of time with the rate of a trace that counts cycles, if anything says it."""
     if unit != CYCLES:
-        if given is not None or config.clock_mhz is not None:
+        if config.clock_mhz is not None:
             raise TraceError(
-                str(path) if given is not None else config.path,
-                f"a clock rate is given, but the time of {path} is in {unit}",
-                expected=f"a rate for traces that count {CYCLES} only",
+                config.path,
+                f"'clock_mhz' is the rate of a trace that counts {CYCLES}, but the time of {path} is in {unit}",
                 advice='leave clock_mhz out, or say time_unit = "cycles"',
             )
         return unit

@@ -14,6 +14,7 @@ from eptreplay.ingest.parquet.statistics import group_statistics
 from eptreplay.ingest.sources.guards import verified_by
 from eptreplay.ingest.sources.named_guest import one_guest
 from eptreplay.ingest.taking.source import AS_IT_IS, Taking, range_of, sources_of
+from eptreplay.ingest.trace.guard import Guard
 from eptreplay.ingest.trace.guest_trace import RowGroup
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from eptreplay.ingest.parquet.file import Opened
     from eptreplay.ingest.parquet.footer import Chunk, Footer, Group
-    from eptreplay.ingest.trace.guard import Guard
     from eptreplay.ingest.trace.source import Source
 
 
@@ -68,7 +68,7 @@ def read_file(path: Path, taking: Taking = AS_IT_IS) -> TraceFile:
     row = 0
     with open_parquet(path, footer.digest) as file:
         columns, sources = _columns(path, file, taking)
-        guard = verified_by(path, footer, file.fd)
+        guard = verified_by(path, footer, file.fd) if taking.verify else Guard.NOTHING
         exact = all(source.convert is None and source.column == name for name, source in sources.items())
         for index, group in enumerate(footer.groups):
             if group.rows:
@@ -85,10 +85,25 @@ def _columns(path: Path, file: Opened, taking: Taking) -> tuple[dict[str, str], 
     try:
         schema = file.parquet.schema_arrow
         found = sources_of(schema, taking)
+        _refuse_unknown(path, schema, taking)
         taken = pa.schema([pa.field(name, source.type) for name, source in found])
     except PARQUET_ERRORS as error:
         raise TraceError(str(path), f"its schema is damaged ({one_line(error)})") from error
     return check_columns(path, taken, schema.names), dict(found)
+
+
+def _refuse_unknown(path: Path, schema: pa.Schema, taking: Taking) -> None:
+    """Refuse names of columns that the file does not have.
+
+    Raises:
+        TraceError: there is such a name.
+    """
+    for known, name in taking.renamed.items():
+        if name not in schema.names:
+            raise TraceError(
+                str(path),
+                f"there is no column '{name}' to be {known} (columns of the file: {', '.join(schema.names[:12]):.200})",
+            )
 
 
 def _taken(group: Group, sources: Mapping[str, Source]) -> Group:

@@ -45,11 +45,13 @@ class Taking:
         renamed: names of columns of the file, by column of the schema.
         hexadecimal: whether numbers as text are hexadecimal also without 0x.
         clock_mhz: rate of the time column, if it counts cycles; None: the trace says it, or nothing does.
+        verify: whether files are compared with their manifest, which reads them once more.
     """
 
     renamed: Mapping[str, str] = field(default_factory=dict)
     hexadecimal: bool = False
     clock_mhz: float | None = None
+    verify: bool = True
 
 
 AS_IT_IS = Taking()
