@@ -98,87 +98,12 @@ def conform(
     )
 
 
-@app.command(
-    short_help="Check every row of traces.",
-    epilog="Example:  eptreplay check traces/*.parquet --json check.json",
-)
-def check(
-    traces: options.Traces,
-    on_bad_rows: options.OnBadRows = options.ON_BAD_ROWS,
-    json: options.Json = None,
-) -> None:
+@app.command(short_help="Check every row of traces.", epilog="Example:  eptreplay check traces/*.parquet")
+def check(traces: options.Traces, on_bad_rows: options.OnBadRows = options.ON_BAD_ROWS) -> None:
     """Read every row of traces, check it against every rule, and say what is in them."""
     from eptreplay.cli.check import check  # noqa: PLC0415 - as for replay
 
-    raise typer.Exit(check(traces, on_bad_rows, json))
-
-
-@app.command(
-    short_help="Say what is in traces.",
-    epilog="Example:  eptreplay inspect guest.parquet    eptreplay inspect traces/ --exact --json -",
-)
-def inspect(
-    traces: options.Traces,
-    exact: Annotated[
-        bool, typer.Option("--exact", help="Read every row, so that no figure comes from a sample.")
-    ] = False,
-    clock_mhz: options.ClockMhz = None,
-    json: options.Json = None,
-) -> None:
-    """Say what is in traces: from footers and a sample of the rows in about a second, or exactly."""
-    from eptreplay.cli.inspect import inspect  # noqa: PLC0415 - as for replay
-
-    raise typer.Exit(inspect(traces, exact=exact, clock_mhz=clock_mhz, json=json))
-
-
-@app.command(
-    short_help="Write traces in the fastest layout.",
-    epilog="Example:  eptreplay pack guest.parquet -o packed.parquet    eptreplay pack --sort joined.parquet -o sorted.parquet",
-)
-def pack(
-    traces: options.Traces,
-    out: Annotated[
-        Path,
-        typer.Option(
-            "--out",
-            "-o",
-            parser=a_path,
-            metavar="OUT",
-            help="Parquet file to write; of several guests a folder, one file each.",
-        ),
-    ],
-    sort: Annotated[
-        bool,
-        typer.Option("--sort", help="Sort rows by time; rows of one time stay in order."),
-    ] = False,
-    dense: Annotated[
-        bool,
-        typer.Option(
-            "--dense",
-            help="Number 4 KB pages by first touch, as for addresses of a process: memory becomes as large as what was touched.",
-        ),
-    ] = False,
-    column: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=COLUMN",
-            help="Column of the file that is a column of a trace, as in gpa=addr; may be given several times.",
-        ),
-    ] = None,
-    hexadecimal: Annotated[
-        bool, typer.Option("--hex", help="Read numbers that are text as hexadecimal also without 0x.")
-    ] = False,
-    clock_mhz: options.ClockMhz = None,
-    on_bad_rows: options.OnBadRows = options.ON_BAD_ROWS,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")] = False,
-) -> None:
-    """Write traces again in the layout that is decoded fastest, with their line in SHA256SUMS; every row is checked."""
-    from eptreplay.cli.pack import PackRequest, pack  # noqa: PLC0415 - as for replay
-
-    request = PackRequest(
-        traces, out, sort, dense, column or [], hexadecimal, clock_mhz, on_bad_rows, overwrite
-    )
-    raise typer.Exit(pack(request))
+    raise typer.Exit(check(traces, on_bad_rows))
 
 
 @app.command(
