@@ -29,6 +29,14 @@ LAYERS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("cli",),
         ("__main__",),
     ),
+    "cli": (
+        ("command_table", "console", "options", "streams"),
+        ("errors", "pages", "run_folder", "traces"),
+        ("bench", "check", "compare", "conform", "profiles", "replay_traces", "report", "summary"),
+        ("replay",),
+        ("commands",),
+        ("app",),
+    ),
     "ingest": (
         ("trace",),
         ("taking",),

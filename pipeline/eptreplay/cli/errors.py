@@ -1,4 +1,4 @@
-"""Errors of the command line itself, on one line like all others: an unknown option, an invalid value."""
+"""The group of all commands, and errors of the command line itself, on one line like all others."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import typer
 import typer.core
 
+from eptreplay.cli.command_table import COMMANDS, LazyCommands
 from eptreplay.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,7 +20,16 @@ R = TypeVar("R")
 
 
 class Commands(typer.core.TyperGroup):
-    """Commands whose wrong use is reported on one line, which is safe to show in a terminal whatever the user typed."""
+    """All commands. Their wrong use is reported on one line, which is safe to show in a terminal whatever the user typed."""
+
+    def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - as typer has it
+        super().__init__(**settings)
+        self.commands: Any = LazyCommands()
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401, ARG002 - as typer has it
+        """Write what each command does, without loading any."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - as click has it
         """Parse the command line up to the name of a command.

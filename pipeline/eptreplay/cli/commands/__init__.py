@@ -1,0 +1,1 @@
+"""One file per command: its arguments and help, for typer, which reads the annotations while the program runs."""
