@@ -12,6 +12,8 @@ COMMANDS: Mapping[str, str] = {
     "replay": "Replay traces; write tables and pages.",
     "conform": "Compare with what a real kernel did.",
     "check": "Check every row of traces.",
+    "inspect": "Say what is in traces.",
+    "pack": "Write traces in the fastest layout.",
     "report": "Render the pages of a run again.",
     "compare": "Compare two runs on the same pages.",
     "summary": "Print the essentials of a run.",
