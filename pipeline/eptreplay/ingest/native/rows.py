@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from eptreplay.errors import TraceError
-from eptreplay.ingest.native.row_scan import RowScan, scan_rows
+from eptreplay.ingest.native.plain_scan import RowScan, plain_scan
 from eptreplay.ingest.trace.ranges import LAST_TIME
 from eptreplay.ingest.trace.schema import COLUMNS, EVENT_MIN, GPA_BITS, OP_MAX, PAGE_SIZE, Event
 
@@ -38,11 +38,13 @@ class Limits(NamedTuple):
         vcpus: virtual CPUs of the guest.
         last_time: time of the row before the first one.
         ordered: whether times may not go back.
+        compiled: whether the scan is compiled; if not, a command need not wait for the compiler.
     """
 
     vcpus: int
     last_time: int
     ordered: bool = True
+    compiled: bool = True
 
 
 class Place(NamedTuple):
@@ -215,7 +217,7 @@ def check_rows(
         raise _null(name, mask, place)
     for name, bad in unfit.items():
         raise _unfit(name, bad, bad.rows, place)
-    seen = scan_rows(columns, limits.last_time)
+    seen = _scanned(columns, limits)
     for rule in _RULES:
         values = columns.get(rule.column)
         if values is not None and not rule.holds(seen, values, limits):
@@ -226,6 +228,15 @@ def check_rows(
     if seen.disordered and limits.ordered:
         _refuse_disorder(columns["time"], limits.last_time, place)
     return seen
+
+
+def _scanned(columns: Mapping[str, Values], limits: Limits) -> RowScan:
+    """Return what a scan of rows finds."""
+    if not limits.compiled:
+        return plain_scan(columns, limits.last_time)
+    from eptreplay.ingest.native.row_scan import scan_rows  # noqa: PLC0415 - not every command waits for numba
+
+    return scan_rows(columns, limits.last_time)
 
 
 def good_rows(
@@ -251,7 +262,7 @@ def good_rows(
     Returns:
         Shape (n,): which rows to keep; None if all.
     """
-    seen = scan_rows(columns, limits.last_time)
+    seen = _scanned(columns, limits)
     if (
         not nulls
         and not unfit
