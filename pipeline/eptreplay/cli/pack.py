@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from eptreplay.cli.console import ProgressBar, note, say
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from eptreplay.ingest.packing.pack import Packed
     from eptreplay.ingest.trace.guest_trace import GuestTrace
     from eptreplay.request.choices import OnBadRows
+
+_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+"""Names of guests that are names of files as they are."""
 
 _KNOWN = [column.name for column in COLUMNS]
 
@@ -104,7 +108,10 @@ def _targets(request: PackRequest, traces: Sequence[GuestTrace]) -> list[Path]:
             raise OutputError(
                 f"{out}: {len(traces)} guests are packed into a folder, one file each, and this cannot be one ({error.strerror})"
             ) from error
-        targets = [out / f"{slug(trace.name)}.parquet" for trace in traces]
+        targets = [
+            out / f"{trace.name if _PLAIN.fullmatch(trace.name) else slug(trace.name)}.parquet"
+            for trace in traces
+        ]
     for target in targets:
         check_target(target, overwrite=request.overwrite)
     return targets

@@ -26,7 +26,7 @@ from eptreplay.replay.events.carry_out import attach_devices, bad_event_callback
 from eptreplay.replay.found.host import HostFindings, Look
 from eptreplay.replay.rows.activity import transitions, with_transitions
 from eptreplay.replay.rows.batch import RowBatch
-from eptreplay.replay.rows.clock import Clock
+from eptreplay.replay.rows.clock import Clock, tick_of
 from eptreplay.replay.rows.event import HostEvent
 from eptreplay.replay.rows.in_order import guest_rows
 from eptreplay.replay.rows.interleave import Source, interleaved
@@ -37,11 +37,10 @@ from eptreplay.replay.state.guest_memory import guest_memory
 from eptreplay.replay.state.host_memory import host_memory, least_need
 from eptreplay.replay.state.pmap_choice import AnyPmap
 from eptreplay.request.host import Align, HostOptions, VcpuModel
-from eptreplay.units import PAGE_BYTES, binary_size, nanoseconds
+from eptreplay.units import PAGE_BYTES, binary_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from fractions import Fraction
 
     from numpy.typing import NDArray
 
@@ -262,7 +261,7 @@ def _span(traces: Sequence[GuestTrace], align: Align) -> tuple[Span, dict[str, C
     clocks = {}
     ends = []
     for trace in traces:
-        tick = _tick(trace, "guests of one host need times to share it")
+        tick = tick_of(trace, "guests of one host need times to share it")
         if trace.first_time is None or trace.last_time is None:
             raise SharedHostError(trace.name, untimed(trace))
         start = 0 if align is Align.START else int(trace.first_time * tick)
@@ -335,23 +334,8 @@ def _activity(trace: GuestTrace, options: Options) -> list[Transition]:
     if options.host is None or options.host.vcpus is VcpuModel.ALWAYS:
         return []
     gap = options.host.idle_gap_ns if trace.idle_gap_ns is None else trace.idle_gap_ns
-    tick = _tick(trace, "--vcpus activity needs times")
+    tick = tick_of(trace, "--vcpus activity needs times")
     return transitions(trace, max(1, int(gap // tick)), options.on_bad_rows)
-
-
-def _tick(trace: GuestTrace, needed: str) -> Fraction:
-    """Return the length of a trace's unit of time, ns.
-
-    Raises:
-        UsageError: it is unknown.
-    """
-    tick = nanoseconds(trace.time_unit)
-    if tick is None:
-        raise UsageError(
-            f"guest '{trace.name}' counts {trace.time_unit}, and nothing says how many make a second; {needed}: say their rate "
-            "with clock_mhz in the metadata or in guest.toml, or with --clock-mhz"
-        )
-    return tick
 
 
 def _on_trace_clock(time: int | None, clock: Clock) -> int | None:

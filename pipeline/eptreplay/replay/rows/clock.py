@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from eptreplay.errors import UsageError
+from eptreplay.units import nanoseconds
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eptreplay.ingest.native.reader import Batch
+    from eptreplay.ingest.trace.guest_trace import GuestTrace
 
 
 class Clock(NamedTuple):
@@ -40,3 +44,22 @@ class Clock(NamedTuple):
         numerator, denominator = map(np.uint64, self.tick.as_integer_ratio())
         passed = (batch.time - np.uint64(self.begin)) * numerator
         return (passed if denominator == 1 else passed // denominator) + np.uint64(self.start)
+
+
+def tick_of(trace: GuestTrace, needed: str) -> Fraction:
+    """Return the length of a trace's unit of time, ns.
+
+    Args:
+        trace: the trace.
+        needed: what needs it, in words.
+
+    Raises:
+        UsageError: it is unknown.
+    """
+    tick = nanoseconds(trace.time_unit)
+    if tick is None:
+        raise UsageError(
+            f"guest '{trace.name}' counts {trace.time_unit}, no time, and {needed}: say its rate "
+            "with clock_mhz in the metadata or in guest.toml, or with --clock-mhz"
+        )
+    return tick
