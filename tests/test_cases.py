@@ -36,7 +36,10 @@ def burst(rows: int = ROWS, step: int = 50_000) -> dict[str, Any]:
 
 
 def write(
-    path: Path, columns: dict[str, Any], metadata: dict[str, str] | None = None, **options: Any
+    path: Path,
+    columns: dict[str, Any],
+    metadata: dict[str, str] | None = None,
+    **options: Any,  # noqa: ANN401 - options of any type
 ) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table(columns).replace_schema_metadata(metadata or {}), path, **options)
