@@ -91,7 +91,7 @@ def test_what_is_outside_is_null_or_does_not_fit_is_counted(tmp_path: Path) -> N
 
 
 def test_an_empty_trace_and_a_damaged_one_are_told(tmp_path: Path) -> None:
-    columns = {name: np.zeros(0, np.uint64) for name in ("time", "gpa")}
+    columns: dict[str, Any] = {name: np.zeros(0, np.uint64) for name in ("time", "gpa")}
     empty = small_trace(
         tmp_path / "a.parquet", vcpu=np.zeros(0, np.uint8), op=np.zeros(0, np.uint8), **columns
     )
@@ -140,6 +140,12 @@ def test_check_exports_every_rule_with_its_count_and_first_offender(tmp_path: Pa
         assert "row 5, column 'op': op 7 is unknown" in rules["unknown_op"]["first"]
         assert rules["gpa"]["first"] is None
         assert "rules that every row keeps: null, unfit, event" in answer.out
+
+
+def test_a_rate_for_a_trace_that_counts_no_cycles_is_refused(tmp_path: Path) -> None:
+    answer = eptreplay("inspect", small_trace(tmp_path / "a.parquet"), "--clock-mhz", "100")
+    assert answer.code == 2
+    assert "--clock-mhz needs a trace that counts cycles" in answer.err
 
 
 def test_json_on_standard_output_is_nothing_but_json(tmp_path: Path) -> None:

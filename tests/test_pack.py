@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,10 +18,12 @@ from eptreplay.ingest.trace.guard import Guard
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
 
 def test_every_row_and_every_column_is_kept(tmp_path: Path) -> None:
     rows = 3000
-    columns = {
+    columns: dict[str, Any] = {
         "size": np.arange(rows, dtype=np.uint16) % 9,
         "count": np.arange(1, rows + 1, dtype=np.uint32),
         "arg": pa.array([None, 4096, 0] * 1000, pa.uint64()),
@@ -41,8 +43,7 @@ def test_every_row_and_every_column_is_kept(tmp_path: Path) -> None:
 
 
 def test_rows_of_one_vcpu_of_one_byte_and_one_access_are_kept(tmp_path: Path) -> None:
-    columns = {"size": np.ones(3000, np.uint8), "count": np.ones(3000, np.uint32)}
-    source = small_trace(tmp_path / "a.parquet", **columns)
+    source = small_trace(tmp_path / "a.parquet", size=np.ones(3000, np.uint8), count=np.ones(3000, np.uint32))
     assert eptreplay("pack", source, "-o", tmp_path / "b.parquet").code == 0
     assert pq.read_table(source).to_pydict() == pq.read_table(tmp_path / "b.parquet").to_pydict()
 
@@ -96,7 +97,7 @@ def test_pages_are_numbered_by_first_touch(tmp_path: Path) -> None:
 
 def test_an_access_across_two_numbered_pages_becomes_two_rows() -> None:
     touch = FirstTouch()
-    columns = {
+    columns: dict[str, NDArray[Any]] = {
         "gpa": np.array([4096 * 8 + 4090, 4096 * 8], np.uint64),
         "size": np.array([8, 8], np.uint8),
         "op": np.array([1, 0], np.uint8),
@@ -145,6 +146,7 @@ def test_several_guests_are_packed_into_a_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
+        (["--float-seconds"], "--float-seconds needs a column of times that are floats"),
         (["--hex"], "--hex needs a column of numbers that are text"),
         (["--clock-mhz", "100"], "--clock-mhz needs a trace that counts cycles"),
         (["--clock-mhz", "fast"], "'fast' is no rate of a clock"),

@@ -41,6 +41,7 @@ PACKAGE = Path(__file__).parent
 SOURCES = (
     Path(__file__),
     *PACKAGE.glob("model/**/*.py"),
+    PACKAGE / "ingest/native/plain_scan.py",
     PACKAGE / "ingest/native/row_scan.py",
     PACKAGE / "ingest/trace/schema.py",
 )

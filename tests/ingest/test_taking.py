@@ -276,3 +276,23 @@ def test_an_exact_trace_takes_no_way_round(make_trace: MakeTrace) -> None:
     trace = open_trace(make_trace(rows=10))
     assert trace.taken == ()
     assert all(not group.sources for group in trace.row_groups)
+
+
+def test_seconds_with_a_fraction_are_rounded_if_a_user_says_so(tmp_path: Path) -> None:
+    seconds = [0.0, 0.000000001, 1.5, 86_400.123456789, 1_700_000_000.25]
+    path = write(tmp_path / "t.parquet", {**EXACT, "time": pa.array(seconds)})
+    with pytest.raises(TraceError, match="eptreplay pack IN -o OUT --float-seconds"):
+        list(read_batches(open_trace(path)))
+    (trace,) = find_traces([str(path)], taking=Taking(seconds=True))
+    assert rows(trace)["time"] == [0, 1, 1_500_000_000, 86_400_123_456_789, 1_700_000_000_250_000_000]
+    assert (trace.time_unit, trace.last_time) == ("ns", 1_700_000_000_250_000_000)
+    bad = write(tmp_path / "u.parquet", {**EXACT, "time": pa.array([-0.5, 1, 2, 3, 1e10])})
+    (trace,) = find_traces([str(bad)], taking=Taking(seconds=True))
+    with pytest.raises(TraceError, match=r"the value is -0\.5 seconds"):
+        list(read_batches(trace))
+
+
+def test_a_page_index_of_signed_integers_is_held_against_the_rows(tmp_path: Path) -> None:
+    columns = {name: array.cast(pa.int64()) for name, array in EXACT.items()}
+    path = write(tmp_path / "t.parquet", columns, write_page_index=True)
+    assert rows(open_trace(path)) == EXPECTED

@@ -40,6 +40,7 @@ class PackRequest(NamedTuple):
     dense: bool
     columns: Sequence[str]
     hexadecimal: bool
+    seconds: bool
     clock_mhz: float | None
     on_bad_rows: OnBadRows
     overwrite: bool
@@ -47,7 +48,9 @@ class PackRequest(NamedTuple):
 
 def pack(request: PackRequest) -> int:
     """Carry out `pack` and return the exit code."""
-    taking = Taking(_renamed(request.columns), request.hexadecimal, request.clock_mhz)
+    taking = Taking(
+        _renamed(request.columns), request.hexadecimal, seconds=request.seconds, clock_mhz=request.clock_mhz
+    )
     traces, failed = open_traces(request.traces, taking)
     _refuse_without_effect(request, traces)
     targets = _targets(request, traces)
@@ -90,6 +93,8 @@ def _refuse_without_effect(request: PackRequest, traces: Sequence[GuestTrace]) -
     """Refuse options that change nothing for these traces."""
     if request.hexadecimal and not any("in digits" in said for trace in traces for said in trace.taken):
         raise UsageError("--hex needs a column of numbers that are text")
+    if request.seconds and not any("in seconds, rounded" in said for trace in traces for said in trace.taken):
+        raise UsageError("--float-seconds needs a column of times that are floats")
     if request.clock_mhz is not None and not any(trace.time_unit.startswith(CYCLES) for trace in traces):
         raise UsageError(
             "--clock-mhz needs a trace that counts cycles, by time_unit in its metadata or in guest.toml"

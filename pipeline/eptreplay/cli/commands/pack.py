@@ -48,6 +48,12 @@ def pack(
     hexadecimal: Annotated[
         bool, typer.Option("--hex", help="Read numbers that are text as hexadecimal also without 0x.")
     ] = False,
+    seconds: Annotated[
+        bool,
+        typer.Option(
+            "--float-seconds", help="Take times that are floats for seconds, and round them to nanoseconds."
+        ),
+    ] = False,
     clock_mhz: options.ClockMhz = None,
     on_bad_rows: options.OnBadRows = options.ON_BAD_ROWS,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")] = False,
@@ -56,6 +62,6 @@ def pack(
     from eptreplay.cli.pack import PackRequest, pack  # noqa: PLC0415 - help must wait for neither numba nor polars
 
     request = PackRequest(
-        traces, out, sort, dense, column or [], hexadecimal, clock_mhz, on_bad_rows, overwrite
+        traces, out, sort, dense, column or [], hexadecimal, seconds, clock_mhz, on_bad_rows, overwrite
     )
     raise typer.Exit(pack(request))

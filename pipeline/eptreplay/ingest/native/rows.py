@@ -332,7 +332,7 @@ def _unfit(name: str, unfit: Unfit, mask: Mask, place: Place) -> TraceError:
         row_group=place.row_group,
         row=place.row + row,
         expected=f"what {column.accepted()} can hold: {column.meaning}",
-        advice=_ADVICE,
+        advice=_SECONDS if "fraction" in unfit.found and name == "time" else _ADVICE,
     )
 
 
@@ -350,5 +350,6 @@ def _broken(rule: _Rule, mask: Mask, values: Values, limits: Limits, place: Plac
 
 
 _ADVICE = "correct the trace, or leave such rows out with --on-bad-rows skip"
+_SECONDS = "if they are seconds, round them to nanoseconds: eptreplay pack IN -o OUT --float-seconds; or write whole numbers of a finer unit"
 SORT = "sort the rows by time, rows of one time in the order they have"
 """What helps rows that are out of order."""

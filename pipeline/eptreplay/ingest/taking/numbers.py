@@ -10,10 +10,14 @@ import numpy as np
 import pyarrow as pa
 
 from eptreplay.ingest.taking.converted import null_mask, of_numbers, read_only
+from eptreplay.ingest.trace.ranges import LAST_TIME
 from eptreplay.ingest.trace.source import Converted, Unfit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+_NANOSECONDS = 1_000_000_000
+_LATEST_SECONDS = LAST_TIME // _NANOSECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +120,39 @@ class Floats:
             too_large = (
                 f", and floats from {exact:,} on do not hold every whole number" if first >= exact else ""
             )
-            unfit = Unfit(rows, f"the value is {first!r}{too_large}")
+            fraction = (
+                ""
+                if too_large or first < 0
+                else "; floats with a fraction are not taken, since rounding would lose it"
+            )
+            unfit = Unfit(rows, f"the value is {first!r}{too_large or fraction}")
         made = np.where(rows, values.dtype.type(0), known).astype(self.target)
         return Converted(read_only(made), nulls if nulls.any() else None, unfit)
+
+
+@dataclass(frozen=True, slots=True)
+class Seconds:
+    """Floats in seconds, rounded to nanoseconds, because a user said so; NaN is null.
+
+    Args:
+        target: the type to make.
+    """
+
+    target: np.dtype[Any]
+
+    def __call__(self, array: pa.Array) -> Converted:
+        """Convert rows."""
+        values = array.to_numpy(zero_copy_only=False).astype(np.float64)
+        nulls = np.isnan(values)
+        known = np.where(nulls, 0.0, values)
+        rows = (known < 0) | (known >= _LATEST_SECONDS)
+        unfit = None
+        if rows.any():
+            unfit = Unfit(rows, f"the value is {float(known[int(rows.argmax())])!r} seconds")
+        known = np.where(rows, 0.0, known)
+        whole = np.floor(known)
+        # In two parts: a product of both would lose the digits that the seconds take.
+        made = whole.astype(np.uint64) * np.uint64(_NANOSECONDS) + np.rint(
+            (known - whole) * _NANOSECONDS
+        ).astype(np.uint64)
+        return Converted(read_only(made.astype(self.target)), nulls if nulls.any() else None, unfit)

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from eptreplay.ingest.taking.names import IS_WRITE, find_columns
-from eptreplay.ingest.taking.numbers import Booleans, Decimals, Floats, Integers
+from eptreplay.ingest.taking.numbers import Booleans, Decimals, Floats, Integers, Seconds
 from eptreplay.ingest.taking.text import Digits, Kinds
 from eptreplay.ingest.trace.ranges import ColumnRange
 from eptreplay.ingest.trace.schema import COLUMNS
@@ -44,12 +44,14 @@ class Taking:
     Args:
         renamed: names of columns of the file, by column of the schema.
         hexadecimal: whether numbers as text are hexadecimal also without 0x.
+        seconds: whether times in floats are seconds, to be rounded to nanoseconds.
         clock_mhz: rate of the time column, if it counts cycles; None: the trace says it, or nothing does.
         verify: whether files are compared with their manifest, which reads them once more.
     """
 
     renamed: Mapping[str, str] = field(default_factory=dict)
     hexadecimal: bool = False
+    seconds: bool = False
     clock_mhz: float | None = None
     verify: bool = True
 
@@ -94,6 +96,9 @@ def _source(known: str, name: str, stored: pa.DataType, named_unit: str | None, 
     unit = named_unit
     if known == "time" and any(is_one(stored) for is_one in _TIMES):
         unit = str(stored.unit)
+    if known == "time" and taking.seconds and pa.types.is_floating(stored):
+        said = f"'{name}' is time in seconds, rounded to nanoseconds"
+        return Source(name, stored, types[0], Seconds(np.dtype(np.uint64)), "ns", said)
     if stored in types:
         said = f"'{name}' is {known}" if name != known else ""
         return Source(name, stored, stored, None, unit, said)
