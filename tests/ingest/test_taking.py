@@ -296,3 +296,11 @@ def test_a_page_index_of_signed_integers_is_held_against_the_rows(tmp_path: Path
     columns = {name: array.cast(pa.int64()) for name, array in EXACT.items()}
     path = write(tmp_path / "t.parquet", columns, write_page_index=True)
     assert rows(open_trace(path)) == EXPECTED
+
+
+def test_parts_with_times_in_different_units_are_no_trace(tmp_path: Path) -> None:
+    (tmp_path / "guest=g").mkdir()
+    for name, unit in (("a", "ns"), ("b", "us")):
+        write(tmp_path / "guest=g" / f"{name}.parquet", {**EXACT, "time": pa.array(TIME, pa.timestamp(unit))})
+    with pytest.raises(TraceError, match=r"b\.parquet, column 'time': its times are in us .* expected ns"):
+        find_traces([str(tmp_path)])

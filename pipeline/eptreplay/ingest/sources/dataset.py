@@ -127,6 +127,13 @@ def _check_same(first: TraceFile, other: TraceFile) -> None:
             column=name,
             expected=f"{first.columns.get(name, 'no such column')}, as in {first.path}: files of one guest are alike",
         )
+    if first.time_unit != other.time_unit:
+        raise TraceError(
+            str(other.path),
+            f"its times are in {other.time_unit or 'a unit that metadata say'} by their type or name",
+            column="time",
+            expected=f"{first.time_unit or 'a unit that metadata say'}, as in {first.path}: files of one guest are alike",
+        )
     for key in (KEY_SEGMENTS, KEY_VCPUS, KEY_TIME_UNIT, KEY_CLOCK):
         if first.footer.metadata.get(key) != other.footer.metadata.get(key):
             raise TraceError(

@@ -25,7 +25,7 @@ OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
     "vcpu": ("vcpu_id", "cpu", "cpu_id"),
     "gpa": ("guest_physical_address", "guest_phys_addr", "phys_addr", "physical_address", "paddr"),
     "op": (IS_WRITE, "operation", "access_type"),
-    "size": ("access_size", "size_bytes"),
+    "size": ("access_size",),
 }
 """Names by the column they stand for. `address` is none of them: a process's addresses have that name, too."""
 
