@@ -13,6 +13,7 @@ from eptreplay.ingest.native.decode import decode
 from eptreplay.ingest.native.order import BLOCK_ROWS, in_order
 from eptreplay.ingest.native.rows import SORT, DisorderError
 from eptreplay.ingest.parquet.file import open_parquet
+from eptreplay.ingest.trace.suffixes import without_suffix
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,8 +101,7 @@ def _times(trace: GuestTrace) -> Iterator[Values]:
 
 def _command(trace: GuestTrace) -> str:
     """Return the command that sorts a trace."""
-    name = trace.files[0].name
-    stem = next((name.removesuffix(end) for end in (".parquet", ".pq") if name.endswith(end)), name)
+    stem = without_suffix(trace.files[0].name)
     if len(trace.files) > 1:
         source = folder_of_guest(trace.files[0])
         return f": eptreplay pack --sort {shlex.quote(str(source))} -o {shlex.quote(f'{trace.name}.sorted.parquet')}"

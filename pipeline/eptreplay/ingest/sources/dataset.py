@@ -11,13 +11,14 @@ from eptreplay.ingest.sources.devices import check_bars
 from eptreplay.ingest.sources.guards import weakest
 from eptreplay.ingest.sources.guest_config import load_guest_config
 from eptreplay.ingest.sources.guest_facts import Clocked, guest_facts
-from eptreplay.ingest.sources.locate import GuestFiles, locate, unique_names, without_suffix
+from eptreplay.ingest.sources.locate import GuestFiles, locate, unique_names
 from eptreplay.ingest.sources.order_of_files import in_order_of_time
 from eptreplay.ingest.sources.times import with_ends
 from eptreplay.ingest.sources.trace_file import read_file
 from eptreplay.ingest.taking.source import AS_IT_IS
 from eptreplay.ingest.trace.guest_trace import GuestTrace
 from eptreplay.ingest.trace.schema import KEY_CLOCK, KEY_SEGMENTS, KEY_TIME_UNIT, KEY_VCPUS
+from eptreplay.ingest.trace.suffixes import without_suffix
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
 
 from eptreplay.errors import UsageError
-from eptreplay.ingest.sources.order_of_files import natural
+from eptreplay.ingest.sources.natural import natural
+from eptreplay.ingest.trace.suffixes import SUFFIXES, without_suffix
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-SUFFIXES = (".parquet", ".pq")
 _HIVE = "guest="
 # A folder with all of one of these holds results, whose tables are no traces.
 _RUNS = ({"run.json", "index.html"}, {"run.json", "files.json"})
@@ -179,8 +179,3 @@ def _guest_of(path: Path) -> tuple[Path, str]:
         if folder.name.startswith(_HIVE) and len(folder.name) > len(_HIVE):
             return folder, unquote(folder.name[len(_HIVE) :])
     return path, without_suffix(path.name)
-
-
-def without_suffix(name: str) -> str:
-    """Return the name of a file without the suffix of a Parquet file."""
-    return next((name.removesuffix(suffix) for suffix in SUFFIXES if name.endswith(suffix)), name)

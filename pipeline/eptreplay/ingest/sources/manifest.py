@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from eptreplay.errors import TraceError
 from eptreplay.ingest.native.cut import sha256
-from eptreplay.ingest.sources.locate import SUFFIXES
 from eptreplay.ingest.trace.guard import MANIFEST
+from eptreplay.ingest.trace.suffixes import SUFFIXES
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,21 +10,8 @@ from eptreplay.ingest.sources.times import with_ends
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from eptreplay.ingest.sources.trace_file import TraceFile
-
-
-def natural(path: Path) -> tuple[list[list[int | str]], str]:
-    """Return a key that sorts paths by their names, and numbers in these by value: part.2 comes before part.10."""
-    return [[int(part) if part.isdigit() else part for part in _numbers(name)] for name in path.parts], str(
-        path
-    )
-
-
-def _numbers(name: str) -> list[str]:
-    """Return a name as text, number, text and so on."""
-    return re.split(r"([0-9]+)", name)
 
 
 class _Timed(NamedTuple):
