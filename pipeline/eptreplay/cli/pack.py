@@ -14,7 +14,6 @@ from eptreplay.ingest.packing.pack import Packing, pack_trace
 from eptreplay.ingest.taking.source import Taking
 from eptreplay.ingest.trace.schema import COLUMNS
 from eptreplay.run.failures import Failure, forget_locals
-from eptreplay.tables.files import slug
 from eptreplay.units import CYCLES
 
 if TYPE_CHECKING:
@@ -113,13 +112,19 @@ def _targets(request: PackRequest, traces: Sequence[GuestTrace]) -> list[Path]:
             raise OutputError(
                 f"{out}: {len(traces)} guests are packed into a folder, one file each, and this cannot be one ({error.strerror})"
             ) from error
-        targets = [
-            out / f"{trace.name if _PLAIN.fullmatch(trace.name) else slug(trace.name)}.parquet"
-            for trace in traces
-        ]
+        targets = [out / f"{_file_name(trace.name)}.parquet" for trace in traces]
     for target in targets:
         check_target(target, overwrite=request.overwrite)
     return targets
+
+
+def _file_name(guest: str) -> str:
+    """Return the name of a file for a guest: its own, if that can be one."""
+    if _PLAIN.fullmatch(guest):
+        return guest
+    from eptreplay.tables.files import slug  # noqa: PLC0415 - few names need it, and it loads polars
+
+    return slug(guest)
 
 
 def _refuse_input(trace: GuestTrace, target: Path) -> None:
