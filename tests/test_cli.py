@@ -219,7 +219,11 @@ BAD: dict[str, tuple[bytes | None, dict[str, Any], str]] = {
     "text": (b"a,b\n1,2\n", {}, "expected a Parquet file"),
     "cut": (b"PAR1" + bytes(100), {}, "cut short"),
     "column": (None, {"gpa": None}, "column 'gpa'"),
-    "type": (None, {"gpa": np.zeros(3000)}, "column 'gpa': the type is double; expected uint64"),
+    "type": (
+        None,
+        {"vcpu": np.zeros(3000, np.bool_)},
+        "column 'vcpu': the type is bool; expected uint8 or uint16",
+    ),
     "op": (None, {"op": np.full(3000, 9, np.uint8)}, "op 9 is unknown"),
     "back": (None, {"time": np.arange(3000, dtype=np.uint64)[::-1].copy()}, "time goes back"),
     "vcpu": (None, {"vcpu": np.full(3000, 2, np.uint8)}, "vCPU 2 is none of the guest's"),

@@ -28,6 +28,7 @@ VALUES = {
     "idle_gap": ("--idle-gap", "1ms"),
     "check_conservation": ("--check-conservation",),
     "align": ("--align", "start"),
+    "clock_mhz": ("--clock-mhz", "2400"),
 }
 """An option of `replay` with a value, which may be the one that holds anyway, and without what it needs."""
 
@@ -42,6 +43,7 @@ NEEDED = {
     "idle_gap": "--vcpus activity",
     "check_conservation": "--host-memory",
     "align": "two guests or more",
+    "clock_mhz": "a trace that counts cycles",
 }
 
 
@@ -58,7 +60,7 @@ def commands() -> Iterator[tuple[str, set[str]]]:
 
 
 OTHERS = {
-    "check": {"traces", "on_bad_rows"},
+    "check": {"traces", "on_bad_rows", "json"},
     "report": {"run", "assume", "open_page"},
     "compare": {"first", "second", "out", "overwrite", "assume", "open_page"},
     "summary": {"run", "guest", "assume"},
@@ -69,10 +71,19 @@ OTHERS = {
 }
 """By command, options that always have an effect."""
 
+REFUSED = {
+    "inspect": {"traces", "exact", "json", "clock_mhz"},
+    "pack": {
+        "traces", "out", "sort", "dense", "column", "hexadecimal", "seconds", "clock_mhz", "on_bad_rows", "overwrite",
+    },
+}  # fmt: skip
+"""By command, options of which some need certain traces: test_pack.py and test_inspect.py have them refused."""
+
 STATED: dict[str, set[str]] = {
     "replay": set(REPLAY),
     "conform": set(CONFORM),
     **OTHERS,
+    **REFUSED,
 }
 
 

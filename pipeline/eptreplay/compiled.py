@@ -44,6 +44,7 @@ SOURCES = (
     PACKAGE / "ingest/importing/page_numbers.py",
     PACKAGE / "ingest/logs/text_numbers.py",
     PACKAGE / "ingest/logs/text_scan.py",
+    PACKAGE / "ingest/native/plain_scan.py",
     PACKAGE / "ingest/native/row_scan.py",
     *PACKAGE.glob("ingest/scans/*.py"),
     PACKAGE / "ingest/trace/schema.py",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 
 from eptreplay.errors import UsageError
 
@@ -13,7 +14,34 @@ PAGE_BYTES = 4096
 BLOCK_PAGES = 512
 """Pages of a 2 MB block: a superpage, a reservation, a page-table page's entries."""
 
+CYCLES = "cycles"
+"""The unit of a trace that counts cycles at a rate that nobody says."""
+
 NANOSECONDS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000, "min": 60_000_000_000}
+
+
+_RATE = re.compile(rf"{CYCLES} at ([0-9.e+-]+) MHz")
+
+
+def cycles_at(mhz: float) -> str:
+    """Return the unit of a trace that counts cycles at a known rate."""
+    return f"{CYCLES} at {repr(float(mhz)).removesuffix('.0')} MHz"
+
+
+def rate_mhz(unit: str) -> str | None:
+    """Return the rate, in MHz, of a unit that `cycles_at` made; None of another one."""
+    rate = _RATE.fullmatch(unit)
+    return None if rate is None else rate[1]
+
+
+def nanoseconds(unit: str) -> Fraction | None:
+    """Return the length in ns of a trace's unit of time; None if it is no time, or of unknown length."""
+    if unit in NANOSECONDS:
+        return Fraction(NANOSECONDS[unit])
+    rate = rate_mhz(unit)
+    if rate is not None:
+        return Fraction(1000) / Fraction(rate)
+    return Fraction(1, 1000) if unit == "ps" else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +62,23 @@ class Every:
 
     def fits(self, unit: str) -> bool:
         """Return whether a distance in time is a whole number of a trace's unit of time."""
-        return unit in NANOSECONDS and self.amount % NANOSECONDS[unit] == 0
+        try:
+            return self.in_units_of(unit) > 0
+        except UsageError:
+            return False
 
     def in_units_of(self, unit: str) -> int:
-        """Return the distance in a trace's unit of time.
+        """Return the distance in a trace's unit of time; in cycles to the nearest, since their rate is a measured number.
 
         Raises:
             UsageError: the trace counts in something that is no time, or not finely enough.
         """
-        if unit not in NANOSECONDS:
+        length = nanoseconds(unit)
+        if length is None:
             raise UsageError(f"'{self}' is a time, but the trace counts {unit}; give a number of rows")
-        amount, rest = divmod(self.amount, NANOSECONDS[unit])
+        amount, rest = divmod(self.amount, length)
+        if unit.startswith(CYCLES):
+            amount, rest = round(self.amount / length), Fraction(0)
         if rest or amount == 0:
             raise UsageError(f"'{self}' is no whole number of the trace's units ({unit}); give a longer time")
         return amount

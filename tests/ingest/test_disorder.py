@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
+import shlex
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from tests.command_line import eptreplay
 
 from eptreplay.errors import TraceError
 from eptreplay.ingest.native.disorder import Disorder, disorder, most_left_out
@@ -123,9 +123,9 @@ def test_the_advised_command_sorts_the_trace_and_keeps_the_order_of_rows_of_one_
     path = make_trace("it's a trace.parquet", rows=10_000, columns=columns)
     with pytest.raises(TraceError) as caught:
         list(read_batches(open_trace(path)))
-    command = re.search(r"python -c .*$", str(caught.value))
+    command = re.search(r"eptreplay (pack --sort .*)$", str(caught.value))
     assert command
-    subprocess.run(command[0].replace("python", sys.executable, 1), shell=True, check=True, cwd=tmp_path)  # noqa: S602  as a user types it
+    assert eptreplay(*shlex.split(command[1])).code == 0
     before = pq.read_table(path)
     trace = open_trace(tmp_path / "it's a trace.sorted.parquet")
     order = np.argsort(before["time"].to_numpy(), kind="stable")
@@ -134,12 +134,15 @@ def test_the_advised_command_sorts_the_trace_and_keeps_the_order_of_rows_of_one_
     assert (trace.rows, trace.vcpus, trace.time_unit) == (10_000, 2, "ns")
 
 
-def test_a_trace_of_several_files_is_advised_without_a_command(tmp_path: Path, make_trace: MakeTrace) -> None:
+def test_a_trace_of_several_files_is_sorted_by_the_folder_of_its_guest(
+    tmp_path: Path, make_trace: MakeTrace
+) -> None:
     make_trace("guest=g/a.parquet", rows=3, columns={"time": [1, 2, 30]})
     make_trace("guest=g/b.parquet", rows=3, columns={"time": [3, 4, 5]})
     (trace,) = find_traces([str(tmp_path)])
     with pytest.raises(
-        TraceError, match=r"1 of 6 rows .* sort the rows by time, rows of one time in the order"
+        TraceError,
+        match=r"1 of 6 rows .* sort the rows by time, .*: eptreplay pack --sort .*guest=g -o g.sorted.parquet",
     ):
         list(read_batches(trace))
 

@@ -18,7 +18,8 @@ def load(folder: Path, text: str, guest: str = "web") -> GuestConfig:
 
 
 def test_without_a_file_nothing_is_overridden(tmp_path: Path) -> None:
-    assert load_guest_config(tmp_path, "web") == GuestConfig()
+    looked_for = (str(tmp_path / "guest.toml"), str(tmp_path.parent / "guest.toml"))
+    assert load_guest_config(tmp_path, "web") == GuestConfig(looked_for=looked_for)
 
 
 def test_top_level_keys_hold_for_every_guest(tmp_path: Path) -> None:

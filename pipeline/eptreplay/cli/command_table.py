@@ -12,6 +12,8 @@ COMMANDS: Mapping[str, str] = {
     "replay": "Replay traces; write tables and pages.",
     "conform": "Compare with what a real kernel did.",
     "check": "Check every row of traces.",
+    "inspect": "Say what is in traces.",
+    "pack": "Write traces in the fastest layout.",
     "import": "Turn another tool's trace into a native one.",
     "export": "Turn a native trace into another tool's.",
     "synth": "Make up a guest, and the trace of it.",

@@ -69,6 +69,15 @@ OnBadRows = Annotated[OnBadRowsChoice, of_replay("on_bad_rows")]
 
 ON_BAD_ROWS: OnBadRowsChoice = REPLAY["on_bad_rows"].default
 
+ClockMhz = Annotated[float | None, of_replay("clock_mhz")]
+
+Json = Annotated[
+    str | None,
+    typer.Option(
+        "--json", metavar="FILE", help="Write every figure as JSON, to a file, or to standard output with -."
+    ),
+]
+
 Open = Annotated[bool, of_replay("open_page")]
 
 Overwrite = Annotated[bool, of_replay("overwrite")]

@@ -13,6 +13,7 @@ from eptreplay.cli.run_folder import complete, say_leftovers
 from eptreplay.cli.traces import open_traces
 from eptreplay.errors import EptReplayError, Exit
 from eptreplay.ingest.stores.url import is_url
+from eptreplay.ingest.taking.source import Taking
 from eptreplay.replay.driver.warm_up import warm_up
 from eptreplay.replay.rows.span import Span, sweep_schedules
 from eptreplay.replay.shares.replay import is_large, why_whole
@@ -38,11 +39,15 @@ MANY_SWEEPS = 1_000_000
 
 def replay_traces(request: ReplayRequest, profiles: Sequence[Profile], options: Options) -> int:
     """Carry out a request whose options have been checked, and return the exit code."""
-    traces, failed = open_traces(request.traces)
+    traces, failed = open_traces(request.traces, Taking(clock_mhz=request.clock_mhz))
     refuse_without_effect_on(request, traces)
     machine = room()
     refuse_what_does_not_fit(traces, len(profiles), options.host, machine)
-    for warning in (*warnings(traces, len(profiles), machine), *_long_sweeps(traces, options)):
+    for warning in (
+        *warnings(traces, len(profiles), machine),
+        *_long_sweeps(traces, options),
+        *_coarse(traces, options),
+    ):
         note(warning)
     say_leftovers(request.out)
     with reserved(request.out, overwrite=request.overwrite, inputs=_inputs(request.traces, traces)):
@@ -101,6 +106,19 @@ def _long_sweeps(traces: Sequence[GuestTrace], options: Options) -> list[str]:
             found.append(
                 f"--every {options.every} is {sweeps:,} sweeps over guest '{trace.name}', {sweeps // trace.rows:,} for each"
                 " of its rows, and every sweep takes its time; a longer distance is quicker"
+            )
+    return found
+
+
+def _coarse(traces: Sequence[GuestTrace], options: Options) -> list[str]:
+    """Return which guests have fewer intervals than asked for, since their clocks are too coarse."""
+    found = []
+    for trace in traces if options.host is None else ():
+        intervals = Span.of(trace).intervals(options.intervals)
+        if intervals is not None and intervals < options.intervals:
+            found.append(
+                f"{trace.name}: its clock advances by {intervals} {trace.time_unit} in all, so that there are {intervals} intervals "
+                f"instead of {options.intervals}"
             )
     return found
 

@@ -9,7 +9,8 @@ import numpy as np
 from eptreplay.errors import ConservationError, SharedHostError, UsageError
 from eptreplay.ingest.native.reader import read_batches
 from eptreplay.ingest.native.rows import BadRows
-from eptreplay.ingest.trace.schema import Event
+from eptreplay.ingest.trace.ranges import LAST_TIME
+from eptreplay.ingest.trace.schema import KEY_TIME_UNIT, Event
 from eptreplay.model._numba.arrays import records
 from eptreplay.model.access_loop.sweep import scan
 from eptreplay.model.instances import GuestMemory, guest_bases, out_of_memory
@@ -25,7 +26,7 @@ from eptreplay.replay.events.carry_out import attach_devices, bad_event_callback
 from eptreplay.replay.found.host import HostFindings, Look
 from eptreplay.replay.rows.activity import transitions, with_transitions
 from eptreplay.replay.rows.batch import RowBatch
-from eptreplay.replay.rows.clock import Clock
+from eptreplay.replay.rows.clock import Clock, tick_of
 from eptreplay.replay.rows.event import HostEvent
 from eptreplay.replay.rows.in_order import guest_rows
 from eptreplay.replay.rows.interleave import Source, interleaved
@@ -36,7 +37,7 @@ from eptreplay.replay.state.guest_memory import guest_memory
 from eptreplay.replay.state.host_memory import host_memory, least_need
 from eptreplay.replay.state.pmap_choice import AnyPmap
 from eptreplay.request.host import Align, HostOptions, VcpuModel
-from eptreplay.units import NANOSECONDS, PAGE_BYTES, binary_size
+from eptreplay.units import PAGE_BYTES, binary_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -260,16 +261,17 @@ def _span(traces: Sequence[GuestTrace], align: Align) -> tuple[Span, dict[str, C
     clocks = {}
     ends = []
     for trace in traces:
-        if trace.time_unit not in NANOSECONDS:
-            raise UsageError(
-                f"guest '{trace.name}' counts {trace.time_unit}, no time; guests of one host need times to share it"
-            )
+        tick = tick_of(trace, "guests of one host need times to share it")
         if trace.first_time is None or trace.last_time is None:
             raise SharedHostError(trace.name, untimed(trace))
-        tick = NANOSECONDS[trace.time_unit]
-        start = 0 if align is Align.START else trace.first_time * tick
-        clocks[trace.name] = Clock(trace.first_time, tick, start)
-        ends.append((trace.last_time - trace.first_time) * tick + start)
+        start = 0 if align is Align.START else int(trace.first_time * tick)
+        clock = Clock(trace.first_time, tick, start)
+        if (trace.last_time - trace.first_time) * tick.numerator > LAST_TIME:
+            raise UsageError(
+                f"guest '{trace.name}' lasts too long for the host's clock in ns; correct its {KEY_TIME_UNIT}"
+            )
+        clocks[trace.name] = clock
+        ends.append(clock.place(trace.last_time))
     begin = min(clock.start for clock in clocks.values())
     rows = sum(trace.rows for trace in traces)
     return Span(str(traces[0].files[0]), rows, begin, max(ends), "ns"), clocks
@@ -332,22 +334,19 @@ def _activity(trace: GuestTrace, options: Options) -> list[Transition]:
     if options.host is None or options.host.vcpus is VcpuModel.ALWAYS:
         return []
     gap = options.host.idle_gap_ns if trace.idle_gap_ns is None else trace.idle_gap_ns
-    if trace.time_unit not in NANOSECONDS:
-        raise UsageError(
-            f"guest '{trace.name}' counts {trace.time_unit}, no time; --vcpus activity needs times"
-        )
-    return transitions(trace, max(1, gap // NANOSECONDS[trace.time_unit]), options.on_bad_rows)
+    tick = tick_of(trace, "--vcpus activity needs times")
+    return transitions(trace, max(1, int(gap // tick)), options.on_bad_rows)
 
 
 def _on_trace_clock(time: int | None, clock: Clock) -> int | None:
     """Return a time of the host's clock on the clock of a trace, rounded down to its unit."""
-    return None if time is None else clock.begin + (time - clock.start) // clock.tick
+    return None if time is None else clock.on_trace(time)
 
 
 def _end_of(trace: GuestTrace, clocks: Mapping[str, Clock]) -> int | None:
     """Return when a guest's last row is over, on the host's clock; None if unknown."""
     clock = clocks[trace.name]
-    return None if trace.last_time is None else (trace.last_time - clock.begin) * clock.tick + clock.start + 1
+    return None if trace.last_time is None else clock.place(trace.last_time) + 1
 
 
 def _ends(traces: Sequence[GuestTrace], span: Span, clocks: Mapping[str, Clock]) -> list[Schedule]:

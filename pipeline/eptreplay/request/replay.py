@@ -13,7 +13,7 @@ from eptreplay.request.host import Align, HostOptions, Placement, VcpuModel
 from eptreplay.request.link import DEFAULT_BANDWIDTHS, GBIT, Link
 from eptreplay.request.option import ALWAYS, Needs, option, options_of
 from eptreplay.request.options import Options, TlbOptions
-from eptreplay.request.values import FASTEST, SLOWEST, path, share, speed
+from eptreplay.request.values import FASTEST, SLOWEST, clock_rate, path, share, speed
 from eptreplay.units import parse_duration, parse_every, parse_size
 
 HOST_OPTIONS = ("host_memory", "placement", "scan_interval", "fragmentation", "align", "vcpus")
@@ -239,6 +239,19 @@ class ReplayRequest:
         default=False,
         metadata=option(
             "Check after every scan that no page of the host is lost or shared (slow).", needs=_SHARED_HOST
+        ),
+    )
+    clock_mhz: float | None = field(
+        default=None,
+        metadata=option(
+            "Rate of the clock of traces that count cycles, in MHz: cycles of a microsecond.",
+            needs=ALWAYS,  # and a trace that counts cycles, which only the traces show: run/effects.py
+            metavar="MHZ",
+            minimum=0.001,
+            maximum=1_000_000,
+            parse=clock_rate,
+            unit="MHz",
+            unset="what metadata or guest.toml say",
         ),
     )
     on_bad_rows: OnBadRows = field(

@@ -11,6 +11,9 @@ from eptreplay.request import link
 SLOWEST, FASTEST = 0.001, link.FASTEST // link.GBIT
 """Links that a migration is estimated over, Gbit/s."""
 
+SLOWEST_MHZ, FASTEST_MHZ = 0.001, 1_000_000
+"""Clocks that a trace may count the cycles of, MHz."""
+
 
 def path(text: str | Path) -> Path:
     """Read a path.
@@ -49,6 +52,20 @@ def speed(text: str | float) -> float:
     if not SLOWEST <= value <= FASTEST:
         raise UsageError(
             f"'{text}' is no speed of a link; give Gbit/s, from {SLOWEST:g} to {FASTEST:g}, as in 2.5"
+        )
+    return value
+
+
+def clock_rate(text: str | float) -> float:
+    """Read the rate of a clock in MHz.
+
+    Raises:
+        UsageError: it is no number, or no clock has it.
+    """
+    value = _number(text)
+    if not SLOWEST_MHZ <= value <= FASTEST_MHZ:
+        raise UsageError(
+            f"'{text}' is no rate of a clock; give MHz, from {SLOWEST_MHZ:g} to {FASTEST_MHZ:,}, as in 2400"
         )
     return value
 

@@ -62,6 +62,11 @@ def describe(
     }
 
 
+def _read_as(trace: GuestTrace) -> dict[str, str]:
+    """Return how a trace was taken that is not stored as the schema says."""
+    return {"read_as": "; ".join(trace.taken)} if trace.taken else {}
+
+
 def _describe_guest(trace: GuestTrace, bad_rows: dict[str, int]) -> dict[str, Any]:
     """Return the description of one guest's trace."""
     known = ("kind", "workload", "kernel", "capture", "rows_are", "approximated")
@@ -74,7 +79,7 @@ def _describe_guest(trace: GuestTrace, bad_rows: dict[str, int]) -> dict[str, An
         "time_unit": trace.time_unit,
         "memory_pages": trace.ram_pages,
         "segments": [{"gpa": s.gpa, "bytes": s.bytes, "kind": s.kind} for s in trace.segments],
-        "about": {key: trace.metadata[key] for key in known if key in trace.metadata},
+        "about": {key: trace.metadata[key] for key in known if key in trace.metadata} | _read_as(trace),
         "bad_rows": bad_rows,
         "verified_by": str(trace.verified_by),
     }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from eptreplay.errors import UsageError
 from eptreplay.request.option import Needs
 from eptreplay.request.replay import REPLAY
+from eptreplay.units import CYCLES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,6 +22,10 @@ OF_TRACES: Mapping[str, Needs[Sequence[GuestTrace]]] = {
     "idle_gap": Needs(
         "a guest whose guest.toml gives no idle gap of its own",
         lambda traces: any(trace.idle_gap_ns is None for trace in traces),
+    ),
+    "clock_mhz": Needs(
+        "a trace that counts cycles, by time_unit in its metadata or in guest.toml",
+        lambda traces: any(trace.time_unit.startswith(CYCLES) for trace in traces),
     ),
 }
 """By option, what it needs of the traces."""

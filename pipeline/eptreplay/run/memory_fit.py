@@ -166,7 +166,10 @@ def _refuse(layout: Layout, profiles: int, machine: Room) -> None:
         )
 
 
-_ADVICE = "correct the layout in a guest.toml beside the trace, or replay fewer profiles at once, or on a larger machine"
+_ADVICE = (
+    "correct the layout in a guest.toml beside the trace, or replay fewer profiles at once, or on a larger machine; if its addresses "
+    "are those of a process, number its pages by first touch: eptreplay pack IN -o OUT --dense"
+)
 
 
 def reserved(layout: Layout, profiles: int) -> int:

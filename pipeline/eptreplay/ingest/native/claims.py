@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from eptreplay.ingest.native.decode import Piece
-    from eptreplay.ingest.native.row_scan import RowScan
+    from eptreplay.ingest.native.plain_scan import RowScan
     from eptreplay.ingest.native.rows import Mask, Values
     from eptreplay.ingest.parquet.page_index import PageClaims
     from eptreplay.ingest.trace.extents import ReadAt

@@ -13,12 +13,14 @@ from eptreplay.ingest.native.decode import decode
 from eptreplay.ingest.native.order import BLOCK_ROWS, in_order
 from eptreplay.ingest.native.rows import SORT, DisorderError
 from eptreplay.ingest.parquet.file import open_parquet
+from eptreplay.ingest.trace.suffixes import without_suffix
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from eptreplay.ingest.native.rows import Values
     from eptreplay.ingest.trace.guest_trace import GuestTrace
+    from eptreplay.ingest.trace.remote_path import AnyPath
 
 SLIVER = 100
 """At most one in so many rows of a trace is left out because of its time."""
@@ -28,13 +30,6 @@ _FEW = 10
 
 _MOST_COUNTED = 1 << 20
 """No more are counted: each takes about a microsecond."""
-
-
-SORT_COMMAND = (
-    'python -c "import sys, pyarrow.parquet as p; p.write_table(p.read_table(sys.argv[1], partitioning=None)'
-    ".sort_by('time'), sys.argv[2], write_page_checksum=True)\""
-)
-"""Sorts a file that fits into memory, IN and OUT following; its sort is stable, and metadata stay."""
 
 
 class Disorder(NamedTuple):
@@ -96,19 +91,24 @@ def with_counts(trace: GuestTrace, error: DisorderError) -> TraceError:
 
 
 def _times(trace: GuestTrace) -> Iterator[Values]:
-    """Yield the times of a trace, without nulls."""
+    """Yield the times of a trace, without those that are null or do not fit."""
     for path, groups in groupby(trace.row_groups, key=lambda group: group.file):
         with open_parquet(path, trace.digests[path]) as file:
             for group in groups:
                 for piece in decode(file, group, ("time",), BLOCK_ROWS):
-                    time = piece.columns["time"]
-                    yield time[~piece.nulls["time"]] if "time" in piece.nulls else time
+                    yield piece.known("time")
 
 
 def _command(trace: GuestTrace) -> str:
-    """Return a command that sorts a trace of one file; empty where it takes more than that."""
-    if len(trace.files) > 1 or "guest" in trace.columns:
-        return ""
-    source = str(trace.files[0])
-    target = f"{source.removesuffix('.parquet')}.sorted.parquet"
-    return f": {SORT_COMMAND} {shlex.quote(source)} {shlex.quote(target)}"
+    """Return the command that sorts a trace."""
+    stem = without_suffix(trace.files[0].name)
+    if len(trace.files) > 1:
+        source = folder_of_guest(trace.files[0])
+        return f": eptreplay pack --sort {shlex.quote(str(source))} -o {shlex.quote(f'{trace.name}.sorted.parquet')}"
+    target = trace.files[0].parent / f"{stem}.sorted.parquet"
+    return f": eptreplay pack --sort {shlex.quote(str(trace.files[0]))} -o {shlex.quote(str(target))}"
+
+
+def folder_of_guest(path: AnyPath) -> AnyPath:
+    """Return the folder guest=NAME that a file is in; its own folder if there is none."""
+    return next((folder for folder in path.parents if folder.name.startswith("guest=")), path.parent)

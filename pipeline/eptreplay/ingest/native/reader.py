@@ -26,7 +26,7 @@ from eptreplay.ingest.native.rows import (
 )
 from eptreplay.ingest.parquet.file import BUFFER_BYTES, WHOLE, open_parquet
 from eptreplay.ingest.parquet.untrusted_statistics import untrusted_statistics
-from eptreplay.ingest.trace.schema import EVENT_MIN
+from eptreplay.ingest.trace.schema import COLUMNS, EVENT_MIN
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
@@ -140,8 +140,31 @@ def read_batches(
         for ordinal, group in enumerate(trace.row_groups)
     ]
     skipped = (BadRows() if bad_rows is None else bad_rows) if skip else None
-    batches = _batches(trace, plans, skipped, batch_rows)
+    batches = _batches(trace, plans, skipped, batch_rows, Limits(trace.vcpus, 0))
     return one_ahead(batches) if prefetch else batches
+
+
+def read_whole_rows(
+    trace: GuestTrace, *, ordered: bool, on_bad_rows: OnBadRows, bad_rows: BadRows
+) -> Iterator[Batch]:
+    """Read every column of a trace from its first row to its last, as `read_batches` does.
+
+    Args:
+        trace: see `dataset`.
+        ordered: whether a row whose time is before that of the row before is a bad one.
+        on_bad_rows: `fail` at the first row that breaks a rule, or `skip` such rows.
+        bad_rows: takes the counts of rows skipped.
+
+    Raises:
+        TraceError: the trace is damaged, or a row breaks a rule and the policy is `fail`.
+    """
+    columns = tuple(column.name for column in COLUMNS if column.name in trace.columns - {"guest"})
+    plan = _Plan(columns, frozenset(columns), events=True)
+    limits = Limits(trace.vcpus, 0, ordered=ordered, compiled=False)
+    skipped = bad_rows if on_bad_rows == "skip" else None
+    if ordered:
+        return _batches(trace, [plan] * len(trace.row_groups), skipped, BATCH_ROWS, limits)
+    return _in_any_order(trace, plan, skipped, limits)
 
 
 def _plan(trace: GuestTrace, group: RowGroup, *, time: bool, vcpu: bool, size: bool, skip: bool) -> _Plan:
@@ -168,14 +191,14 @@ def _plan(trace: GuestTrace, group: RowGroup, *, time: bool, vcpu: bool, size: b
 
 
 def _batches(
-    trace: GuestTrace, plans: Sequence[_Plan], skipped: BadRows | None, batch_rows: int
+    trace: GuestTrace, plans: Sequence[_Plan], skipped: BadRows | None, batch_rows: int, limits: Limits
 ) -> Generator[Batch, None, None]:
     try:
         if skipped is None:
-            _refuse_untrusted(trace, batch_rows)
-            yield from _all_or_none(trace, plans, batch_rows)
+            _refuse_untrusted(trace, batch_rows, limits)
+            yield from _all_or_none(trace, plans, batch_rows, limits)
         else:
-            yield from _good_ones(trace, plans, skipped, batch_rows)
+            yield from _good_ones(trace, plans, skipped, batch_rows, limits)
     except DisorderError as error:
         raise with_counts(trace, error) from error
 
@@ -211,26 +234,45 @@ def _decoded(trace: GuestTrace, plans: Sequence[_Plan], batch_rows: int) -> Iter
                     yield _Decoded(ordinal, group, claims, piece)
 
 
-def _all_or_none(trace: GuestTrace, plans: Sequence[_Plan], batch_rows: int) -> Iterator[Batch]:
+def _all_or_none(
+    trace: GuestTrace, plans: Sequence[_Plan], batch_rows: int, limits: Limits
+) -> Iterator[Batch]:
     """Yield a trace whose rows are all good."""
     last_time = 0
     for each in _decoded(trace, plans, batch_rows):
         columns, plan = each.piece.columns, plans[each.ordinal]
         if each.piece.row == 0 and each.ordinal and "time" not in plans[each.ordinal - 1].decode:
             last_time = max(last_time, trace.row_groups[each.ordinal - 1].time_max or 0)
-        seen = check_rows(columns, each.nulls, Limits(trace.vcpus, last_time), each.place)
+        limits = limits._replace(last_time=last_time)
+        seen = check_rows(columns, each.nulls, limits, each.place, each.piece.unfit)
         each.claims.check(each.piece, ranges_seen(each.piece, seen))
         if "time" in columns:
             last_time = int(columns["time"][-1])
         yield _batch(each.ordinal, each.group.first_row + each.piece.row, columns, plan, crosses=seen.crosses)
 
 
+def _in_any_order(
+    trace: GuestTrace, plan: _Plan, skipped: BadRows | None, limits: Limits
+) -> Generator[Batch, None, None]:
+    """Yield a trace whose times may go back."""
+    for each in _decoded(trace, [plan] * len(trace.row_groups), BATCH_ROWS):
+        each.claims.check(each.piece, {})
+        columns = each.piece.columns
+        if skipped is None:
+            check_rows(columns, each.nulls, limits, each.place, each.piece.unfit)
+        else:
+            keep = good_rows(columns, each.nulls, limits, each.place, skipped, each.piece.unfit)
+            columns = columns if keep is None else _kept(columns, keep)
+        if len(columns["gpa"]):
+            yield _batch(each.ordinal, each.group.first_row + each.piece.row, columns, plan, crosses=True)
+
+
 def _good_ones(
-    trace: GuestTrace, plans: Sequence[_Plan], skipped: BadRows, batch_rows: int
+    trace: GuestTrace, plans: Sequence[_Plan], skipped: BadRows, batch_rows: int, limits: Limits
 ) -> Iterator[Batch]:
     """Yield the rows of a trace that are good; every column is decoded."""
     before = skipped.counts[OUT_OF_ORDER]
-    good = _good_by_themselves(trace, plans, skipped, batch_rows)
+    good = _good_by_themselves(trace, plans, skipped, batch_rows, limits)
     for (each, rows), in_time in in_order(good):
         dropped = int(np.count_nonzero(~in_time))
         keep = rows if dropped == 0 else _both(rows, in_time)
@@ -245,13 +287,12 @@ def _good_ones(
 
 
 def _good_by_themselves(
-    trace: GuestTrace, plans: Sequence[_Plan], skipped: BadRows, batch_rows: int
+    trace: GuestTrace, plans: Sequence[_Plan], skipped: BadRows, batch_rows: int, limits: Limits
 ) -> Iterator[tuple[tuple[_Decoded, Mask | None], Values]]:
     """Yield pieces, which of their rows break no rule (None: none does), and the times of those."""
-    limits = Limits(trace.vcpus, 0)
     for each in _decoded(trace, plans, batch_rows):
         each.claims.check(each.piece, {})
-        keep = good_rows(each.piece.columns, each.nulls, limits, each.place, skipped)
+        keep = good_rows(each.piece.columns, each.nulls, limits, each.place, skipped, each.piece.unfit)
         time = each.piece.columns["time"]
         yield (each, keep), time if keep is None else time[keep]
 
@@ -313,7 +354,7 @@ def _batch(ordinal: int, first_row: int, columns: dict[str, Values], plan: _Plan
     )
 
 
-def _refuse_untrusted(trace: GuestTrace, batch_rows: int) -> None:
+def _refuse_untrusted(trace: GuestTrace, batch_rows: int, limits: Limits) -> None:
     """Fail before the first row if statistics say that a later one is bad."""
     for claim in untrusted_statistics(trace):
         group = claim.group
@@ -321,7 +362,8 @@ def _refuse_untrusted(trace: GuestTrace, batch_rows: int) -> None:
         with open_parquet(group.file, trace.digests[group.file]) as file:
             for piece in decode(file, group, (claim.column,), batch_rows):
                 place = Place(str(group.file), group.index, group.file_row + piece.row)
-                check_rows(piece.columns, piece.nulls, Limits(trace.vcpus, last_time), place)
+                here = limits._replace(last_time=last_time)
+                check_rows(piece.columns, piece.nulls, here, place, piece.unfit)
                 if claim.column == "time":
                     last_time = int(piece.columns["time"][-1])
         raise TraceError(

@@ -6,11 +6,12 @@ several questions are asked of them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from eptreplay.compiled import entry_point, kernel
+from eptreplay.ingest.native.plain_scan import Extent, RowScan
 from eptreplay.ingest.trace.schema import PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -35,31 +36,6 @@ NOTHING: dict[str, NDArray[Any]] = {
 
 for _array in NOTHING.values():
     _array.flags.writeable = False  # like views of Arrow buffers, so that one compilation serves both
-
-
-class Extent(NamedTuple):
-    """Smallest and largest value of a column in a batch."""
-
-    low: int
-    high: int
-
-
-class RowScan(NamedTuple):
-    """What the scan found.
-
-    Args:
-        gpa: the lowest and the highest address; (2^64 - 1, 0) without addresses.
-        op: the lowest and the highest code; (255, 0) without codes.
-        size: the most bytes of an access; 0 without sizes.
-        crosses: whether any row goes on in the next page; without sizes none does.
-        disordered: whether any row may be earlier than the one before; without times none is.
-    """
-
-    gpa: Extent
-    op: Extent
-    size: int
-    crosses: bool
-    disordered: bool
 
 
 def scan_rows(columns: Mapping[str, NDArray[np.unsignedinteger]], last_time: int) -> RowScan:

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from eptreplay.errors import TraceError
-from eptreplay.ingest.native.row_scan import RowScan, scan_rows
+from eptreplay.ingest.native.plain_scan import RowScan, plain_scan
 from eptreplay.ingest.trace.ranges import LAST_TIME
-from eptreplay.ingest.trace.schema import EVENT_MIN, GPA_BITS, OP_MAX, PAGE_SIZE, Event
+from eptreplay.ingest.trace.schema import COLUMNS, EVENT_MIN, GPA_BITS, OP_MAX, PAGE_SIZE, Event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
+    from eptreplay.ingest.trace.source import Unfit
+
     Values = NDArray[np.unsignedinteger]
     Mask = NDArray[np.bool_]
 
+
+_ALL_FIT: Mapping[str, Unfit] = MappingProxyType({})
 
 OUT_OF_ORDER = "time"
 """The reason of rows that are left out because of their times."""
@@ -32,10 +37,14 @@ class Limits(NamedTuple):
     Args:
         vcpus: virtual CPUs of the guest.
         last_time: time of the row before the first one.
+        ordered: whether times may not go back.
+        compiled: whether the scan is compiled; if not, a command need not wait for the compiler.
     """
 
     vcpus: int
     last_time: int
+    ordered: bool = True
+    compiled: bool = True
 
 
 class Place(NamedTuple):
@@ -161,8 +170,35 @@ _RULES = (
 )
 
 
+class RuleOfRows(NamedTuple):
+    """A rule as people read it: its short name, the column that it is about (empty: any), and what it asks for."""
+
+    reason: str
+    column: str
+    expected: str
+
+
+def rules_of_rows(vcpus: int) -> list[RuleOfRows]:
+    """Return every rule that a row is checked against, in the order in which they are.
+
+    Args:
+        vcpus: virtual CPUs of the guest.
+    """
+    limits = Limits(vcpus, 0)
+    return [
+        RuleOfRows("null", "", "no nulls, but in arg"),
+        RuleOfRows("unfit", "", "a value that the type of its column can hold"),
+        *(RuleOfRows(rule.reason, rule.column, rule.expected(limits)) for rule in _RULES),
+        RuleOfRows(OUT_OF_ORDER, "time", "no time before that of the row before"),
+    ]
+
+
 def check_rows(
-    columns: Mapping[str, Values], nulls: Mapping[str, Mask], limits: Limits, place: Place
+    columns: Mapping[str, Values],
+    nulls: Mapping[str, Mask],
+    limits: Limits,
+    place: Place,
+    unfit: Mapping[str, Unfit] = _ALL_FIT,
 ) -> RowScan:
     """Refuse a batch with a row that breaks a rule; return what the scan found of it.
 
@@ -171,6 +207,7 @@ def check_rows(
         nulls: for each column with nulls, which rows are null.
         limits: what the rules compare with.
         place: where the batch begins, for messages.
+        unfit: for each column with values that its type cannot hold, which.
 
     Raises:
         DisorderError: time goes back; naming the first row where it does.
@@ -178,7 +215,9 @@ def check_rows(
     """
     for name, mask in nulls.items():
         raise _null(name, mask, place)
-    seen = scan_rows(columns, limits.last_time)
+    for name, bad in unfit.items():
+        raise _unfit(name, bad, bad.rows, place)
+    seen = _scanned(columns, limits)
     for rule in _RULES:
         values = columns.get(rule.column)
         if values is not None and not rule.holds(seen, values, limits):
@@ -186,13 +225,27 @@ def check_rows(
             # `holds` of a lower rule also fails for what a higher one catches.
             if mask.any():
                 raise _broken(rule, mask, values, limits, place)
-    if seen.disordered:
+    if seen.disordered and limits.ordered:
         _refuse_disorder(columns["time"], limits.last_time, place)
     return seen
 
 
+def _scanned(columns: Mapping[str, Values], limits: Limits) -> RowScan:
+    """Return what a scan of rows finds."""
+    if not limits.compiled:
+        return plain_scan(columns, limits.last_time)
+    from eptreplay.ingest.native.row_scan import scan_rows  # noqa: PLC0415 - not every command waits for numba
+
+    return scan_rows(columns, limits.last_time)
+
+
 def good_rows(
-    columns: Mapping[str, Values], nulls: Mapping[str, Mask], limits: Limits, place: Place, bad: BadRows
+    columns: Mapping[str, Values],
+    nulls: Mapping[str, Mask],
+    limits: Limits,
+    place: Place,
+    bad: BadRows,
+    unfit: Mapping[str, Unfit] = _ALL_FIT,
 ) -> Mask | None:
     """Tell the rows to keep from those that break a rule of their own, and count the latter.
 
@@ -204,13 +257,16 @@ def good_rows(
         limits: what the rules compare with.
         place: where the batch begins, for messages.
         bad: takes the counts.
+        unfit: for each column with values that its type cannot hold, which.
 
     Returns:
         Shape (n,): which rows to keep; None if all.
     """
-    seen = scan_rows(columns, limits.last_time)
-    if not nulls and all(
-        rule.holds(seen, columns[rule.column], limits) for rule in _RULES if rule.column in columns
+    seen = _scanned(columns, limits)
+    if (
+        not nulls
+        and not unfit
+        and all(rule.holds(seen, columns[rule.column], limits) for rule in _RULES if rule.column in columns)
     ):
         return None
     drop = np.zeros(len(next(iter(columns.values()))), dtype=np.bool_)
@@ -218,6 +274,11 @@ def good_rows(
         mask = mask & ~drop  # noqa: PLW2901  a row counts once
         if mask.any():
             bad.add(_null(name, mask, place), "null", int(np.count_nonzero(mask)))
+            drop |= mask
+    for name, each in unfit.items():
+        mask = each.rows & ~drop
+        if mask.any():
+            bad.add(_unfit(name, each, mask, place), "unfit", int(np.count_nonzero(mask)))
             drop |= mask
     for rule in _RULES:
         values = columns.get(rule.column)
@@ -260,6 +321,21 @@ def _null(name: str, mask: Mask, place: Place) -> TraceError:
     )
 
 
+def _unfit(name: str, unfit: Unfit, mask: Mask, place: Place) -> TraceError:
+    first = int(unfit.rows.argmax())
+    row = int(mask.argmax())
+    column = next(column for column in COLUMNS if column.name == name)
+    return TraceError(
+        place.file,
+        unfit.found if row == first else "the value does not fit",
+        column=name,
+        row_group=place.row_group,
+        row=place.row + row,
+        expected=f"what {column.accepted()} can hold: {column.meaning}",
+        advice=_SECONDS if "fraction" in unfit.found and name == "time" else _ADVICE,
+    )
+
+
 def _broken(rule: _Rule, mask: Mask, values: Values, limits: Limits, place: Place) -> TraceError:
     row = int(mask.argmax())
     return TraceError(
@@ -274,5 +350,6 @@ def _broken(rule: _Rule, mask: Mask, values: Values, limits: Limits, place: Plac
 
 
 _ADVICE = "correct the trace, or leave such rows out with --on-bad-rows skip"
+_SECONDS = "if they are seconds, round them to nanoseconds: eptreplay pack IN -o OUT --float-seconds; or write whole numbers of a finer unit"
 SORT = "sort the rows by time, rows of one time in the order they have"
 """What helps rows that are out of order."""

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
     from eptreplay.ingest.native.whole_file import HashedFile
 
+_BUFFER_BYTES = 1 << 20
+"""Bytes that are hashed and written at a time."""
+
 WIDEST = {column.name: column.types[-1] for column in COLUMNS}
 """The widest type that each known column may have; of `guest`, the one that takes the least room."""
 
@@ -89,7 +92,8 @@ class TraceWriter:
     ) -> None:
         self._path = path
         with _of_output(path):
-            self._file = pq.ParquetWriter(pa.PythonFile(file, mode="w"), schema, **layout_of(schema))
+            self._buffer = pa.BufferedOutputStream(pa.PythonFile(file, mode="w"), _BUFFER_BYTES)
+            self._file = pq.ParquetWriter(self._buffer, schema, **layout_of(schema))
         self._schema = schema
         self._waiting: list[pa.RecordBatch] = []
         self._waiting_rows = 0
@@ -138,11 +142,13 @@ class TraceWriter:
         with _of_output(self._path):
             self._file.add_key_value_metadata(self.metadata.keys())
             self._file.close()
+            self._buffer.close()
 
     def abandon(self) -> None:
         """Free what the file's writer holds; the file goes away, so that it cannot be ended any more does not matter."""
-        with suppress(OutputError), _of_output(self._path):
-            self._file.close()
+        for each in (self._file, self._buffer):
+            with suppress(OutputError), _of_output(self._path):
+                each.close()
 
 
 @contextmanager
@@ -210,7 +216,12 @@ def _fitting(values: NDArray[Any] | pa.Array, column: pa.Field) -> pa.Array:
     Raises:
         ValueError: a value is null or does not fit.
     """
-    array = values if isinstance(values, pa.Array) else pa.array(values)
+    if isinstance(values, pa.Array):
+        array = values
+    elif values.dtype == column.type.to_pandas_dtype() and values.flags.c_contiguous:
+        return pa.Array.from_buffers(column.type, len(values), [None, pa.py_buffer(values)])  # without a copy
+    else:
+        array = pa.array(values)
     if array.type != column.type:
         array = array.cast(column.type, safe=True)  # pa.ArrowInvalid is a ValueError
     if array.null_count:

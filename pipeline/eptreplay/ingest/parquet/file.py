@@ -17,7 +17,7 @@ from eptreplay.ingest.parquet.footer import MAGIC, TAIL_BYTES, footer_digest, pa
 from eptreplay.ingest.trace.remote_path import RemotePath
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from eptreplay.ingest.parquet.footer import Footer
     from eptreplay.ingest.trace.extents import ReadAt
@@ -60,14 +60,18 @@ _LOOKS_LIKE = (
 )
 
 
-def read_footer(path: AnyPath) -> Footer:
+def read_footer(path: AnyPath, renamed: Collection[str] = ()) -> Footer:
     """Read and check the footer of a file.
+
+    Args:
+        path: the file.
+        renamed: names of columns that are known beside those of `taking.names`.
 
     Raises:
         TraceError: there is no such file, it may not be read, it is no Parquet file,
             or its footer is damaged.
     """
-    return parse_footer(path, *_footer_bytes(path))
+    return parse_footer(path, *_footer_bytes(path), renamed)
 
 
 class Opened(NamedTuple):

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from eptreplay.errors import TraceError
 from eptreplay.ingest.parquet.thrift import CompactReader, Struct, ThriftError
+from eptreplay.ingest.taking.names import NAMES
 from eptreplay.ingest.trace.extents import Extent, IndexPlaces
-from eptreplay.ingest.trace.schema import COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from eptreplay.ingest.trace.remote_path import AnyPath
 
@@ -46,7 +46,6 @@ _ALL_BYTES_THERE = {"PLAIN", "BYTE_STREAM_SPLIT", "RLE", "BIT_PACKED"}
 _MAX_EXPANSION = 1 << 16
 """No codec but brotli packs more bytes than this into one; zstd reaches half of it."""
 
-_KNOWN = {column.name for column in COLUMNS}
 _REWRITE = "the file is damaged or not what it says: copy or convert it again"
 
 
@@ -96,7 +95,7 @@ class Footer:
     digest: str
 
 
-def parse_footer(path: AnyPath, data: bytes, file_bytes: int) -> Footer:
+def parse_footer(path: AnyPath, data: bytes, file_bytes: int, renamed: Collection[str] = ()) -> Footer:
     """Parse a footer and refuse what the file cannot hold.
 
     Any number of rows is decoded in bounded batches, so a small file with many rows
@@ -109,12 +108,13 @@ def parse_footer(path: AnyPath, data: bytes, file_bytes: int) -> Footer:
         path: the file, for messages.
         data: the bytes of the footer.
         file_bytes: size of the file.
+        renamed: names of columns that are known beside those of `taking.names`.
 
     Raises:
         TraceError: naming the row group and the column.
     """
     try:
-        return _Parser(path, file_bytes).parse(data)
+        return _Parser(path, file_bytes, renamed).parse(data)
     except (ThriftError, UnicodeDecodeError) as error:
         raise TraceError(
             str(path), f"its footer is damaged ({error})", expected="a Parquet file", advice=_REWRITE
@@ -144,8 +144,9 @@ def untyped_columns(data: bytes) -> list[str]:
 class _Parser:
     """Collects one file's footer."""
 
-    def __init__(self, path: AnyPath, file_bytes: int) -> None:
+    def __init__(self, path: AnyPath, file_bytes: int, renamed: Collection[str]) -> None:
         self._path = str(path)
+        self._renamed = renamed
         self._file_bytes = file_bytes
         self._leaves: list[list[bytes]] = []
         self._groups: list[Group] = []
@@ -190,13 +191,16 @@ class _Parser:
             fault = _unknown(meta)
             # A row group without rows is never read, and its chunks may be nowhere.
             if rows and not fault:
-                fault = _contradiction(meta, rows, name in _KNOWN, self._file_bytes)
+                fault = _contradiction(meta, rows, self._is_known(name), self._file_bytes)
             if fault:
                 raise self._fault(fault, column=name, row_group=index)
             self._stored += _int(meta, 7) if rows else 0
-            if name in _KNOWN:
+            if self._is_known(name):
                 chunks[name] = _chunk(meta)._replace(page_index=_page_index(_struct(column)))
         return Group(rows, chunks)
+
+    def _is_known(self, name: str) -> bool:
+        return name.lower() in NAMES or name in self._renamed
 
     def _chunk_metadata(self, column: Struct, leaf: list[bytes], name: str, index: int) -> Struct:
         if 8 in column or 9 in column:
@@ -287,7 +291,10 @@ def _bound(raw: object, physical: int) -> int | str | None:
     if not isinstance(raw, bytes):
         return None
     if physical == _BYTE_ARRAY:
-        return raw.decode("utf-8")
+        try:
+            return raw.decode("utf-8")
+        except UnicodeDecodeError:  # bytes that are no text, or text that was cut within a letter
+            return None
     return int.from_bytes(raw, "little") if len(raw) == _VALUE_BYTES.get(physical) else None
 
 

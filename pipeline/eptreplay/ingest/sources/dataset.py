@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from eptreplay.errors import TraceError
-from eptreplay.ingest.native.columns import check_columns
-from eptreplay.ingest.parquet.file import PARQUET_ERRORS, one_line, open_parquet, read_footer
-from eptreplay.ingest.parquet.statistics import group_statistics
 from eptreplay.ingest.sources.devices import check_bars
-from eptreplay.ingest.sources.guards import verified_by, weakest
+from eptreplay.ingest.sources.guards import weakest
 from eptreplay.ingest.sources.guest_config import load_guest_config
-from eptreplay.ingest.sources.guest_facts import guest_facts
+from eptreplay.ingest.sources.guest_facts import Clocked, guest_facts
 from eptreplay.ingest.sources.locate import GuestFiles, locate, unique_names
+from eptreplay.ingest.sources.order_of_files import in_order_of_time
 from eptreplay.ingest.sources.times import with_ends
-from eptreplay.ingest.trace.guest_trace import GuestTrace, RowGroup
-from eptreplay.ingest.trace.schema import KEY_SEGMENTS, KEY_TIME_UNIT, KEY_VCPUS
+from eptreplay.ingest.sources.trace_file import read_file
+from eptreplay.ingest.taking.source import AS_IT_IS
+from eptreplay.ingest.trace.guest_trace import GuestTrace
+from eptreplay.ingest.trace.schema import KEY_CLOCK, KEY_SEGMENTS, KEY_TIME_UNIT, KEY_VCPUS
+from eptreplay.ingest.trace.suffixes import without_suffix
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from eptreplay.ingest.parquet.footer import Footer, Group
-    from eptreplay.ingest.trace.guard import Guard
+    from eptreplay.ingest.sources.trace_file import TraceFile
+    from eptreplay.ingest.taking.source import Taking
+    from eptreplay.ingest.trace.guest_trace import RowGroup
     from eptreplay.ingest.trace.remote_path import AnyPath
 
 
@@ -35,13 +37,16 @@ class BadGuest(NamedTuple):
     error: Exception
 
 
-def find_traces(specs: Sequence[str], *, bad: list[BadGuest] | None = None) -> tuple[GuestTrace, ...]:
+def find_traces(
+    specs: Sequence[str], *, bad: list[BadGuest] | None = None, taking: Taking = AS_IT_IS
+) -> tuple[GuestTrace, ...]:
     """Find and open the traces that files, folders and globs stand for.
 
     Args:
         specs: see `locate.locate`.
         bad: takes the guests that cannot be opened, whatever they raise, so that the others can go on;
             without it the first one raises.
+        taking: what the user says of the columns.
 
     Returns:
         Guests in order of their first appearance, names unique.
@@ -53,7 +58,7 @@ def find_traces(specs: Sequence[str], *, bad: list[BadGuest] | None = None) -> t
     traces: list[GuestTrace] = []
     for guest in locate(specs):
         try:
-            traces.extend(open_guest(guest))
+            traces.extend(open_guest(guest, taking))
         except Exception as error:
             if bad is None:
                 raise
@@ -72,7 +77,7 @@ def open_trace(path: Path | str) -> GuestTrace:
         TraceError: it is not what the format says, or holds several guests.
     """
     path = Path(path)
-    traces = open_guest(GuestFiles(path.name.removesuffix(".parquet"), (path,), path.parent))
+    traces = open_guest(GuestFiles(without_suffix(path.name), (path,), path.parent))
     if len(traces) > 1:
         names = ", ".join(f"'{trace.name}'" for trace in traces[:5])
         raise TraceError(
@@ -85,11 +90,12 @@ def open_trace(path: Path | str) -> GuestTrace:
     return traces[0]
 
 
-def open_guest(guest: GuestFiles) -> tuple[GuestTrace, ...]:
+def open_guest(guest: GuestFiles, taking: Taking = AS_IT_IS) -> tuple[GuestTrace, ...]:
     """Open the files of a guest, or the file of several guests.
 
     Args:
         guest: see `locate.locate`.
+        taking: what the user says of the columns.
 
     Returns:
         One trace; or, if the file has a `guest` column, one for each of its values.
@@ -97,7 +103,7 @@ def open_guest(guest: GuestFiles) -> tuple[GuestTrace, ...]:
     Raises:
         TraceError: a file is not what the format says, or two files contradict each other.
     """
-    files = [_read_file(path) for path in guest.files]
+    files, ordered = in_order_of_time([read_file(path, taking) for path in guest.files])
     first = files[0]
     for other in files[1:]:
         _check_same(first, other)
@@ -106,60 +112,13 @@ def open_guest(guest: GuestFiles) -> tuple[GuestTrace, ...]:
     for file in files:
         for row_group, value in file.row_groups:
             groups.setdefault(guest.name if value is None else value, []).append(row_group)
-    return tuple(_trace(name, rows, files, guest) for name, rows in groups.items())
-
-
-@dataclass(frozen=True, slots=True)
-class _File:
-    """What one file says: its row groups with the guest each names, and its columns with types."""
-
-    path: AnyPath
-    row_groups: tuple[tuple[RowGroup, str | None], ...]
-    columns: Mapping[str, str]
-    footer: Footer
-    guard: Guard
-
-
-def _read_file(path: AnyPath) -> _File:
-    footer = read_footer(path)
-    with open_parquet(path, footer.digest) as file:
-        try:
-            columns = check_columns(path, file.parquet.schema_arrow)
-        except PARQUET_ERRORS as error:
-            raise TraceError(str(path), f"its schema is damaged ({one_line(error)})") from error
-        guard = verified_by(path, footer, file.read_at)
-    row_groups = []
-    row = 0
-    for index, group in enumerate(footer.groups):
-        if group.rows:
-            row_groups.append(_row_group(path, index, group, row))
-            row += group.rows
-    return _File(path, tuple(row_groups), columns, footer, guard)
-
-
-def _row_group(path: AnyPath, index: int, group: Group, row: int) -> tuple[RowGroup, str | None]:
-    """Return a row group that begins at a row of its file, and the guest it names."""
-    stats = group_statistics(path, index, group)
-    found = RowGroup(
-        path,
-        index,
-        group.rows,
-        0,
-        row,
-        stats.ranges,
-        stats.nulls,
-        extents={name: chunk.extent for name, chunk in group.chunks.items()},
-        null_counts=stats.null_counts,
-        indexes={
-            name: chunk.page_index
-            for name, chunk in group.chunks.items()
-            if chunk.page_index and name != "guest"
-        },
+    said = tuple(dict.fromkeys(each for file in files for each in file.taken)) + ordered
+    return tuple(
+        replace(_trace(name, rows, files, guest, taking), taken=said) for name, rows in groups.items()
     )
-    return found, stats.guest
 
 
-def _check_same(first: _File, other: _File) -> None:
+def _check_same(first: TraceFile, other: TraceFile) -> None:
     """Refuse two files of one guest that cannot be one trace."""
     if first.columns != other.columns:
         differing = sorted(set(first.columns.items()) ^ set(other.columns.items()))
@@ -170,7 +129,14 @@ def _check_same(first: _File, other: _File) -> None:
             column=name,
             expected=f"{first.columns.get(name, 'no such column')}, as in {first.path}: files of one guest are alike",
         )
-    for key in (KEY_SEGMENTS, KEY_VCPUS, KEY_TIME_UNIT):
+    if first.time_unit != other.time_unit:
+        raise TraceError(
+            str(other.path),
+            f"its times are in {other.time_unit or 'a unit that metadata say'} by their type or name",
+            column="time",
+            expected=f"{first.time_unit or 'a unit that metadata say'}, as in {first.path}: files of one guest are alike",
+        )
+    for key in (KEY_SEGMENTS, KEY_VCPUS, KEY_TIME_UNIT, KEY_CLOCK):
         if first.footer.metadata.get(key) != other.footer.metadata.get(key):
             raise TraceError(
                 str(other.path),
@@ -181,11 +147,11 @@ def _check_same(first: _File, other: _File) -> None:
 
 
 def _trace(
-    name: str, row_groups: Sequence[RowGroup], files: Sequence[_File], guest: GuestFiles
+    name: str, row_groups: Sequence[RowGroup], files: Sequence[TraceFile], guest: GuestFiles, taking: Taking
 ) -> GuestTrace:
     first = files[0]
     config = load_guest_config(guest.folder, name)
-    facts = guest_facts(first.path, first.footer.metadata, config)
+    facts = guest_facts(first.path, first.footer.metadata, config, Clocked(first.time_unit, taking.clock_mhz))
     check_bars(config.devices, facts.segments, config.path)
     digests = {file.path: file.footer.digest for file in files}
     numbered = []
@@ -195,7 +161,7 @@ def _trace(
         rows += group.rows
     return GuestTrace(
         name=name,
-        files=guest.files,
+        files=tuple(file.path for file in files),
         rows=rows,
         row_groups=tuple(numbered),
         columns=frozenset(first.columns),
@@ -208,4 +174,5 @@ def _trace(
         idle_gap_ns=config.idle_gap_ns,
         devices=config.devices,
         verified_by=weakest(file.guard for file in files),
+        config=config.path,
     )

@@ -8,19 +8,22 @@
     ]
 
     pin = [2, 3]              # the host CPU of every vCPU
+    clock_mhz = 2400          # the rate of a time column that counts cycles
     idle_gap = "10ms"         # a vCPU counts as halted across longer gaps between its accesses
     passthrough = [{ name = "nic", bars = [{ gpa = 0xc0000000, bytes = 0x20000 }] }]
 
     [guests.web]      # the same keys, for the guest of this name only
     vcpus = 4
 
-It holds for the traces in its folder.
+It holds for the traces in its folder and, where there is none, in the folders of that.
 """
 
 from __future__ import annotations
 
+import os
 import tomllib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eptreplay.errors import TraceError
@@ -34,7 +37,8 @@ if TYPE_CHECKING:
     from eptreplay.ingest.trace.remote_path import AnyPath
 
 FILE_NAME = "guest.toml"
-_KEYS = ("vcpus", "segments", "time_unit", "pin", "idle_gap", "passthrough")
+FASTEST_MHZ = 1_000_000
+_KEYS = ("vcpus", "segments", "time_unit", "pin", "idle_gap", "passthrough", "clock_mhz")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,8 @@ class GuestConfig:
         pins: host CPU of every vCPU; empty: that of its number.
         idle_gap_ns: gap between accesses, ns, across which a vCPU counts as halted.
         devices: passed through to the guest.
+        clock_mhz: rate of a time column that counts cycles.
+        looked_for: where the file would be; empty if there is one.
     """
 
     path: str = ""
@@ -58,10 +64,12 @@ class GuestConfig:
     pins: tuple[int, ...] = ()
     idle_gap_ns: int | None = None
     devices: tuple[Device, ...] = ()
+    clock_mhz: float | None = None
+    looked_for: tuple[str, ...] = ()
 
 
 def load_guest_config(folder: AnyPath, guest: str) -> GuestConfig:
-    """Read the overrides for a guest from the `guest.toml` of a folder.
+    """Read the overrides for a guest from the `guest.toml` of a folder or, if there is none, of the one that it is in.
 
     Args:
         folder: where the guest's traces are.
@@ -74,17 +82,24 @@ def load_guest_config(folder: AnyPath, guest: str) -> GuestConfig:
         TraceError: the file cannot be read, is no TOML, or holds a key or value
             that means nothing.
     """
-    path = folder / FILE_NAME
+    above = folder.parent if folder.name not in {"", ".."} else folder / ".."
+    places = [each / FILE_NAME for each in (folder, above)]
+    path = next(filter(_is_there, places), None)
+    if path is None:
+        return GuestConfig(looked_for=tuple(map(str, places)))
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return GuestConfig()
     except (OSError, ValueError, RecursionError) as error:
         raise TraceError(str(path), f"it cannot be read as TOML ({one_line(error)})") from error
     tables = data.pop("guests", {})
     if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
         raise TraceError(str(path), "'guests' is no table of tables", expected="[guests.NAME] sections")
     return _config(path, data | tables.get(guest, {}))
+
+
+def _is_there(path: AnyPath) -> bool:
+    """Return whether something has this name, also a link that leads nowhere."""
+    return os.path.lexists(path) if isinstance(path, Path) else path.is_file()
 
 
 def check_vcpus(value: object, file: str, where: str) -> int:
@@ -109,6 +124,21 @@ def check_time_unit(value: object, file: str, where: str) -> str:
     return value
 
 
+def check_clock(value: object, file: str, where: str) -> float:
+    """Return a rate in MHz that makes sense.
+
+    Raises:
+        TraceError: it is no number above 0, or not one of this world.
+    """
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= FASTEST_MHZ:
+        return float(value)
+    raise TraceError(
+        file,
+        f"{where} is {value!r:.60}",
+        expected=f"cycles of a microsecond (MHz), above 0, at most {FASTEST_MHZ:,}",
+    )
+
+
 def _config(path: AnyPath, data: dict[str, object]) -> GuestConfig:
     file = str(path)
     unknown = sorted(set(data) - set(_KEYS))
@@ -116,7 +146,7 @@ def _config(path: AnyPath, data: dict[str, object]) -> GuestConfig:
         raise TraceError(
             file, f"unknown key '{unknown[0]}'", expected=f"one of {', '.join(_KEYS)}, or [guests.NAME]"
         )
-    vcpus, raw_segments, unit, pins, idle_gap, devices = (data.get(key) for key in _KEYS)
+    vcpus, raw_segments, unit, pins, idle_gap, devices, clock = (data.get(key) for key in _KEYS)
     segments = None if raw_segments is None else check_segments(raw_segments, file, "'segments'")
     return GuestConfig(
         path=file,
@@ -126,4 +156,5 @@ def _config(path: AnyPath, data: dict[str, object]) -> GuestConfig:
         pins=() if pins is None else check_pins(pins, file),
         idle_gap_ns=None if idle_gap is None else check_idle_gap(idle_gap, file),
         devices=() if devices is None else check_devices(devices, file, segments),
+        clock_mhz=None if clock is None else check_clock(clock, file, "'clock_mhz'"),
     )

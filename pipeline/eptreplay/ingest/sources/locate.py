@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
 
 from eptreplay.errors import UsageError
+from eptreplay.ingest.sources.natural import natural
 from eptreplay.ingest.sources.remote import Stores, expand_url
 from eptreplay.ingest.stores.url import is_url, shown
+from eptreplay.ingest.trace.suffixes import SUFFIXES, without_suffix
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from eptreplay.ingest.trace.remote_path import AnyPath
 
-SUFFIX = ".parquet"
 _HIVE = "guest="
 # A folder with all of one of these holds results, whose tables are no traces.
 _RUNS = ({"run.json", "index.html"}, {"run.json", "files.json"})
@@ -42,10 +43,10 @@ class GuestFiles(NamedTuple):
 def locate(specs: Sequence[str]) -> tuple[GuestFiles, ...]:
     """Find the guests that files, folders and globs stand for.
 
-    A folder stands for every `*.parquet` in it and below, except names that begin
-    with `.` or `_` and the results of earlier runs; a glob for the `*.parquet` files it matches or, if it matches
+    A folder stands for every `*.parquet` and `*.pq` in it and below, except names that begin
+    with `.` or `_` and the results of earlier runs; a glob for the `*.parquet` and `*.pq` files it matches or, if it matches
     none, for all files it matches, except those of earlier runs. Files below a hive folder `guest=NAME` are one guest, in the
-    order of their names; every other file is a guest of its own, named after the
+    order of their names, numbers in them by value; every other file is a guest of its own, named after the
     file. A file that a folder or glob reaches twice, by a link, counts once.
 
     Args:
@@ -74,14 +75,9 @@ def locate(specs: Sequence[str]) -> tuple[GuestFiles, ...]:
             seen[real] = number
     names = unique_names([(name, folder) for folder, name in guests])
     return tuple(
-        GuestFiles(unique, tuple(sorted(files, key=_name)), folder.parent if folder in files else folder)
+        GuestFiles(unique, tuple(sorted(files, key=natural)), folder.parent if folder in files else folder)
         for unique, ((folder, _), files) in zip(names, guests.items(), strict=True)
     )
-
-
-def _name(path: AnyPath) -> tuple[str, ...]:
-    """Return what the files of a guest are sorted by."""
-    return path.parts
 
 
 def unique_names(guests: Sequence[tuple[str, AnyPath]]) -> list[str]:
@@ -124,18 +120,18 @@ def _expand(spec: str, stores: Stores) -> Iterable[AnyPath]:
     if not _GLOB_CHARACTERS.intersection(spec):
         raise UsageError(f"{spec}: there is no such file or folder; check the path")
     found = glob.glob(spec, recursive=True)  # noqa: PTH207  Path.glob takes no absolute patterns
-    matches = [path for path in map(Path, sorted(found)) if not path.name.startswith("_")]
+    matches = [path for path in sorted(map(Path, found), key=natural) if not path.name.startswith("_")]
     if not matches:
         raise UsageError(f"{spec}: no file matches; quote the pattern and check the folder")
     files: list[Path] = []
     for match in matches:
         files.extend(_in_folder(match, required=False) if match.is_dir() else [match])
     # `folder/*` also matches the guest.toml and the notes that lie beside traces.
-    files = [path for path in files if path.name.endswith(SUFFIX)] or files
+    files = [path for path in files if path.name.endswith(SUFFIXES)] or files
     results = {folder for folder in {path.parent for path in files} if _is_in_run(folder.absolute())}
     traces = [path for path in files if path.parent not in results]
     if not traces:
-        what = f"folders without *{SUFFIX} files" if not files else "results of an earlier run"
+        what = f"folders without *{SUFFIXES[0]} files" if not files else "results of an earlier run"
         raise UsageError(f"{spec}: only {what} match; name the traces")
     return traces
 
@@ -152,10 +148,10 @@ def _is_in_run(folder: Path) -> bool:
 def _in_folder(folder: Path, *, required: bool = True) -> list[Path]:
     if required and _is_in_run(folder.absolute()):
         raise UsageError(f"{folder}: holds the results of an earlier run; name the folder of the traces")
-    files = sorted(_walk(folder))
+    files = sorted(_walk(folder), key=natural)
     if required and not files:
         raise UsageError(
-            f"{folder}: there is no *{SUFFIX} file in this folder or below; name the folder of the traces"
+            f"{folder}: there is no *{SUFFIXES[0]} file in this folder or below; name the folder of the traces"
         )
     return files
 
@@ -176,13 +172,13 @@ def _walk(folder: Path) -> Iterator[Path]:
         visited.add(real)
         folders[:] = [name for name in folders if not name.startswith((".", "_"))]
         for name in files:
-            if name.endswith(SUFFIX) and not name.startswith((".", "_")):
+            if name.endswith(SUFFIXES) and not name.startswith((".", "_")):
                 yield Path(here, name)
 
 
 def _is_trace(name: str) -> bool:
     """Return whether a name is that of a trace."""
-    return name.endswith(SUFFIX)
+    return name.endswith(SUFFIXES)
 
 
 def _guest_of(path: AnyPath) -> tuple[AnyPath, str]:
@@ -190,4 +186,4 @@ def _guest_of(path: AnyPath) -> tuple[AnyPath, str]:
     for folder in path.parents:
         if folder.name.startswith(_HIVE) and len(folder.name) > len(_HIVE):
             return folder, unquote(folder.name[len(_HIVE) :])
-    return path, path.name.removesuffix(SUFFIX)
+    return path, without_suffix(path.name)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from eptreplay.errors import TraceError
 from eptreplay.ingest.native.cut import sha256
 from eptreplay.ingest.trace.guard import MANIFEST
+from eptreplay.ingest.trace.suffixes import SUFFIXES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +41,7 @@ def verify(folder: Path) -> list[str]:
             problems.append(f"{match[2]}: listed twice")
         else:
             listed[match[2]] = match[1]
-    present = {path.name for path in folder.glob("*.parquet")}
+    present = {path.name for path in _traces(folder)}
     problems.extend(f"{name}: not listed" for name in sorted(present - listed.keys()))
     return problems + [
         problem for name in sorted(listed) if (problem := _differs(folder / name, listed[name]))
@@ -66,8 +67,12 @@ def listed_digest(path: AnyPath) -> str | None:
 
 def write_manifest(folder: Path) -> None:
     """List the Parquet files of a folder, by name, in its manifest."""
-    lines = [f"{sha256(path)}  {path.name}\n" for path in sorted(folder.glob("*.parquet"))]
+    lines = [f"{sha256(path)}  {path.name}\n" for path in sorted(_traces(folder))]
     (folder / MANIFEST).write_text("".join(lines), encoding="utf-8")
+
+
+def _traces(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.name.endswith(SUFFIXES)]
 
 
 def _differs(path: Path, expected: str) -> str:

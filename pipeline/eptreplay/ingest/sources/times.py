@@ -56,10 +56,9 @@ def _timed(group: RowGroup, digest: str) -> RowGroup:
     nulls = group.nulls
     with open_parquet(group.file, digest) as file:
         for piece in decode(file, group, ("time",), BLOCK_ROWS):
-            time = piece.columns["time"]
+            time = piece.known("time")
             if "time" in piece.nulls:
                 nulls |= {"time"}
-                time = time[~piece.nulls["time"]]
             if len(time):
                 low, high = min(low, int(time.min())), max(high, int(time.max()))
     known = {"time": ColumnRange(low, high)} if low <= high else {}

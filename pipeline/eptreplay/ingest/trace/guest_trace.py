@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from eptreplay.ingest.trace.extents import Extent, IndexPlaces
     from eptreplay.ingest.trace.remote_path import AnyPath
     from eptreplay.ingest.trace.schema import Segment
+    from eptreplay.ingest.trace.source import Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class RowGroup:
         extents: where the pages of each known column are.
         null_counts: nulls of each known column, where the statistics say.
         indexes: where the page index of each known integer column is that has one.
+        sources: where each column comes from, if one of the file is not stored as the schema says; empty: all are.
     """
 
     file: AnyPath
@@ -45,6 +47,7 @@ class RowGroup:
     extents: Mapping[str, Extent]
     null_counts: Mapping[str, int] = field(default_factory=dict)
     indexes: Mapping[str, IndexPlaces] = field(default_factory=dict)
+    sources: Mapping[str, Source] = field(default_factory=dict)
 
     def spans(self, columns: Iterable[str]) -> list[tuple[int, int]]:
         """Return the bytes of the file, from and up to, that hold columns and what the page index says of them."""
@@ -112,6 +115,8 @@ class GuestTrace:
         idle_gap_ns: gap between accesses, ns, across which a vCPU counts as halted; None: nobody says.
         devices: passed through to the guest.
         verified_by: what guards its files, the weakest of them.
+        taken: how it was taken where it is not stored as the schema says, sentence by sentence.
+        config: the guest.toml that was used; empty: none.
     """
 
     name: str
@@ -128,6 +133,8 @@ class GuestTrace:
     idle_gap_ns: int | None = None
     devices: tuple[Device, ...] = ()
     verified_by: Guard = Guard.NOTHING
+    taken: tuple[str, ...] = ()
+    config: str = ""
 
     def ram_ranges(self) -> tuple[tuple[int, int], ...]:
         """Half-open ranges of guest page numbers that are memory, ascending."""

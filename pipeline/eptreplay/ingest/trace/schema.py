@@ -93,8 +93,10 @@ KEY_VCPUS = "vcpus"
 KEY_MEMORY_BYTES = "memory_bytes"
 KEY_TIME = "time"
 KEY_TIME_UNIT = "time_unit"
+KEY_CLOCK = "clock_mhz"
+"""Rate of a time column that counts cycles."""
 
-TIME_UNITS = ("ns", "us", "ms", "s", "cycles")
+TIME_UNITS = ("ns", "ps", "us", "ms", "s", "cycles")
 """Units of the time column; `ns` when a file says nothing."""
 
 

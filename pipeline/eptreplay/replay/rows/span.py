@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from eptreplay.units import Every
 
 
+COARSE = {"s"}
+"""Units in which even a long trace advances by a few."""
+
+
 class Span(NamedTuple):
     """Which part of a clock a replay covers.
 
@@ -62,6 +66,17 @@ class Span(NamedTuple):
         times_known = self.begin is not None and self.end is not None
         return not every.timed or (times_known and every.fits(self.unit))
 
+    def intervals(self, wanted: int) -> int | None:
+        """Return how many intervals of time it is divided into: fewer than wanted where a clock in whole seconds is too coarse.
+
+        Returns:
+            How many; None if intervals have to be of rows.
+        """
+        ticks = 0 if self.begin is None or self.end is None else self.end - self.begin
+        if ticks >= wanted:
+            return wanted
+        return ticks if ticks > 0 and self.unit in COARSE else None
+
     def stops(self, schedule: Schedule) -> int:
         """Return how many stops a schedule that `schedule` returned has."""
         if schedule.rows is not None:
@@ -80,6 +95,7 @@ def interval_schedules(span: Span, options: Options) -> list[Schedule]:
     """Return the schedule of the ends of intervals, if there are several."""
     if span.rows == 0 or options.intervals <= 1:
         return []
-    if span.begin is None or span.end is None or span.end - span.begin < options.intervals:
+    parts = span.intervals(options.intervals)
+    if span.begin is None or span.end is None or parts is None:
         return [Schedule(Action.CLOSE_INTERVAL, rows=max(1, -(-span.rows // options.intervals)))]
-    return [Schedule(Action.CLOSE_INTERVAL, times=EqualParts(span.begin, span.end, options.intervals))]
+    return [Schedule(Action.CLOSE_INTERVAL, times=EqualParts(span.begin, span.end, parts))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from eptreplay.report.read.numbers import seconds
-from eptreplay.units import NANOSECONDS
+from eptreplay.units import nanoseconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,10 +25,10 @@ def why_untimed(guest: Guest) -> str:
             "The run does not know when its trace begins and ends: times are missing there, or an older version replayed it; "
             "replay it again."
         )
-    if unit not in NANOSECONDS:
+    if nanoseconds(unit) is None:
         return (
-            f"Its trace counts {unit}, and nothing says how many make a second: write its times in ns, us, ms or s, "
-            "and say so with time_unit."
+            f"Its trace counts {unit}, and nothing says how many make a second: say how many make a microsecond, with clock_mhz "
+            "in the metadata or in guest.toml, or with --clock-mhz."
         )
     if first == last:
         return (

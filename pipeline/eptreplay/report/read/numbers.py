@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from eptreplay.units import NANOSECONDS, PAGE_BYTES, binary_size
+from eptreplay.units import PAGE_BYTES, binary_size, nanoseconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,7 +89,8 @@ def seconds(value: float) -> str:
 
 def in_seconds(time: int, unit: str) -> float | None:
     """Return a time of a trace in seconds; None when the trace counts something else."""
-    return time * NANOSECONDS[unit] / 1e9 if unit in NANOSECONDS else None
+    length = nanoseconds(unit)
+    return None if length is None else time * length.numerator / length.denominator / 1e9
 
 
 def finite(value: float) -> float | None:

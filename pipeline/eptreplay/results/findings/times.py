@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from eptreplay.units import NANOSECONDS
+from eptreplay.units import nanoseconds
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,7 +39,7 @@ class Times:
         self.life = Lifetime.of(result)
         bounds = [result.interval_start, *(snapshot.time for snapshot in result.snapshots)]
         known = [bound for bound in bounds if bound is not None]
-        unit = NANOSECONDS.get(trace.time_unit)
+        unit = nanoseconds(trace.time_unit)
         self.span: Fraction | None = None
         """From the guest's first row to its last."""
         self.intervals: NDArray[np.float64] | None = None
@@ -54,7 +54,7 @@ class Times:
             self._whole = Fraction((known[-1] - known[0]) * unit, 10**9)
             self._end = Fraction((last - known[0]) * unit, 10**9)
             self.span = Fraction((last - first) * unit, 10**9)
-            lengths = np.diff(np.array(known, np.int64)).astype(np.float64) * unit / 1e9
+            lengths = np.diff(np.array(known, np.int64)).astype(np.float64) * float(unit) / 1e9
             self.intervals = lengths[self.life.begin : self.life.end]
 
     def of_intervals(self, intervals: int) -> Fraction | None:

@@ -1,0 +1,1 @@
+"""Traces written again: in the fastest layout, sorted by time, their pages numbered by first touch."""
