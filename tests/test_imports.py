@@ -31,7 +31,7 @@ LAYERS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     ),
     "cli": (
         ("command_table", "console", "json_output", "options", "streams"),
-        ("errors", "pages", "run_folder", "traces"),
+        ("errors", "import_options", "pages", "run_folder", "traces"),
         (
             "bench",
             "check",
