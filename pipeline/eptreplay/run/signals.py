@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 EXIT_BASE = 128
 """A command that a signal ends has this exit code plus the signal's number, as in a shell."""
+
+SENT_AGAIN_SECONDS = 0.05
 
 
 class Stopped(BaseException):
@@ -36,7 +40,8 @@ def name(number: int) -> str:
 def raised() -> Iterator[list[int]]:
     """Raise `Stopped` when a signal ends the command; give the numbers of the signals that came.
 
-    A signal that the parent process ignores (nohup) stays ignored.
+    A signal that the parent process ignores (nohup) stays ignored.  One that comes while compiled code calls back into Python, as the
+    compiler does, cannot be raised there: it is sent again.
     """
     came: list[int] = []
 
@@ -44,8 +49,29 @@ def raised() -> Iterator[list[int]]:
         came.append(number)
         raise Stopped(number)
 
-    with _handled(stop):
+    with _handled(stop), _sent_again():
         yield came
+
+
+@contextmanager
+def _sent_again() -> Iterator[None]:
+    """Send a signal again if its exception came where none can be raised; it is not reported there."""
+    before = sys.unraisablehook
+
+    def hook(unraisable: sys.UnraisableHookArgs) -> None:
+        if isinstance(unraisable.exc_value, Stopped):
+            number = unraisable.exc_value.number
+            again = threading.Timer(SENT_AGAIN_SECONDS, os.kill, (os.getpid(), number))
+            again.daemon = True
+            again.start()
+        else:
+            before(unraisable)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 @contextmanager
