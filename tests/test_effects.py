@@ -58,6 +58,7 @@ def commands() -> Iterator[tuple[str, set[str]]]:
 
 
 OTHERS = {
+    "batch": {"plan", "overwrite", "jobs"},
     "check": {"traces", "on_bad_rows"},
     "report": {"run", "assume", "open_page"},
     "compare": {"first", "second", "out", "overwrite", "assume", "open_page"},

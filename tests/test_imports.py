@@ -34,6 +34,7 @@ LAYERS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("errors", "pages", "run_folder", "traces"),
         ("bench", "check", "compare", "conform", "profiles", "replay_traces", "report", "summary"),
         ("replay",),
+        ("batch",),
         ("commands",),
         ("app",),
     ),

@@ -10,6 +10,7 @@ import typer
 
 COMMANDS: Mapping[str, str] = {
     "replay": "Replay traces; write tables and pages.",
+    "batch": "Carry out a plan of replays.",
     "conform": "Compare with what a real kernel did.",
     "check": "Check every row of traces.",
     "report": "Render the pages of a run again.",

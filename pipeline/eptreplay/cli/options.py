@@ -73,6 +73,8 @@ Open = Annotated[bool, of_replay("open_page")]
 
 Overwrite = Annotated[bool, of_replay("overwrite")]
 
+Jobs = Annotated[int, of_replay("jobs")]
+
 SlowPath = Annotated[bool, of_replay("slow_path")]
 
 WithTlbs = Annotated[bool, of_replay("tlb")]

@@ -20,7 +20,7 @@ from eptreplay.run import batch
 from eptreplay.run.batch import Execution, Replays
 from eptreplay.run.effects import refuse_without_effect_on
 from eptreplay.run.memory_fit import refuse_what_does_not_fit, room, warnings
-from eptreplay.run.output import reserved
+from eptreplay.run.output import check_output, reserved
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +37,7 @@ MANY_SWEEPS = 1_000_000
 
 def replay_traces(request: ReplayRequest, profiles: Sequence[Profile], options: Options) -> int:
     """Carry out a request whose options have been checked, and return the exit code."""
-    traces, failed = open_traces(request.traces)
+    traces, failed = open_traces(request.traces, request.guest or ())
     refuse_without_effect_on(request, traces)
     machine = room()
     refuse_what_does_not_fit(traces, len(profiles), options.host, machine)
@@ -46,6 +46,17 @@ def replay_traces(request: ReplayRequest, profiles: Sequence[Profile], options: 
     say_leftovers(request.out)
     with reserved(request.out, overwrite=request.overwrite, inputs=_inputs(request.traces, traces)):
         return _run(request, Replays(traces, profiles, options, failed))
+
+
+def check_request(request: ReplayRequest, *, open_too: bool) -> None:
+    """Refuse what can be told before anything is replayed: an output folder, and traces if they are to be opened too.
+
+    Raises:
+        EptReplayError: the folder cannot be written, or no trace can be opened.
+    """
+    check_output(request.out, overwrite=request.overwrite)
+    if open_too:
+        open_traces(request.traces, request.guest or ())
 
 
 def _inputs(specs: Sequence[str], traces: Sequence[GuestTrace]) -> list[Path]:

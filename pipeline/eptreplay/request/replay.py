@@ -62,6 +62,15 @@ class ReplayRequest:
             metavar="TRACE",
         )
     )
+    guest: Sequence[str] | None = field(
+        default=None,
+        metadata=option(
+            "Replay only guests of this name, or whose names fit a pattern, as in 'web-*'; may be given several times.",
+            needs=ALWAYS,
+            metavar="NAME",
+            unset="all",
+        ),
+    )
     profile: Sequence[str] = field(
         default=("ept-ad", "ept-emul", "x86"),
         metadata=option(
@@ -260,7 +269,15 @@ class ReplayRequest:
     )
     open_page: bool = field(
         default=False,
-        metadata=option("Open the page in a browser.", needs=ALWAYS, flag="--open"),
+        metadata=option("Open the page in a browser.", needs=ALWAYS, flag="--open", in_plan=False),
+    )
+    print_plan: bool = field(
+        default=False,
+        metadata=option(
+            "Print the plan of this command line, for 'eptreplay batch', and replay nothing.",
+            needs=ALWAYS,
+            in_plan=False,
+        ),
     )
     given: frozenset[str] = frozenset()
 
