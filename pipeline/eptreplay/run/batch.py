@@ -22,6 +22,7 @@ from eptreplay.replay.shares.replay import replay_guest
 from eptreplay.results.tables import tables
 from eptreplay.run.description import describe
 from eptreplay.run.failures import Failure, forget_locals, no_guest, write_details
+from eptreplay.run.give_back import give_back_memory
 from eptreplay.run.output import new_output
 from eptreplay.run.pages import make_pages
 from eptreplay.run.written import list_all, write_list
@@ -152,6 +153,7 @@ def run(
         write_columns_file(work / TABLES_FOLDER)
         write_run_file(work, describe(replayed, replays.profiles, replays.options, failures, bad_rows))
         write_list(work, list_all(work, {}))  # from here on, pages can be made even if this process is killed
+        give_back_memory()
         unrendered, pageless = _rendered(work, execution)
     return RunResult(out, tuple(guests), tuple(failures), bad_rows, unrendered, pageless)
 

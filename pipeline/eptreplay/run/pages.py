@@ -27,6 +27,7 @@ from eptreplay.run.written import (
     read_list,
     remove_empty,
     sync_all,
+    sync_folder,
     version,
     write_list,
 )
@@ -76,7 +77,9 @@ def make_pages(
             (stage / name).unlink(missing_ok=True)
         sync_all(stage)
         pages: Listed = {
-            name: (written,) for name in files_in(stage) if (written := version(stage / name)) is not None
+            name: (written,)
+            for name in files_in(stage)
+            if (written := version(f"{stage}/{name}")) is not None
         }
         _refuse_strangers(folder, pages, listed)
         with deferred():
@@ -111,7 +114,9 @@ def _link(source: Path, target: Path) -> None:
 def _refuse_strangers(folder: Path, pages: Listed, listed: Listed | None) -> None:
     """Refuse to replace files that the run did not write, or that were changed since."""
     known = listed or {}
-    standing = [name for name in pages if os.path.lexists(inside(folder, name))]
+    standing = [
+        name for name in pages if not _may_move_whole(folder, name) and os.path.lexists(inside(folder, name))
+    ]
     strange = [name for name in standing if not fits(folder / name, (*known.get(name, ()), *pages[name]))]
     if strange and listed is None:
         raise OutputError(
@@ -133,16 +138,29 @@ def _move_in(stage: Path, folder: Path, pages: Listed, listed: Listed) -> None:
     for name, written in pages.items():
         both[name] = tuple(dict.fromkeys((*listed.get(name, ()), *written)))
     write_list(folder, both)
+    new = [name for name in FOLDERS if (stage / name).is_dir() and _may_move_whole(folder, f"{name}/")]
+    for name in new:
+        (stage / name).rename(folder / name)
     for name in pages:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (stage / name).replace(folder / name)
+        if name.partition("/")[0] not in new:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (stage / name).replace(folder / name)
     gone = [name for name in listed if name not in pages and name.split("/")[0] in FOLDERS]
     for name in gone:
         path = inside(folder, name)
         if fits(path, listed[name]):
             path.unlink()
     for name in FOLDERS:
-        if (folder / name).is_dir():
+        if (folder / name).is_dir() and name not in new:
             remove_empty(folder / name)
             sync_all(folder / name)
-    write_list(folder, {name: pages.get(name, listed.get(name, ())) for name in both if name not in gone})
+    sync_folder(folder)
+    left = {name: pages.get(name, listed.get(name, ())) for name in both if name not in gone}
+    if left != both:
+        write_list(folder, left)
+
+
+def _may_move_whole(folder: Path, name: str) -> bool:
+    """Return whether a file is in a folder of pages that the run has not yet: it can be moved in with all that is in it."""
+    first, slash, _ = name.partition("/")
+    return bool(slash) and first in FOLDERS and not os.path.lexists(folder / first)

@@ -8,7 +8,7 @@ import json
 import os
 import re
 import stat
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from eptreplay.errors import OutputError
@@ -27,6 +27,10 @@ FEW = 512
 """Files and folders that are synchronised one by one, at the most."""
 
 
+SMALL = 1 << 16
+"""Bytes of a file that is read in one piece, at the most: most of 100,000 files are so small."""
+
+
 class Version(NamedTuple):
     """A file as a run wrote it."""
 
@@ -38,20 +42,23 @@ Listed = dict[str, tuple[Version, ...]]
 """By path in the folder, with slashes: what a run wrote there; twice only while pages are being replaced."""
 
 
-def version(path: Path) -> Version | None:
+def version(path: Path | str) -> Version | None:
     """Return what a file holds; None if it does not exist or is not a regular file (a link, a folder, a device)."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
-    with os.fdopen(file, "rb") as handle:
-        about = os.fstat(handle.fileno())
+    with os.fdopen(file, "rb", buffering=0) as handle:
+        about = os.fstat(file)
         if not stat.S_ISREG(about.st_mode):
             return None
+        if about.st_size <= SMALL and len(whole := handle.read(SMALL + 1)) == about.st_size:
+            return Version(about.st_size, hashlib.sha256(whole).hexdigest())
+        handle.seek(0)
         return Version(about.st_size, hashlib.file_digest(handle, "sha256").hexdigest())
 
 
-def fits(path: Path, versions: Sequence[Version]) -> bool:
+def fits(path: Path | str, versions: Sequence[Version]) -> bool:
     """Return whether a file holds what a run wrote there."""
     try:
         size = os.lstat(path).st_size
@@ -70,10 +77,13 @@ def files_in(folder: Path) -> Iterator[str]:
     def refuse(error: OSError) -> None:
         raise OutputError(f"{error.filename}: cannot be looked into ({error.strerror}); give another folder")
 
+    # Of 100,000 files, a path object for each takes its time.
     for here, folders, files in os.walk(folder, onerror=refuse):
-        links = [name for name in folders if os.path.islink(os.path.join(here, name))]  # noqa: PTH114, PTH118 - a path object for each of 100,000 files takes its time
+        links = [name for name in folders if os.path.islink(os.path.join(here, name))]  # noqa: PTH114, PTH118 - see above
+        below = Path(here).relative_to(folder).as_posix()
+        start = "" if below == "." else f"{below}/"
         for name in sorted([*files, *links]):
-            yield Path(here, name).relative_to(folder).as_posix()
+            yield start + name
 
 
 def strangers(folder: Path, listed: Listed) -> list[str]:
@@ -103,18 +113,29 @@ def list_all(folder: Path, known: Listed) -> Listed:
 
 def write_list(folder: Path, listed: Listed) -> None:
     """Write the list in the place of an older one, whole or not at all."""
-    files = {
-        name: [{"bytes": of.bytes, "sha256": of.sha256} for of in listed[name]] for name in sorted(listed)
-    }
     temporary = folder / UNFINISHED
     temporary.unlink(missing_ok=True)
     with temporary.open("x", encoding="utf-8", errors="surrogateescape") as handle:
-        json.dump({"files": files}, handle, indent=1, ensure_ascii=False)
-        handle.write("\n")
+        handle.write(_as_json(listed))
         handle.flush()
         os.fsync(handle.fileno())
     temporary.replace(folder / LIST_FILE)
     sync_folder(folder)
+
+
+def _as_json(listed: Listed) -> str:
+    """Return a list of files as JSON, indented: the encoder of the standard library takes seconds for 100,000 of them."""
+    files = []
+    for name in sorted(listed):
+        versions = [
+            f'   {{\n    "bytes": {of.bytes},\n    "sha256": "{of.sha256}"\n   }}' for of in listed[name]
+        ]
+        files.append(f"  {json.dumps(name, ensure_ascii=False)}: [\n{_lines(versions)}\n  ]")
+    return f'{{\n "files": {{\n{_lines(files)}\n }}\n}}\n'
+
+
+def _lines(parts: Sequence[str]) -> str:
+    return ",\n".join(parts)
 
 
 def read_list(folder: Path) -> Listed | None:
@@ -141,8 +162,7 @@ def read_list(folder: Path) -> Listed | None:
 def _parsed(found: Mapping[str, Any]) -> Listed:
     listed: Listed = {}
     for name, versions in found["files"].items():
-        path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts or path.as_posix() != name or name in (".", *OWN):
+        if not {"", ".", ".."}.isdisjoint(name.split("/")) or name in OWN:
             raise ValueError(f"no path of a file of a run: {name!r}")
         listed[name] = tuple(Version(_size(each["bytes"]), _digest(each["sha256"])) for each in versions)
     return listed
@@ -195,7 +215,7 @@ def sync_all(folder: Path) -> None:
 
     One by one that takes milliseconds a file, minutes for many guests; so many are left to the file system at once.
     """
-    paths = [Path(here, name) for here, _, files in os.walk(folder) for name in (*files, ".")]
+    paths = [os.path.join(here, name) for here, _, files in os.walk(folder) for name in (*files, ".")]  # noqa: PTH118 - see files_in
     if len(paths) > FEW and sync_file_system(folder):
         return
     for path in paths:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import polars as pl
-
 from eptreplay.report.answers.differences import (
     NOT_APART,
     difference_text,
@@ -18,10 +16,14 @@ from eptreplay.report.answers.differences import (
 from eptreplay.report.answers.need import basis, curves, needed
 from eptreplay.report.answers.outside import warning
 from eptreplay.report.costs.times import why_untimed
+from eptreplay.report.read.frames import ordered, rows_where, rows_with
 from eptreplay.report.read.numbers import count, listed, memory, rate, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from eptreplay.report.answers.standing import Standing
     from eptreplay.report.read.run import Guest
@@ -156,7 +158,7 @@ def first_age(guest: Guest) -> float | None:
 
 def _ages(guest: Guest) -> list[float]:
     """Return the ages at which memory is called cold: in seconds, or in intervals where times are not known."""
-    if guest.frame("idle_age").drop_nulls("age_intervals").is_empty():
+    if not len(_idle(guest).pages):
         return []
     timed = _is_timed(guest)
     begin, end = guest.life
@@ -167,25 +169,44 @@ def _ages(guest: Guest) -> list[float]:
     return [share * length for share in COLD_SHARES] if end - begin >= 2 / COLD_SHARES[0] else []
 
 
+class Idle(NamedTuple):
+    """How long touched pages were idle at the end, and how many pages of each age; ages in seconds are NaN where not known."""
+
+    intervals: NDArray[np.int64]
+    seconds: NDArray[np.float64]
+    pages: NDArray[np.int64]
+    timed: bool
+
+
+def _idle(guest: Guest) -> Idle:
+    return guest.once("idle ages", _idle_of)
+
+
+def _idle_of(guest: Guest) -> Idle:
+    frame = rows_with(guest.frame("idle_age"), "age_intervals")
+    timed = guest.trace_seconds is not None and frame["idle_s"].null_count() == 0
+    ages, idle, pages = (frame[name].to_numpy() for name in ("age_intervals", "idle_s", "pages"))
+    return Idle(ages, idle, pages, timed)
+
+
 def _is_timed(guest: Guest) -> bool:
     """Return whether it is known in seconds how long pages were idle."""
-    frame = guest.frame("idle_age").drop_nulls("age_intervals")
-    return guest.trace_seconds is not None and frame["idle_s"].null_count() == 0
+    return _idle(guest).timed
 
 
 def idle_by_age(guest: Guest) -> tuple[tuple[float, int], ...]:
     """Return how long touched pages were idle, in seconds, and how many of each; nothing where that is not known."""
     if not _is_timed(guest):
         return ()
-    frame = guest.frame("idle_age").drop_nulls("age_intervals").filter(pl.col("pages") > 0)
-    return tuple(zip(frame["idle_s"].to_list(), frame["pages"].to_list(), strict=True))
+    found = _idle(guest)
+    some = found.pages > 0
+    return tuple(zip(found.seconds[some].tolist(), found.pages[some].tolist(), strict=True))
 
 
 def idle_pages(guest: Guest, age: float) -> int:
     """Return the touched pages that were idle for an age: seconds, or intervals where times are not known."""
-    frame = guest.frame("idle_age").drop_nulls("age_intervals")
-    column = "idle_s" if _is_timed(guest) else "age_intervals"
-    return int(frame.filter(pl.col(column) >= age)["pages"].sum())
+    found = _idle(guest)
+    return int(found.pages[(found.seconds if found.timed else found.intervals) >= age].sum())
 
 
 def reclaim_answer(guest: Guest, found: Sequence[Cold]) -> Answer:
@@ -220,7 +241,7 @@ def never_touched(guest: Guest) -> int:
     frame, row = guest.frame("idle_age"), guest.any_summary
     if frame.is_empty() or not (row["pages_unmapped"] or row["pages_freed"]):
         return int(guest.about["memory_pages"] - row["pages_touched"])
-    return int(frame.filter(pl.col("age_intervals").is_null())["pages"].sum())
+    return int(rows_where(frame, frame["age_intervals"].is_null())["pages"].sum())
 
 
 def given_back(guest: Guest) -> str:
@@ -273,10 +294,14 @@ MIGRATED_AT = 4096
 
 def migrations(guest: Guest) -> list[dict[str, Any]]:
     """Return the migrations at 4 KB, the slowest link first."""
+    return guest.once("migrations at 4 KB", _migrations)
+
+
+def _migrations(guest: Guest) -> list[dict[str, Any]]:
     frame = guest.frame("migrations")
     if frame.is_empty():
         return []
-    frame = frame.filter(pl.col("page_bytes") == MIGRATED_AT).sort("gbit_per_second")
+    frame = ordered(rows_where(frame, frame["page_bytes"] == MIGRATED_AT), "gbit_per_second")
     return list(frame.iter_rows(named=True))
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-import polars as pl
+import numpy as np
 
+from eptreplay.report.read.frames import parts_of
 from eptreplay.report.read.numbers import count
 from eptreplay.units import binary_size
 
 if TYPE_CHECKING:
+    import polars as pl
+    from numpy.typing import NDArray
+
     from eptreplay.report.read.run import Guest
 
 METHODS = ("exact", "shards", "intervals")
@@ -43,11 +47,20 @@ class Need(NamedTuple):
 
 def curves(guest: Guest) -> dict[str, pl.DataFrame]:
     """Return the miss-ratio curves by method, the most exact first; none where no access touched memory."""
-    frame = guest.frame("miss_ratio").sort("memory_bytes")
+    return guest.once("miss-ratio curves", _curves)
+
+
+def by_size(guest: Guest) -> pl.DataFrame:
+    """Return the points of all miss-ratio curves, the smallest memory first."""
+    return guest.once("miss ratios by size", lambda of: of.frame("miss_ratio").sort("memory_bytes"))
+
+
+def _curves(guest: Guest) -> dict[str, pl.DataFrame]:
+    frame = by_size(guest)
     if frame.is_empty() or not frame["accesses"][0]:
         return {}
-    parts = {method: frame.filter(pl.col("method") == method) for method in METHODS}
-    return {method: part for method, part in parts.items() if not part.is_empty()}
+    parts = parts_of(frame, "method")
+    return {method: parts[method,] for method in METHODS if (method,) in parts}
 
 
 def first_touches(parts: dict[str, pl.DataFrame]) -> float:
@@ -63,17 +76,17 @@ def needed(parts: dict[str, pl.DataFrame], few: float = FEW_MISSES) -> Need:
     allowed = first_touches(parts) + few
     least, most = 0, 0
     for part in parts.values():
-        low = _first(part, pl.col("miss_ratio") - pl.col("error") <= allowed)
-        high = _first(part, pl.col("miss_ratio") + pl.col("error") <= allowed)
-        least = max(least, low if low > part["memory_bytes"][0] else 0)
+        sizes, ratio, error = (part[name].to_numpy() for name in ("memory_bytes", "miss_ratio", "error"))
+        low = _first(sizes, ratio - error <= allowed)
+        high = _first(sizes, ratio + error <= allowed)
+        least = max(least, low if low > sizes[0] else 0)
         most = min(most, high) if most else high
     return Need(min(least, most), most)
 
 
-def _first(part: pl.DataFrame, good: pl.Expr) -> int:
+def _first(sizes: NDArray[np.int64], good: NDArray[np.bool_]) -> int:
     """Return the smallest size that is good, or the largest there is."""
-    found = part.filter(good)["memory_bytes"]
-    return int(found[0] if len(found) else part["memory_bytes"][-1])
+    return int(sizes[np.argmax(good)] if good.any() else sizes[-1])
 
 
 def basis(parts: dict[str, pl.DataFrame], pages_touched: int) -> str:

@@ -81,14 +81,14 @@ class Chart:
     @property
     def empty(self) -> bool:
         """Whether no line ever leaves 0."""
-        return not any(value for line in self.lines for value in line.values)
+        return not any(any(line.values) for line in self.lines)
 
     @property
     def log(self) -> bool:
         """Whether the value axis is logarithmic."""
         return self.y.log
 
-    def y_ticks(self) -> list[Tick]:
+    def y_ticks(self) -> Sequence[Tick]:
         """Return the marks of the value axis."""
         return self.y.ticks()
 

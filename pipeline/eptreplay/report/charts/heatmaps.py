@@ -189,10 +189,12 @@ class HeatMap:
         begins[1:] = (np.diff(columns) != 1) | (np.diff(rows) != 0) | (np.diff(level) != 0)
         starts = np.flatnonzero(begins)
         lengths = np.diff(np.append(starts, len(level)))
+        strokes = zip(
+            columns[starts].tolist(), (self.height - 1 - rows[starts]).tolist(), lengths.tolist(), strict=True
+        )
         parts: dict[int, list[str]] = {}
-        for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
-            up = self.height - 1 - int(rows[start])
-            parts.setdefault(int(level[start]), []).append(f"M{columns[start]} {up}h{length}")
+        for at, (column, up, length) in zip(level[starts].tolist(), strokes, strict=True):
+            parts.setdefault(at, []).append(f"M{column} {up}h{length}")
         return [Stroke(self.shade(at), "".join(path)) for at, path in sorted(parts.items())]
 
     def data(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -21,6 +22,9 @@ COLOURS = 8
 
 WIDTHS = 4
 """Distinct line widths in report.css."""
+
+MOST_EXACT = 2.0**53
+"""Whole numbers below which every one is a number that a float holds."""
 
 
 class Series(NamedTuple):
@@ -89,13 +93,20 @@ def alike(series: Sequence[Series]) -> list[list[Series]]:
     """Return the series in groups of the same values."""
     found: list[list[Series]] = []
     for one in series:
-        same = (group for group in found if np.array_equal(group[0].values, one.values, equal_nan=True))
+        same = (group for group in found if _same(group[0].values, one.values))
         group = next(same, None)
         if group is None:
             found.append([one])
         else:
             group.append(one)
     return found
+
+
+def _same(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
+    """Return whether two series have the same values, or none at the same places."""
+    if one.shape != other.shape:
+        return False
+    return bool(np.all((one == other) | ((one != one) & (other != other))))  # noqa: PLR0124 - not a number
 
 
 def style_of(series: Series) -> int:
@@ -115,6 +126,9 @@ def _width(series: Series, above: int) -> int:
 
 def short_values(values: NDArray[np.float64]) -> list[float | int | None]:
     """Return values for the script; None where there is none."""
+    if np.all(np.abs(values) < MOST_EXACT) and np.array_equal(values, np.floor(values)):
+        whole: list[float | int | None] = values.astype(np.int64).tolist()
+        return whole
     return [_short_value(value) for value in values.tolist()]
 
 
@@ -128,22 +142,31 @@ def _short_value(value: float) -> float | int | None:
 
 def _path(places: NDArray[np.float64], at: NDArray[np.float64], *, steps: bool) -> str:
     """Return the SVG path of a line; a value that is no number leaves a gap."""
+    across = _across(at.tobytes())
+    known = places == places  # noqa: PLR0124 - a number
+    if known.all():
+        edges, shares = [0, len(places)][: 2 * len(places)], places
+    else:
+        edges = np.flatnonzero(np.diff(known, prepend=False, append=False)).tolist()
+        shares = np.where(known, places, 0.0)
+    levels = np.rint(HEIGHT * (1 - np.minimum(np.maximum(shares, 0.0), 1.0))).astype(np.int64)
     parts: list[str] = []
-    level: int | None = None
-    across = [f"{x:g}" for x in at.tolist()]
-    for number, place in enumerate(places.tolist()):
-        if place != place:  # noqa: PLR0124 - not a number
-            level = None
-            continue
-        y = round(HEIGHT * (1 - min(1.0, max(0.0, place))))
-        if level is None:
-            parts.append(f"M{across[number]} {y}")
-        elif not steps:
-            parts.append(f"L{across[number]} {y}")
-        elif y != level:
-            parts.append(f"H{across[number]}V{y}")
-        level = y
-        last = number + 1 == len(places) or places[number + 1] != places[number + 1]
-        if steps and last:
-            parts.append(f"H{across[number + 1]}")
+    for begin, end in zip(edges[::2], edges[1::2], strict=True):  # stretches without a gap
+        of = levels[begin:end]
+        parts.append(f"M{across[begin]} {of[0]}")
+        if steps:
+            turns = np.flatnonzero(of[1:] != of[:-1]) + 1
+            parts += [
+                f"H{across[begin + turn]}V{y}"
+                for turn, y in zip(turns.tolist(), of[turns].tolist(), strict=True)
+            ]
+            parts.append(f"H{across[end]}")
+        else:
+            parts += [f"L{across[begin + turn]} {y}" for turn, y in enumerate(of[1:].tolist(), 1)]
     return "".join(parts)
+
+
+@lru_cache(maxsize=16)
+def _across(at: bytes) -> list[str]:
+    """Return where steps or points are, float64 as bytes, as a path has it: most charts of a run share it."""
+    return [f"{x:g}" for x in np.frombuffer(at, np.float64).tolist()]

@@ -7,21 +7,25 @@ by its ends: all at their low ends, all at their high ends. Terms share paramete
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
-
-import polars as pl
 
 from eptreplay.report.costs.costs import CLOCK, EXIT, ZERO, Assumptions, Range, by_profile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    import polars as pl
+
     from eptreplay.report.read.run import Guest
 
 TOTAL: Final = "total"
 CPU, WAITING, DEVICE = "cpu", "waiting", "device"
 NANOSECONDS_PER_MICROSECOND = 1000
+
+MOST_KNOWN = 16
+"""Assumptions that estimates of many guests are looked for among, at the most: each guest may have its own swap times."""
 
 
 class Term(NamedTuple):
@@ -79,6 +83,9 @@ TERMS: Final[Mapping[str, Term]] = {
 }
 
 
+_PLACES: Final = {term: place for place, term in enumerate(TERMS)}
+
+
 class Item(NamedTuple):
     """One row of an estimate: how often something happened, and what that cost."""
 
@@ -89,7 +96,7 @@ class Item(NamedTuple):
     seconds: Range
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Estimate:
     """What a guest is estimated to have cost under a profile.
 
@@ -107,19 +114,43 @@ class Estimate:
 
     def cycles(self, term: str = TOTAL) -> Range:
         """Return the cycles of a term, all its kinds together, or of all terms but those of devices."""
-        return _sum(item.cycles for item in self.items if _belongs(item, term))
+        return self._sums.get(term, (ZERO, ZERO))[0]
 
     def seconds(self, term: str = TOTAL) -> Range:
         """Return the same as time of one CPU."""
-        return _sum(item.seconds for item in self.items if _belongs(item, term))
+        return self._sums.get(term, (ZERO, ZERO))[1]
 
-    def uses(self, parameter: str) -> int:
-        """Return of how many events in the total a parameter is a cost."""
-        return sum(
-            item.events
-            for item in self.items
-            if parameter in TERMS[item.term].parameters and TERMS[item.term].spent != DEVICE
-        )
+    @cached_property
+    def uses(self) -> Counter[str]:
+        """Of how many events in the total each parameter is a cost."""
+        found: Counter[str] = Counter()
+        for item in self.items:
+            if TERMS[item.term].spent != DEVICE:
+                for parameter in TERMS[item.term].parameters:
+                    found[parameter] += item.events
+        return found
+
+    @cached_property
+    def _sums(self) -> dict[str, tuple[Range, Range]]:
+        """Cycles and seconds by term, and of all terms but those of devices."""
+        found: dict[str, tuple[Range, Range]] = {}
+        for item in self.items:
+            total = [TOTAL] if TERMS[item.term].spent != DEVICE else []
+            for term in (item.term, *total):
+                cycles, seconds = found.get(term, (ZERO, ZERO))
+                found[term] = cycles.plus(item.cycles), seconds.plus(item.seconds)
+        return found
+
+    def sharing(self, known: list[Assumptions]) -> Estimate:
+        """Return the same with assumptions that are among the known ones, to which new ones are added."""
+        assumed = next((of for of in known if of == self.assumed), self.assumed)
+        if assumed is self.assumed and len(known) < MOST_KNOWN:
+            known.append(assumed)
+        return replace(self, assumed=assumed)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process cannot work out: the fields alone."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @property
     def impossible(self) -> bool:
@@ -131,23 +162,24 @@ class Estimate:
         return seconds.times(1 / self.vcpu_seconds) if self.vcpu_seconds and not self.impossible else None
 
 
-def _belongs(item: Item, term: str) -> bool:
-    return TERMS[item.term].spent != DEVICE if term == TOTAL else item.term == term
-
-
-def _sum(parts: Iterator[Range]) -> Range:
-    found = ZERO
-    for part in parts:
-        found = found.plus(part)
-    return found
-
-
 def estimates(guest: Guest, profiles: Sequence[Mapping[str, Any]], assumed: Assumptions) -> list[Estimate]:
     """Return what a guest cost under each profile, in the order of the run.
 
     Where runs are compared, shares are of the run time of the profile that each is measured by: two shares of different
     times would not compare.
     """
+    known: list[tuple[Sequence[Mapping[str, Any]], Assumptions, list[Estimate]]] = guest.once(
+        "estimates", lambda _: []
+    )
+    for of, by, found in known:
+        if by is assumed and of == profiles:
+            return found
+    made = _estimates(guest, profiles, assumed)
+    known.append((profiles, assumed, made))
+    return made
+
+
+def _estimates(guest: Guest, profiles: Sequence[Mapping[str, Any]], assumed: Assumptions) -> list[Estimate]:
     counted = guest.once("counts of events", _Counts)
     return [
         _estimate(guest, str(profile["name"]), str(profiles[profile.get("base", 0)]["name"]), counted, each)
@@ -161,7 +193,7 @@ def _estimate(guest: Guest, profile: str, base: str, counted: _Counts, assumed: 
     items = [
         _item(term, kind, events, assumed) for term, kind, events in counted.events(profile) if events > 0
     ]
-    items.sort(key=lambda item: list(TERMS).index(item.term))
+    items.sort(key=lambda item: _PLACES[item.term])
     whole = span * guest.summary[base]["vcpus"] if span else None
     return Estimate(profile, tuple(items), whole, assumed)
 
@@ -191,18 +223,21 @@ def sum_of_differences(pairs: Sequence[tuple[Estimate, Estimate]]) -> Range:
     shared: Counter[tuple[str, Range]] = Counter()
     cycles, waited = ZERO, ZERO
     for base, other in pairs:
+        before, after = base.uses, other.uses
         for name, parameter in base.assumed.parameters.items():
-            ours, theirs = base.assumed.cost(name), other.assumed.cost(name)
+            ours, theirs = base.assumed.ranges[name], other.assumed.ranges[name]
             if ours == theirs:
-                shared[name, ours] += other.uses(name) - base.uses(name)
+                shared[name, ours] += after[name] - before[name]
                 continue
-            part = _signed(theirs, other.uses(name)).plus(_signed(ours, -base.uses(name)))
+            part = _signed(theirs, after[name]).plus(_signed(ours, -before[name]))
             if parameter.unit == "us":
                 waited = waited.plus(part.times(1e-6))
             else:
                 cycles = cycles.plus(part)
     assumed = pairs[0][0].assumed
     for (name, cost), events in shared.items():
+        if not events:
+            continue
         part = _signed(cost, events)
         if assumed.parameters[name].unit == "us":
             waited = waited.plus(part.times(1e-6))
@@ -225,10 +260,10 @@ class _Counts:
     def __init__(self, guest: Guest) -> None:
         self._summary = guest.summary
         self._causes = _by_profile(guest.frame("ipis"))
-        self._dirty = _sums(guest.frame("dirty"), "pml_exits", "harvest_demotions")
-        self._wiring = _sums(guest.frame("wiring"), "host_ipis")
-        self._walks = _sums(guest.frame("translations"), *_WALKS)
-        self._swap = _sums(guest.frame("swap_activity"), "swap_ins", "pageouts", "read_ns", "write_ns")
+        self._dirty = _sums(guest, "dirty", "pml_exits", "harvest_demotions")
+        self._wiring = _sums(guest, "wiring", "host_ipis")
+        self._walks = _sums(guest, "translations", *_WALKS)
+        self._swap = _sums(guest, "swap_activity", "swap_ins", "pageouts", "read_ns", "write_ns")
         self._sweeps = _sweeps(guest)
 
     def events(self, profile: str) -> Iterator[tuple[str, str, int]]:
@@ -289,19 +324,19 @@ def _exits(row: Mapping[str, Any]) -> Iterator[tuple[str, str, int]]:
 
 def _sweeps(guest: Guest) -> dict[str, dict[str, int]]:
     """Return the pages that sweeps examined, by profile and kind of sweep."""
-    harvests = guest.frame("dirty").select("profile", "interval", "harvests")
-    found = (
-        guest.frame("intervals")
-        .filter(pl.col("sweeps") > 0)
-        .join(harvests, on=["profile", "interval"], how="left")
-        .with_columns(pl.col("harvests").fill_null(0))
-        .group_by("profile")
-        .agg(
-            aging=((pl.col("sweeps") - pl.col("harvests")) * pl.col("resident")).sum(),
-            harvest=(pl.col("harvests") * pl.col("resident")).sum(),
-        )
-    )
-    return {row.pop("profile"): row for row in found.iter_rows(named=True)}
+    found = {}
+    for profile, part in guest.by_profile("intervals").items():
+        if not part["sweeps"].sum():
+            continue
+        dirty = guest.by_profile("dirty").get(profile)
+        harvests = {} if dirty is None else dict(zip(dirty["interval"], dirty["harvests"], strict=True))
+        rows = zip(part["interval"], part["sweeps"], part["resident"], strict=True)
+        swept = [(sweeps, harvests.get(at, 0), resident) for at, sweeps, resident in rows if sweeps > 0]
+        found[profile] = {
+            "aging": sum((sweeps - of) * resident for sweeps, of, resident in swept),
+            "harvest": sum(of * resident for _, of, resident in swept),
+        }
+    return found
 
 
 def _by_profile(frame: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:
@@ -311,10 +346,10 @@ def _by_profile(frame: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def _sums(frame: pl.DataFrame, *names: str) -> dict[str, dict[str, int]]:
+def _sums(guest: Guest, table: str, *names: str) -> dict[str, dict[str, int]]:
     """Return sums of columns by profile."""
-    found = frame.group_by("profile").agg(pl.col(names).sum())
-    return {row.pop("profile"): row for row in found.iter_rows(named=True)}
+    parts = guest.by_profile(table)
+    return {profile: {name: int(part[name].sum()) for name in names} for profile, part in parts.items()}
 
 
 def cost_rows(guest: str, found: Sequence[Estimate]) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from eptreplay.errors import UsageError
@@ -53,19 +54,26 @@ class Range(NamedTuple):
 ZERO = Range(0.0, 0.0, 0.0)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Assumptions:
     """The parameters of an estimate, by name; `given` are those that the user gave."""
 
     parameters: Mapping[str, CostParameter] = field(default_factory=cost_parameters)
     given: frozenset[str] = frozenset()
 
+    @cached_property
+    def ranges(self) -> dict[str, Range]:
+        """What each parameter costs."""
+        return {
+            name: ZERO.plus(Range(parameter.value, parameter.low, parameter.high))
+            for name, parameter in self.parameters.items()
+        }
+
     def cost(self, *names: str) -> Range:
         """Return what an event costs for which all of these parameters are due."""
         found = ZERO
         for name in names:
-            parameter = self.parameters[name]
-            found = found.plus(Range(parameter.value, parameter.low, parameter.high))
+            found = found.plus(self.ranges[name])
         return found
 
     def with_value(self, name: str, text: str, value: Range) -> Assumptions:

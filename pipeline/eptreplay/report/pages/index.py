@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from eptreplay.report.answers.standing import Standing
+    from eptreplay.report.costs.costs import Assumptions
     from eptreplay.report.read.run import Guest, Run
 
 MOST_ANSWERED = 12
@@ -93,6 +94,14 @@ class Line(NamedTuple):
     def link(self) -> str:
         """Where its page is."""
         return f"guests/{self.guest.slug}.html"
+
+    def sharing(self, known: list[Assumptions]) -> Line:
+        """Return the same with assumptions that are among the known ones, to which others are added: one copy for all guests."""
+        found = [
+            at._replace(estimates=tuple(estimate.sharing(known) for estimate in at.estimates))
+            for at in self.found
+        ]
+        return self._replace(found=found)
 
     def worst(self) -> tuple[bool, float]:
         """Return the key of the order: the highest estimated share under any profile; without times, the cost."""

@@ -16,6 +16,7 @@ from eptreplay.report.charts.lines import line_classes
 from eptreplay.report.costs.cost_terms import cost_rows, estimates
 from eptreplay.report.costs.costs import Assumptions, by_profile, described, exit_origin
 from eptreplay.report.pages.guest import guest_page
+from eptreplay.report.pages.pieces import PIECES
 from eptreplay.report.read.run import open_run
 from eptreplay.units import binary_size
 
@@ -173,6 +174,7 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     pages.filters["line_classes"] = line_classes
+    pages.globals |= PIECES
     return pages
 
 

@@ -72,6 +72,8 @@ class _Worker:
                 env={
                     **os.environ,
                     "POLARS_MAX_THREADS": "1",
+                    # That of the system gives back what it does not use.
+                    "ARROW_DEFAULT_MEMORY_POOL": "system",
                     "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
                 },
             )
@@ -99,6 +101,7 @@ def _by_workers(pages: Pages, numbers: Iterator[int], wanted: int) -> Iterator[R
     """Render with so many processes; where none can be started, leave the rest of the numbers."""
     job = (pages.folder.absolute(), pages.assumed)
     workers: list[_Worker] = []
+    known = [pages.assumed]
     try:
         for _ in range(wanted):
             _start(workers, job)
@@ -114,7 +117,9 @@ def _by_workers(pages: Pages, numbers: Iterator[int], wanted: int) -> Iterator[R
                         yield pages.lost(worker.guest, f"the process that rendered it ended: {how}")
                         _start(workers, job)
                     continue
-                if isinstance(answer, (Rendered, Unrendered)):
+                if isinstance(answer, Rendered):
+                    yield answer._replace(line=answer.line.sharing(known))
+                elif isinstance(answer, Unrendered):
                     yield answer
                 worker.guest = next(numbers, None)
                 if worker.guest is None:

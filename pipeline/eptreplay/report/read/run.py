@@ -11,6 +11,7 @@ import polars as pl
 
 from eptreplay.errors import OutputError
 from eptreplay.report.read.by_guest import TableByGuest
+from eptreplay.report.read.frames import ordered, parts_of, rows_where
 from eptreplay.report.read.numbers import MIB, in_seconds
 from eptreplay.report.read.time_axis import MOST_STEPS, SHORTEST, TIME_UNITS, Span
 from eptreplay.tables import schema as tables
@@ -69,6 +70,8 @@ class Guest:
     profiles: list[str]
     frames: Frames = field(repr=False)
     _made: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+    _rows: dict[str, pl.DataFrame] = field(default_factory=dict, init=False, repr=False)
+    _columns: dict[tuple[str, str], NDArray[np.float64]] = field(default_factory=dict, init=False, repr=False)
 
     def once(self, name: str, make: Callable[[Guest], T]) -> T:
         """Return what `make` makes of the guest under a name; it is made once."""
@@ -89,7 +92,17 @@ class Guest:
 
     def frame(self, name: str) -> pl.DataFrame:
         """Return the guest's rows of a table, by the table's name."""
-        return self.frames.of(name, self.name)
+        if name not in self._rows:
+            self._rows[name] = self.frames.of(name, self.name)
+        return self._rows[name]
+
+    def by_profile(self, name: str) -> dict[str, pl.DataFrame]:
+        """Return the guest's rows of a table, by profile."""
+
+        def parts(guest: Guest) -> dict[str, pl.DataFrame]:
+            return {str(key[0]): part for key, part in parts_of(guest.frame(name), "profile").items()}
+
+        return self.once(f"{name} by profile", parts)
 
     def has(self, name: str) -> bool:
         """Return whether a table says anything of the guest."""
@@ -107,15 +120,18 @@ class Guest:
 
     @cached_property
     def _intervals(self) -> dict[str, pl.DataFrame]:
-        parts = self.frame("intervals").partition_by("profile", as_dict=True)
-        return {str(key[0]): frame.sort("interval") for key, frame in parts.items()}
+        return {profile: ordered(part, "interval") for profile, part in self.by_profile("intervals").items()}
 
     def interval_column(self, profile: str, name: str) -> NDArray[np.float64]:
         """Return a column of the intervals under a profile, in order of time; NaN where it has fewer than another."""
-        found = np.full(self.intervals, np.nan)
-        frame = self._intervals.get(profile)
-        if frame is not None:
-            found[: len(frame)] = frame[name].cast(pl.Float64).to_numpy()
+        found = self._columns.get((profile, name))
+        if found is None:
+            found = np.full(self.intervals, np.nan)
+            frame = self._intervals.get(profile)
+            if frame is not None:
+                found[: len(frame)] = frame[name].to_numpy()  # which has NaN for null
+            found.flags.writeable = False
+            self._columns[profile, name] = found
         return found
 
     @cached_property
@@ -147,7 +163,7 @@ class Guest:
     def life(self) -> tuple[int, int]:
         """Intervals [begin, end) that the guest's own trace reaches into: on a shared host not all of them."""
         frame = self._intervals.get(self.profiles[0])
-        busy = [] if frame is None else frame.filter(pl.col("rows") > 0)["interval"].to_list()
+        busy = [] if frame is None else rows_where(frame, frame["rows"] > 0)["interval"].to_list()
         return (int(busy[0]), int(busy[-1]) + 1) if busy else (0, self.intervals)
 
     @cached_property

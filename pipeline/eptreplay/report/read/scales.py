@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -11,6 +12,8 @@ import numpy as np
 from eptreplay.report.read.numbers import short
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 HEIGHT = 1000
@@ -39,16 +42,19 @@ class Scale:
             return np.asarray(np.log10(1 + np.maximum(values, 0)) / math.log10(1 + self.high), np.float64)
         return np.asarray((values - self.low) / (self.high - self.low), np.float64)
 
-    def ticks(self, wanted: int = 4) -> list[Tick]:
+    def ticks(self, wanted: int = 4) -> Sequence[Tick]:
         """Return round values with their places."""
+        return _ticks(self, wanted)
+
+    def _worked_out(self, wanted: int) -> tuple[Tick, ...]:
         values = self._decades() if self.log else nice_values(self.low, self.high, wanted)
         if self.whole:
             values = [value for value in values if float(value).is_integer()]
         places = self.place(np.array(values, np.float64))
-        return [
+        return tuple(
             Tick(round(100 * float(place), 3), short(value))
             for value, place in zip(values, places, strict=True)
-        ]
+        )
 
     def _decades(self) -> list[float]:
         powers = range(int(math.log10(self.high)) + 1 if self.high >= 1 else 0)
@@ -56,6 +62,12 @@ class Scale:
         found = [10.0**power for power in powers if power % step == 0]
         places = self.place(np.array(found))
         return [0.0, *(value for value, at in zip(found, places, strict=True) if at >= CLOSEST)]
+
+
+@lru_cache(maxsize=1024)
+def _ticks(scale: Scale, wanted: int) -> tuple[Tick, ...]:
+    """Return the ticks of a scale: a page asks for them more than once, and many charts have the same."""
+    return scale._worked_out(wanted)  # noqa: SLF001 - the class is in this file
 
 
 def nice_values(low: float, high: float, wanted: int) -> list[float]:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from eptreplay.report.read.scales import Scale
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from eptreplay.report.read.scales import Tick
 
 SHORTEST = 0.1
@@ -35,6 +37,6 @@ class Span(NamedTuple):
     group: int = 1
     """Intervals to a step."""
 
-    def ticks(self) -> list[Tick]:
+    def ticks(self) -> Sequence[Tick]:
         """Return the marks of the axis."""
         return Scale(0, self.end or 1, whole=not self.symbol).ticks(5)

@@ -10,6 +10,7 @@ from eptreplay.report.charts.chart import Caption
 from eptreplay.report.charts.lines import Series
 from eptreplay.report.charts.time_charts import group_mean
 from eptreplay.report.costs.times import why_untimed
+from eptreplay.report.read.frames import parts_of, rows_with
 from eptreplay.report.read.numbers import memory
 from eptreplay.report.sections.parts import (
     Cell,
@@ -84,8 +85,8 @@ def dirty(context: Context) -> Part:
 
 def one_profile(guest: Guest) -> pl.DataFrame:
     """Return the table dirty under one profile, for what is the same under all."""
-    frame = guest.frame("dirty")
-    return frame.filter(frame["profile"] == guest.profiles[0])
+    parts = guest.by_profile("dirty")
+    return parts[guest.profiles[0]] if guest.profiles[0] in parts else guest.frame("dirty").clear()
 
 
 def _truth(context: Context) -> Chart:
@@ -139,7 +140,7 @@ def _rate(context: Context) -> list[Chart]:
     if frame.is_empty():
         return []
     scale, unit = guest.mib_second
-    parts = frame.partition_by("writer", "vcpu", "device", as_dict=True, maintain_order=True)
+    parts = parts_of(frame, "writer", "vcpu", "device")
     ordered = sorted(parts.items(), key=lambda item: _order(*item[0]))
     series = [
         Series(writer_name(*key), scale * interval_values(guest, part, "pages_written"), style=number)
@@ -171,7 +172,7 @@ def _rates(context: Context) -> Grid:
     guest = context.guest
     frame = guest.frame("dirty_rate")
     columns = [column for column in DIRTY_RATE.columns if column.unit.startswith(("MiB/s", "(MiB"))]
-    link = context.files.frame("dirty_rate", frame.drop("guest"))
+    link = context.files.frame("dirty_rate", frame)
     titles = {
         "mean_mib_per_second": "average",
         "variance": "variance",
@@ -198,7 +199,7 @@ def _rates(context: Context) -> Grid:
                 Head(writer_name(row["writer"], row["vcpu"], row["device"])),
                 [Cell(f"{row[column.name]:.4g}") for column in columns],
             )
-            for row in frame.drop_nulls("mean_mib_per_second").iter_rows(named=True)
+            for row in rows_with(frame, "mean_mib_per_second").iter_rows(named=True)
         ],
         why_untimed(context.guest) or "Nothing was written.",
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import polars as pl
 
 from eptreplay.report.charts.chart import Caption
 from eptreplay.report.charts.lines import Series
@@ -15,7 +14,6 @@ from eptreplay.report.sections.parts import (
     Grid,
     Head,
     Part,
-    interval_values,
     over_time,
     profile_heads,
     summed,
@@ -89,11 +87,12 @@ def _by_cause(context: Context) -> list[Chart]:
     guest = context.guest
     if not guest.has("fault_intervals"):
         return []
-    counts = (
-        guest.frame("fault_intervals").group_by("profile", "cause", "interval").agg(pl.col("count").sum())
-    )
-    parts = counts.partition_by("profile", "cause", as_dict=True)
-    nothing = counts.clear()
+    frame = guest.frame("fault_intervals")
+    counts = {(name, cause): np.zeros(guest.intervals) for name in guest.profiles for cause in CAUSES}
+    columns = (frame[name].to_list() for name in ("profile", "cause", "interval", "count"))
+    for profile, cause, interval, number in zip(*columns, strict=True):
+        if (profile, cause) in counts:
+            counts[profile, cause][interval] += number
     return [
         over_time(
             context,
@@ -103,10 +102,7 @@ def _by_cause(context: Context) -> list[Chart]:
                 "exits per interval",
                 f"Exits because {about}.",
             ),
-            [
-                Series(name, interval_values(guest, parts.get((name, cause), nothing), "count"), number)
-                for number, name in enumerate(guest.profiles)
-            ],
+            [Series(name, counts[name, cause], number) for number, name in enumerate(guest.profiles)],
             log=True,
         )
         for cause, about in CAUSES.items()

@@ -32,7 +32,7 @@ def heatmaps(context: Context) -> Part:
     rows, place = axis_rows(np.any(counts_by_stretch(guest, "pages_touched") > 0, axis=0), size)
     counts = [_by_row(counts_by_stretch(guest, column), place, len(rows)) for _, _, column, _ in KINDS]
     levels = log_levels(max(int(of.max(initial=0)) for of in counts) or 1)
-    link = context.files.frame("heatmap", frame.drop("guest"))
+    link = context.files.frame("heatmap", frame)
     most = " (of several intervals to a step, the highest)" if guest.span.group > 1 else ""
     gaps = " Where the axis is broken, addresses that were never touched are left out."
     return Part(

@@ -6,13 +6,13 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-import polars as pl
 
-from eptreplay.report.answers.need import basis, curves, first_touches, needed
+from eptreplay.report.answers.need import basis, by_size, curves, first_touches, needed
 from eptreplay.report.charts.bar_charts import bar_chart
 from eptreplay.report.charts.chart import Caption
 from eptreplay.report.charts.curve_charts import Points, curve_chart
 from eptreplay.report.charts.lines import Series
+from eptreplay.report.read.frames import ordered, rows_where, rows_with
 from eptreplay.report.read.numbers import MIB, count, rate, seconds
 from eptreplay.report.read.scales import Tick
 from eptreplay.report.sections.parts import Cell, Grid, Head, Part
@@ -21,6 +21,7 @@ from eptreplay.units import PAGE_BYTES, binary_size
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import polars as pl
     from numpy.typing import NDArray
 
     from eptreplay.report.charts.chart import Chart
@@ -46,9 +47,9 @@ def working_set(context: Context) -> Part:
 
 def _windows(context: Context, kind: str, title: str, about: str) -> Chart:
     frame = context.guest.frame("working_set")
-    frame = frame.filter(frame["kind"] == kind).sort("window_intervals")
+    frame = ordered(rows_where(frame, frame["kind"] == kind), "window_intervals")
     ident = f"working-set-{kind}"
-    link = context.files.frame(ident, frame.drop("guest"))
+    link = context.files.frame(ident, frame)
     timed = frame["window_s"].null_count() == 0
     labels = [
         seconds(row["window_s"]) if timed else str(row["window_intervals"])
@@ -63,7 +64,7 @@ def _windows(context: Context, kind: str, title: str, about: str) -> Chart:
             link,
         ),
         [
-            Series(name, frame[column].cast(pl.Float64).to_numpy() / MIB, style=number)
+            Series(name, frame[column].to_numpy() / MIB, style=number)
             for number, (column, name) in enumerate(PERCENTILES)
         ],
         labels,
@@ -75,8 +76,8 @@ def idle(context: Context) -> Part:
     """Return how long memory had been idle at the end."""
     guest = context.guest
     frame = guest.frame("idle_age")
-    link = context.files.frame("idle_age", frame.drop("guest"))
-    frame = frame.drop_nulls("age_intervals").sort("age_intervals")
+    link = context.files.frame("idle_age", frame)
+    frame = ordered(rows_with(frame, "age_intervals"), "age_intervals")
     if frame.is_empty():
         return Part(texts=["The trace touched no memory."])
     edges = age_edges(guest.intervals)
@@ -152,8 +153,7 @@ def miss_ratio(context: Context) -> Part:
     parts = curves(guest)
     if not parts:
         return Part(texts=["The trace has no access to memory."])
-    frame = guest.frame("miss_ratio").sort("memory_bytes")
-    link = context.files.frame("miss_ratio", frame.drop("guest"))
+    link = context.files.frame("miss_ratio", by_size(guest))
     return Part(
         charts=[_curve(link, *next(iter(parts.items())))],
         grids=[_needs(link, parts)],

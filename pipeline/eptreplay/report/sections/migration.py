@@ -9,6 +9,7 @@ import numpy as np
 from eptreplay.report.charts.bar_charts import bar_chart
 from eptreplay.report.charts.chart import Caption
 from eptreplay.report.charts.lines import Series
+from eptreplay.report.read.frames import ordered, parts_of, rows_where
 from eptreplay.report.read.numbers import MIB, count, seconds
 from eptreplay.report.sections.parts import Cell, Grid, Head, Part
 from eptreplay.units import binary_size
@@ -26,12 +27,12 @@ VERDICTS = {
 
 def migration(context: Context) -> Part:
     """Return the migrations of the sweep, their rounds, and what a failure in the last round would cost."""
-    frame = context.guest.frame("migrations").sort("gbit_per_second", "page_bytes")
+    frame = ordered(context.guest.frame("migrations"), "gbit_per_second", "page_bytes")
     found = list(frame.iter_rows(named=True))
-    link = context.files.frame("migrations", frame.drop("guest"))
+    link = context.files.frame("migrations", frame)
     charts = [
         _rounds(context, size)
-        for size in frame["page_bytes"].unique().sort().to_list()
+        for size in sorted(set(frame["page_bytes"].to_list()))
         if context.guest.has("migration_rounds")
     ]
     return Part(charts=charts, grids=[_sweep(found, link), _failures(found, link)])
@@ -124,13 +125,13 @@ def _size(value: int | None) -> Cell:
 def _rounds(context: Context, size: int) -> Chart:
     """Return what every round sent, one line per bandwidth."""
     frame = context.guest.frame("migration_rounds")
-    frame = frame.filter(frame["page_bytes"] == size).sort("gbit_per_second", "round")
+    frame = ordered(rows_where(frame, frame["page_bytes"] == size), "gbit_per_second", "round")
     name = binary_size(size)
     ident = f"rounds-{size}"
-    link = context.files.frame(ident, frame.drop("guest"))
+    link = context.files.frame(ident, frame)
     rounds = int(frame["round"].to_numpy().max()) + 1
     series = []
-    for number, part in enumerate(frame.partition_by("gbit_per_second", maintain_order=True)):
+    for number, part in enumerate(parts_of(frame, "gbit_per_second").values()):
         sent = np.full(rounds, np.nan)
         sent[part["round"].to_numpy()] = part["sent_bytes"].to_numpy() / MIB
         series.append(Series(link_name(part.row(0, named=True)), sent, style=number))

@@ -7,15 +7,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import polars as pl
 
-from eptreplay.report.charts.csvs import CSV_FOLDER, write_columns, write_csv, write_frame
+from eptreplay.report.charts.csvs import CSV_FOLDER, texts, write_csv, write_frame, write_texts
 from eptreplay.report.charts.lines import Series
 from eptreplay.report.charts.time_charts import group_sum, time_chart
+from eptreplay.report.read.frames import without
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import polars as pl
     from numpy.typing import NDArray
 
     from eptreplay.report.charts.chart import Caption, Chart
@@ -34,6 +35,7 @@ class Files:
         self._guest = guest
         self._path = folder / CSV_FOLDER / guest.slug
         self._path.mkdir(parents=True, exist_ok=True)
+        self._intervals: tuple[list[str], list[list[str]]] | None = None
         self._link = f"../{CSV_FOLDER}/{guest.slug}"
 
     def table(self, name: str, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -42,19 +44,27 @@ class Files:
         return f"{self._link}/{name}.csv"
 
     def frame(self, name: str, frame: pl.DataFrame) -> str:
-        """Write a frame as a table and return the link to it."""
-        write_frame(self._path / f"{name}.csv", frame)
+        """Write a frame as a table, but for the name of the guest, and return the link to it."""
+        write_frame(self._path / f"{name}.csv", without(frame, "guest"))
         return f"{self._link}/{name}.csv"
 
     def over_time(self, name: str, unit: str, series: Sequence[Series]) -> str:
         """Write values by interval, one column per line of the chart, and return the link."""
-        bounds = self._guest.bounds
-        columns = [("interval", np.arange(self._guest.intervals, dtype=np.float64))]
-        if bounds is not None:
-            columns += [("start_s", bounds[:-1]), ("end_s", bounds[1:])]
-        columns += [(f"{line.name} [{unit}]", line.values) for line in series]
-        write_columns(self._path / f"{name}.csv", columns)
+        names, cells = self._of_intervals()
+        names = [*names, *(f"{line.name} [{unit}]" for line in series)]
+        columns = [*cells, *texts([line.values for line in series])]
+        write_texts(self._path / f"{name}.csv", names, columns)
         return f"{self._link}/{name}.csv"
+
+    def _of_intervals(self) -> tuple[list[str], list[list[str]]]:
+        """Return the columns that every file over time begins with: names, and cells of each."""
+        if self._intervals is None:
+            bounds = self._guest.bounds
+            columns = {"interval": np.arange(self._guest.intervals, dtype=np.float64)}
+            if bounds is not None:
+                columns |= {"start_s": bounds[:-1], "end_s": bounds[1:]}
+            self._intervals = list(columns), texts(list(columns.values()))
+        return self._intervals
 
 
 class Cell(NamedTuple):
@@ -164,17 +174,17 @@ def summed(guest: Guest, names: Sequence[str]) -> list[Series]:
 def interval_values(guest: Guest, frame: pl.DataFrame, name: str) -> NDArray[np.float64]:
     """Return a column of a table by interval: 0 in intervals without a row, NaN where it is null."""
     found = np.zeros(guest.intervals)
-    found[frame["interval"].to_numpy()] = frame[name].cast(pl.Float64).to_numpy()  # which has NaN for null
+    found[frame["interval"].to_numpy()] = frame[name].to_numpy()  # which has NaN for null
     return found
 
 
 def by_profile(guest: Guest, table: str, name: str, scale: float = 1) -> list[Series]:
     """Return a column of a table by interval, a line for every profile that the table knows something of."""
-    parts = guest.frame(table).partition_by("profile", as_dict=True)
+    parts = guest.by_profile(table)
     found = []
     for number, profile in enumerate(guest.profiles):
-        if (profile,) in parts:
-            values = scale * interval_values(guest, parts[profile,], name)
+        if profile in parts:
+            values = scale * interval_values(guest, parts[profile], name)
             if not np.isnan(values).all():
                 found.append(Series(profile, values, number))
     return found

@@ -19,7 +19,7 @@ def translations(context: Context) -> Part:
     """Return every count of the table `translations`, one column per profile."""
     guest = context.guest
     frame = guest.frame("translations")
-    link = context.files.frame("translations", frame.drop("guest"))
+    link = context.files.frame("translations", frame)
     of = {row["profile"]: row for row in frame.iter_rows(named=True)}
     columns = [
         column for column in TRANSLATIONS.columns[2:] if column.name != ABOUT and frame[column.name].sum()
