@@ -145,7 +145,12 @@ def test_tables_outlive_a_fault_in_rendering(
     )
     assert f"eptreplay report {tmp_path / 'run'}" in answer.err
     assert "tables in" in answer.out
-    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["files.json", "run.json", "tables"]
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        "files.json",
+        "manifest.jsonl",
+        "run.json",
+        "tables",
+    ]
     assert eptreplay("report", tmp_path / "run").code == 0
     good, again = (
         {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -58,7 +58,8 @@ def commands() -> Iterator[tuple[str, set[str]]]:
 
 
 OTHERS = {
-    "batch": {"plan", "overwrite", "jobs"},
+    "batch": {"plan", "overwrite", "resume", "jobs"},
+    "clean": {"run"},
     "check": {"traces", "on_bad_rows"},
     "report": {"run", "assume", "open_page"},
     "compare": {"first", "second", "out", "overwrite", "assume", "open_page"},

@@ -21,6 +21,7 @@ from eptreplay.request.options import Options
 from eptreplay.results.tables import tables
 from eptreplay.run import batch
 from eptreplay.run.failures import Failure
+from eptreplay.run.unfinished.folder import find
 from eptreplay.tables.schema import REPLAYED
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def batch_table(name: str) -> Any:  # noqa: ANN401 - a table
 
 @pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit])
 @pytest.mark.parametrize("where", [break_replay, break_rows])
-def test_what_is_to_end_the_run_does(
+def test_what_is_to_end_the_run_does_and_keeps_what_is_done(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     where: Callable[[pytest.MonkeyPatch, BaseException], None],
@@ -132,7 +133,10 @@ def test_what_is_to_end_the_run_does(
     where(monkeypatch, end())
     with pytest.raises(end):
         batch.run(batch.Replays(three(tmp_path / "traces"), PROFILES, Options()), tmp_path / "run")
-    assert [path.name for path in tmp_path.iterdir()] == ["traces"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".run.eptreplay-unfinished", "traces"]
+    work = find(tmp_path / "run")
+    assert work is not None
+    assert work.done() == [0]
 
 
 def test_a_fault_of_ours_is_named_as_such_with_what_to_report(

@@ -32,7 +32,7 @@ LAYERS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "cli": (
         ("command_table", "console", "options", "streams"),
         ("errors", "pages", "run_folder", "traces"),
-        ("bench", "check", "compare", "conform", "profiles", "replay_traces", "report", "summary"),
+        ("bench", "check", "clean", "compare", "conform", "profiles", "replay_traces", "report", "summary"),
         ("replay",),
         ("batch",),
         ("commands",),
@@ -69,6 +69,13 @@ LAYERS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("sections",),
         ("pages",),
         ("terminal",),
+    ),
+    "run": (
+        ("beside", "effects", "failures", "give_back", "memory_fit", "signals", "written"),
+        ("description", "lock", "unfinished"),
+        ("clear", "leftovers", "output", "pages"),
+        ("resumable",),
+        ("batch",),
     ),
     "results": (
         ("columns",),

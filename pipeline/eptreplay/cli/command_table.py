@@ -17,6 +17,7 @@ COMMANDS: Mapping[str, str] = {
     "compare": "Compare two runs on the same pages.",
     "summary": "Print the essentials of a run.",
     "bench": "Measure what replays cost.",
+    "clean": "Remove what unfinished runs left.",
     "profiles": "List and explain CPU profiles.",
 }
 """What each command does, by name, in the order of help; `app` in commands/NAME.py has its arguments."""

@@ -73,6 +73,8 @@ Open = Annotated[bool, of_replay("open_page")]
 
 Overwrite = Annotated[bool, of_replay("overwrite")]
 
+Resume = Annotated[bool, of_replay("resume")]
+
 Jobs = Annotated[int, of_replay("jobs")]
 
 SlowPath = Annotated[bool, of_replay("slow_path")]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,10 +19,11 @@ from eptreplay.replay.rows.span import Span, sweep_schedules
 from eptreplay.replay.shares.replay import is_large, why_whole
 from eptreplay.report.answers.outside import outside_of_run
 from eptreplay.run import batch
-from eptreplay.run.batch import Execution, Replays
+from eptreplay.run.batch import Execution, Permission, Replays
 from eptreplay.run.effects import refuse_without_effect_on
 from eptreplay.run.memory_fit import refuse_what_does_not_fit, room, warnings
 from eptreplay.run.output import check_output, reserved
+from eptreplay.run.unfinished.folder import is_finished
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,9 +46,14 @@ def replay_traces(request: ReplayRequest, profiles: Sequence[Profile], options: 
     refuse_what_does_not_fit(traces, len(profiles), options.host, machine)
     for warning in (*warnings(traces, len(profiles), machine), *_long_sweeps(traces, options)):
         note(warning)
-    say_leftovers(request.out)
+    replays = Replays(traces, profiles, options, failed)
+    if request.resume and is_finished(request.out, batch.about(replays)):
+        say(f"{request.out} is complete; nothing is left to do")
+        return Exit.GOOD
+    if not request.resume:
+        say_leftovers(request.out)
     with reserved(request.out, overwrite=request.overwrite, inputs=_inputs(request.traces, traces)):
-        return _run(request, Replays(traces, profiles, options, failed))
+        return _run(request, replays)
 
 
 def check_request(request: ReplayRequest, *, open_too: bool) -> None:
@@ -54,7 +62,8 @@ def check_request(request: ReplayRequest, *, open_too: bool) -> None:
     Raises:
         EptReplayError: the folder cannot be written, or no trace can be opened.
     """
-    check_output(request.out, overwrite=request.overwrite)
+    if not request.resume:  # what is complete is left as it is
+        check_output(request.out, overwrite=request.overwrite)
     if open_too:
         open_traces(request.traces, request.guest or ())
 
@@ -81,13 +90,20 @@ def _run(request: ReplayRequest, replays: Replays) -> int:
             on_rows=bar.advance,
             on_page=pages_into(bar),
         )
-        result = batch.run(replays, request.out, execution, overwrite=request.overwrite)
+        permission = Permission(request.overwrite, request.resume, _resuming())
+        result = batch.run(replays, request.out, execution, permission)
     with complete(result.folder):
         _say_result(result)
         if result.unrendered is None:
             show_page(result.folder, open_page=request.open_page)
     lost = result.failures or result.unrendered or result.pageless
     return Exit.SOME_FAILED if lost else Exit.GOOD
+
+
+def _resuming() -> str:
+    """Return the command line that goes on with this one."""
+    arguments = sys.argv[1:]
+    return shlex.join(["eptreplay", *arguments, *(["--resume"] if "--resume" not in arguments else [])])
 
 
 def _say_unused_threads(replays: Replays, threads: int) -> None:

@@ -88,6 +88,14 @@ class ReplayRequest:
         default=False,
         metadata=option("Replace an older run in DIR.", needs=ALWAYS),  # a permission
     )
+    resume: bool = field(
+        default=False,
+        metadata=option(
+            "Go on with a run into DIR that was interrupted; without one, begin it.",
+            needs=ALWAYS,  # without an unfinished run, too: schedulers give it always
+            in_plan=False,
+        ),
+    )
     policy: Policy = field(
         default=Policy.PLAIN,
         metadata=option(

@@ -10,30 +10,31 @@ from __future__ import annotations
 import threading
 from collections import deque
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from eptreplay.errors import OutputError, SharedHostError
+from eptreplay.errors import SharedHostError
 from eptreplay.ingest.native.rows import BadRows
 from eptreplay.replay.one_host import replay_host
 from eptreplay.replay.shares.replay import replay_guest
 from eptreplay.results.tables import tables
-from eptreplay.run.description import describe
-from eptreplay.run.failures import Failure, forget_locals, no_guest, write_details
+from eptreplay.run.description import configuration, described, failed
+from eptreplay.run.failures import Failure, ToldError, forget_locals, no_guest, write_details
 from eptreplay.run.give_back import give_back_memory
-from eptreplay.run.output import new_output
 from eptreplay.run.pages import make_pages
+from eptreplay.run.resumable import Beginning, resumable_output
+from eptreplay.run.unfinished.assemble import assemble
+from eptreplay.run.unfinished.folder import WORKING, clear_assembled
+from eptreplay.run.unfinished.manifest import head, input_of, refuse_changed
+from eptreplay.run.unfinished.part import Part, write_part
 from eptreplay.run.written import list_all, write_list
-from eptreplay.tables.files import TABLES_FOLDER, TableWriter, slug, write_columns_file, write_run_file
-from eptreplay.tables.schema import REPLAYED
+from eptreplay.tables.files import as_rows, read_run_file, slug, write_run_file
+from eptreplay.tables.schema import BY_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
-
-    import pyarrow as pa
 
     from eptreplay.ingest.trace.guest_trace import GuestTrace
     from eptreplay.profiles import Profile
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from eptreplay.report.pages.html import OnPage
     from eptreplay.report.pages.text import Unrendered
     from eptreplay.request.options import Options
+    from eptreplay.run.unfinished.folder import Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,20 @@ class Replays:
     profiles: Sequence[Profile]
     options: Options
     failed: Sequence[Failure] = ()
+
+
+class Permission(NamedTuple):
+    """What may be done with runs that are there.
+
+    Args:
+        overwrite: whether an older run may be replaced.
+        resume: whether to go on with an unfinished run.
+        command: the line that goes on with this one.
+    """
+
+    overwrite: bool = False
+    resume: bool = False
+    command: str = "the same again, with resume"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +103,13 @@ class Unit(NamedTuple):
         traces: of its guests.
         results: what was found of each, when it is done.
         skipped: bad rows that were left out of each.
+        inputs: the files of each as they were before they were read.
     """
 
     traces: Sequence[GuestTrace]
     results: Future[list[GuestResult]]
     skipped: Sequence[BadRows]
+    inputs: Sequence[Mapping[str, Any]]
 
     @property
     def name(self) -> str:
@@ -122,40 +140,75 @@ class RunResult:
 
 
 def run(
-    replays: Replays, out: Path, execution: Execution | None = None, *, overwrite: bool = False
+    replays: Replays, out: Path, execution: Execution | None = None, permission: Permission | None = None
 ) -> RunResult:
     """Replay traces under profiles and write the result tables, and pages made from them.
 
     Whatever a guest raises costs that guest, or all of its host; the others are replayed.  Whatever goes wrong with
-    the pages, the tables are kept.
+    the pages, the tables are kept.  Whatever ends the process, guests that are done stay so: see `Permission.resume`.
 
     Args:
         replays: what is replayed.
         out: folder for the results; must not exist, be empty, or be an older run with `overwrite`.
         execution: how; None: one guest after the other, each on one thread.
-        overwrite: whether an older run may be replaced.
+        permission: what may be done with runs that are there; None: nothing.
 
     Raises:
         OutputError: the output folder cannot be written.
         EptReplayError: no guest could be replayed; the error of the only one, or one that names all.
     """
-    execution = execution or Execution()
+    execution, permission = execution or Execution(), permission or Permission()
     if replays.failed and replays.options.host is not None:
         lost = len(replays.traces) + len(replays.failed)
         raise no_guest([replace(failure, host=lost) for failure in replays.failed])
-    with new_output(out, overwrite=overwrite) as work:
-        guests, failures, bad_rows = _replay_all(replays, work, execution)
-        failures = [*replays.failed, *failures]
-        if not guests:
+    beginning = Beginning(
+        about(replays),
+        [input_of(trace) for trace in replays.traces],
+        permission.command,
+        permission.overwrite,
+        permission.resume,
+    )
+    with resumable_output(out, beginning) as work:
+        if work.is_assembled():
+            return _as_it_is(work)
+        failures = [*replays.failed, *_replay_rest(replays, work, execution)]
+        if not work.done():
             raise no_guest(failures)
-        failures = [_with_details(work, failure) for failure in failures]
-        replayed = [trace for trace in replays.traces if trace.name in guests]
-        write_columns_file(work / TABLES_FOLDER)
-        write_run_file(work, describe(replayed, replays.profiles, replays.options, failures, bad_rows))
-        write_list(work, list_all(work, {}))  # from here on, pages can be made even if this process is killed
-        give_back_memory()
-        unrendered, pageless = _rendered(work, execution)
-    return RunResult(out, tuple(guests), tuple(failures), bad_rows, unrendered, pageless)
+        failures = _assemble(replays, work, failures)
+        unrendered, pageless = _rendered(work.folder, execution)
+        guests = read_run_file(work.folder)["guests"]
+    bad_rows = {guest["name"]: guest["bad_rows"] for guest in guests if guest["bad_rows"]}
+    return RunResult(
+        out, tuple(guest["name"] for guest in guests), tuple(failures), bad_rows, unrendered, pageless
+    )
+
+
+def about(replays: Replays) -> dict[str, Any]:
+    """Return the first line of the manifest."""
+    names = [trace.name for trace in replays.traces]
+    units = [[name] for name in names] if replays.options.host is None else [names]
+    return head(configuration(replays.profiles, replays.options), units)
+
+
+def _as_it_is(work: Work) -> RunResult:
+    """Return the outcome of a run of which nothing is left to do but to move it into its place."""
+    run = read_run_file(work.folder)
+    failures = [Failure(each["guest"], ToldError(each["error"])) for each in run["failed"]]
+    names = tuple(guest["name"] for guest in run["guests"])
+    bad_rows = {guest["name"]: guest["bad_rows"] for guest in run["guests"] if guest["bad_rows"]}
+    return RunResult(work.out, names, tuple(failures), bad_rows)
+
+
+def _assemble(replays: Replays, work: Work, failures: Sequence[Failure]) -> list[Failure]:
+    """Write the tables, run.json and the list of files; return the failures with the files that have their details."""
+    clear_assembled(work.folder)
+    guests = assemble(work)
+    detailed = [_with_details(work.folder, failure) for failure in failures]
+    run = configuration(replays.profiles, replays.options)
+    write_run_file(work.folder, {**run, "guests": guests, "failed": failed(detailed)})
+    write_list(work.folder, list_all(work.folder, {}, WORKING))  # what pages are made of
+    give_back_memory()
+    return detailed
 
 
 def _with_details(work: Path, failure: Failure) -> Failure:
@@ -174,72 +227,52 @@ def _rendered(work: Path, execution: Execution) -> tuple[Exception | None, tuple
         return error, ()
 
 
-def _replay_all(
-    replays: Replays, work: Path, execution: Execution
-) -> tuple[list[str], list[Failure], dict[str, dict[str, int]]]:
-    """Replay every guest and write its rows, in the order of the guests.
+def _replay_rest(replays: Replays, work: Work, execution: Execution) -> list[Failure]:
+    """Replay every host that is not done and write its part, in the order of the guests; return what failed.
 
     Raises:
-        OutputError: a table cannot be written.
+        OSError: a part cannot be written.
     """
-    guests: list[str] = []
+    done = set(work.done())
+    left = [unit for unit in range(len(work.units)) if unit not in done]
+    if execution.on_rows is not None:
+        names = {name for unit in done for name in work.units[unit]}
+        execution.on_rows(sum(trace.rows for trace in replays.traces if trace.name in names))
+    if replays.options.host is None:
+        replays = replace(replays, traces=[replays.traces[unit] for unit in left])
     failures: list[Failure] = []
-    bad_rows: dict[str, dict[str, int]] = {}
-    with _writers(work) as writers:
-        for unit in _units(replays, execution):
-            try:
-                found = _rows(unit, replays, writers)
-            except Exception as error:  # noqa: BLE001 - whatever a guest raises costs only the guests of its host
-                failures.append(_failure(unit, error))
-                continue
-            for rows in found:
-                _append(rows, writers)
-            guests += [trace.name for trace in unit.traces]
-            for trace, skipped in zip(unit.traces, unit.skipped, strict=True):
-                if skipped.total:
-                    bad_rows[trace.name] = dict(skipped.counts)
-    return guests, failures, bad_rows
+    if not left:
+        return failures
+    for number, unit in zip(left, _units(replays, execution), strict=True):
+        try:
+            part = part_of(unit, replays)
+        except Exception as error:  # noqa: BLE001 - whatever a guest raises costs only the guests of its host
+            failures.append(_failure(unit, error))
+            work.note("failed", unit=number, guest=failures[-1].guest, error=failures[-1].message())
+            continue
+        write_part(work.part(number), part)
+        work.note("done", unit=number, guests=work.units[number])
+    return failures
 
 
-@contextmanager
-def _writers(work: Path) -> Iterator[dict[str, TableWriter]]:
-    """Open a writer for every table, and close them at the end.
+def part_of(unit: Unit, replays: Replays) -> Part:
+    """Return the part of a unit: rows of all tables for every guest of it, before any of them is written.
 
     Raises:
-        OutputError: a table cannot be written.
+        SharedHostError: what a guest of it raised.
+        TraceError: a file was changed while it was read.
     """
-    writers: dict[str, TableWriter] = {}
-    try:
-        for table in REPLAYED:
-            writers[table.name] = TableWriter(work / TABLES_FOLDER, table)
-        yield writers
-        for writer in writers.values():
-            writer.close()
-    except OSError as error:
-        raise OutputError(
-            f"{work.parent}: a table cannot be written ({error.strerror or error}); nothing of this run is kept"
-        ) from error
-    finally:
-        for writer in writers.values():
-            writer.let_go()
-
-
-def _rows(unit: Unit, replays: Replays, writers: Mapping[str, TableWriter]) -> list[dict[str, pa.Table]]:
-    """Return the rows of all tables for every guest of a unit, before any of them is written."""
     names = [profile.name for profile in replays.profiles]
-    found = []
-    for trace, result in zip(unit.traces, unit.results.result(), strict=True):
+    guests, found = [], []
+    for trace, result, skipped in zip(unit.traces, unit.results.result(), unit.skipped, strict=True):
         try:
+            refuse_changed(trace, unit.inputs)
             columns = tables(result, names, replays.options.link)
-            found.append({name: writers[name].rows(values) for name, values in columns.items()})
+            found.append({name: as_rows(BY_NAME[name], values) for name, values in columns.items()})
+            guests.append(described(trace, skipped.counts if skipped.total else {}))
         except Exception as error:
             raise SharedHostError(trace.name, error) from error
-    return found
-
-
-def _append(rows: Mapping[str, pa.Table], writers: Mapping[str, TableWriter]) -> None:
-    for name, part in rows.items():
-        writers[name].append(part)
+    return Part(guests, found)
 
 
 def _failure(unit: Unit, error: Exception) -> Failure:
@@ -286,7 +319,7 @@ def _side_by_side(replays: Replays, execution: Execution) -> Iterator[Unit]:
 
         def begin(trace: GuestTrace) -> Unit:
             skipped = BadRows()
-            return Unit([trace], executor.submit(replay, trace, skipped), [skipped])
+            return Unit([trace], executor.submit(replay, trace, skipped), [skipped], [input_of(trace)])
 
         waiting = iter(replays.traces)
         begun = deque(map(begin, islice(waiting, 2 * execution.guests)))
@@ -305,6 +338,7 @@ def _on_one_host(replays: Replays, execution: Execution) -> Unit:
     They share its memory and its page daemon, so one damaged trace ends all of them.
     """
     skipped = {trace.name: BadRows() for trace in replays.traces}
+    inputs = [input_of(trace) for trace in replays.traces]
     done: Future[list[GuestResult]] = Future()
     try:
         results = replay_host(
@@ -313,4 +347,4 @@ def _on_one_host(replays: Replays, execution: Execution) -> Unit:
         done.set_result(results)
     except Exception as error:  # noqa: BLE001 - raised again where the results are requested
         done.set_exception(error)
-    return Unit(replays.traces, done, list(skipped.values()))
+    return Unit(replays.traces, done, list(skipped.values()), inputs)

@@ -57,6 +57,10 @@ class Failure:
         )
 
 
+class ToldError(EptReplayError):
+    """What a guest raised before, or in another process, in the words in which it was told."""
+
+
 def no_guest(failures: Sequence[Failure]) -> EptReplayError:
     """Return the error of a run of which no guest could be replayed: the only one's own, or one that names all."""
     first = failures[0]

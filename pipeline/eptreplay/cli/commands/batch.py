@@ -23,11 +23,19 @@ PlanFile = Annotated[
     epilog="Example:  eptreplay replay traces/*.parquet -p haswell --print-plan > plan.toml; eptreplay batch plan.toml",
 )
 def batch(
-    context: typer.Context, plan: PlanFile, overwrite: options.Overwrite = False, jobs: options.Jobs = 0
+    context: typer.Context,
+    plan: PlanFile,
+    overwrite: options.Overwrite = False,
+    resume: options.Resume = False,
+    jobs: options.Jobs = 0,
 ) -> None:
     """Carry out a plan: check all of it, then replay every combination it has."""
     from eptreplay.cli.batch import batch  # noqa: PLC0415 - help must wait for neither numba nor polars
 
     given = options.given_names(context)
-    instead = {name: value for name, value in (("overwrite", overwrite), ("jobs", jobs)) if name in given}
+    instead = {
+        name: value
+        for name, value in (("overwrite", overwrite), ("resume", resume), ("jobs", jobs))
+        if name in given
+    }
     raise typer.Exit(batch(plan, instead))
