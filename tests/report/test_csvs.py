@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from eptreplay.report.charts.csvs import cell, write_columns, write_csv, write_frame
+from eptreplay.report.charts.csvs import cell, texts, write_columns, write_csv, write_frame
 from eptreplay.safe_text import printable
 
 if TYPE_CHECKING:
@@ -52,3 +52,21 @@ def test_a_frame_is_written_as_its_cells_are(tmp_path: Path, columns: dict[str, 
     write_frame(tmp_path / "a.csv", frame)
     write_csv(tmp_path / "b.csv", frame.columns, frame.rows())
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+
+
+def test_cells_of_numbers_are_those_of_one_query_for_each_column() -> None:
+    columns = [
+        np.array([0.0, -0.0, -7.0, 2.0**53]),
+        np.array([1e-7, np.nan, 2.5e-5, 1 / 3]),
+        np.array([np.nan] * 4),
+        np.array([1e18, 2.0**63, 1.0, 0.5]),
+        np.array([np.nan, 3.0, np.nan, -4.0]),
+    ]
+    assert texts(columns) == [
+        ["0", "0", "-7", "9007199254740992"],
+        ["1e-7", "", "0.000025", "0.333333333"],
+        [""] * 4,
+        ["1e+18", "9.22337204e+18", "1.0", "0.5"],
+        ["", "3", "", "-4"],
+    ]
+    assert texts([np.array([]), np.array([])]) == [[], []]
