@@ -58,7 +58,7 @@ def commands() -> Iterator[tuple[str, set[str]]]:
 
 
 OTHERS = {
-    "batch": {"plan", "overwrite", "resume", "jobs"},
+    "batch": {"plan", "overwrite", "resume", "jobs", "workers"},
     "clean": {"run"},
     "check": {"traces", "on_bad_rows"},
     "report": {"run", "assume", "open_page"},

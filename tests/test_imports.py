@@ -73,8 +73,8 @@ LAYERS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "run": (
         ("beside", "effects", "failures", "give_back", "memory_fit", "signals", "written"),
         ("description", "lock", "unfinished"),
-        ("clear", "leftovers", "output", "pages"),
-        ("resumable",),
+        ("clear", "leftovers", "output", "pages", "units"),
+        ("processes", "resumable"),
         ("batch",),
     ),
     "results": (

@@ -10,7 +10,7 @@ import pytest
 from tests.command_line import eptreplay, small_trace
 
 from eptreplay.replay.shares.replay import replay_guest
-from eptreplay.run import batch
+from eptreplay.run import batch, units
 from eptreplay.run.unfinished.durable import append_line, whole_file
 from eptreplay.run.unfinished.folder import find
 from eptreplay.run.unfinished.manifest import MANIFEST_FILE, lines
@@ -48,7 +48,7 @@ def interrupt_at(patch: pytest.MonkeyPatch, name: str, error: BaseException) -> 
             raise error
         return replay_guest(trace, *arguments, **options)
 
-    patch.setattr(batch, "replay_guest", replay)
+    patch.setattr(units, "replay_guest", replay)
 
 
 def interrupted(traces: Path, out: Path, at: str = "c") -> None:
@@ -72,7 +72,7 @@ def test_a_resumed_run_ends_as_one_that_was_not_disturbed_and_replays_nothing_tw
         replayed.append(trace.name)
         return replay_guest(trace, *arguments, **options)
 
-    monkeypatch.setattr(batch, "replay_guest", replay)
+    monkeypatch.setattr(units, "replay_guest", replay)
     answer = eptreplay("replay", traces, *OPTIONS, "--out", tmp_path / "run", "--resume")
     assert answer.code == 0
     assert replayed == ["c", "d"]
@@ -185,7 +185,7 @@ def test_a_trace_that_is_written_while_it_is_read_fails_and_is_named(
             os.utime(trace.files[0], ns=(0, 0))
         return found
 
-    monkeypatch.setattr(batch, "replay_guest", replay)
+    monkeypatch.setattr(units, "replay_guest", replay)
     answer = eptreplay("replay", traces, *OPTIONS, "--out", tmp_path / "run")
     assert answer.code == 3
     assert f"guest 'b' failed: {traces / 'b.parquet'}: was changed while it was read" in answer.err
@@ -213,7 +213,7 @@ def test_a_failed_guest_is_replayed_again_when_the_run_is_resumed(traces: Path, 
                 raise {"b": OSError(5, "Input/output error"), "d": SystemExit(77)}[trace.name]
             return replay_guest(trace, *arguments, **options)
 
-        patch.setattr(batch, "replay_guest", replay)
+        patch.setattr(units, "replay_guest", replay)
         assert eptreplay("replay", traces, *OPTIONS, "--out", tmp_path / "run").code == 77
     work = find(tmp_path / "run")
     assert work is not None

@@ -75,6 +75,8 @@ Overwrite = Annotated[bool, of_replay("overwrite")]
 
 Resume = Annotated[bool, of_replay("resume")]
 
+Workers = Annotated[int, of_replay("workers")]
+
 Jobs = Annotated[int, of_replay("jobs")]
 
 SlowPath = Annotated[bool, of_replay("slow_path")]

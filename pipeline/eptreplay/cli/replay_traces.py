@@ -19,11 +19,12 @@ from eptreplay.replay.rows.span import Span, sweep_schedules
 from eptreplay.replay.shares.replay import is_large, why_whole
 from eptreplay.report.answers.outside import outside_of_run
 from eptreplay.run import batch
-from eptreplay.run.batch import Execution, Permission, Replays
+from eptreplay.run.batch import Permission
 from eptreplay.run.effects import refuse_without_effect_on
 from eptreplay.run.memory_fit import refuse_what_does_not_fit, room, warnings
 from eptreplay.run.output import check_output, reserved
 from eptreplay.run.unfinished.folder import is_finished
+from eptreplay.run.units import Execution, Replays
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,6 +88,7 @@ def _run(request: ReplayRequest, replays: Replays) -> int:
         execution = Execution(
             guests=max(1, min(threads, guests)),
             threads=each,
+            workers=request.workers,
             on_rows=bar.advance,
             on_page=pages_into(bar),
         )

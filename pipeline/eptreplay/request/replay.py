@@ -275,6 +275,17 @@ class ReplayRequest:
             unit="threads",
         ),
     )
+    workers: int = field(
+        default=0,
+        metadata=option(
+            "Processes that replay guests, each on its share of the threads, so that a guest that kills its process costs "
+            "no other; 0: threads of one process.",
+            needs=ALWAYS,
+            minimum=0,
+            maximum=1024,
+            unit="processes",
+        ),
+    )
     open_page: bool = field(
         default=False,
         metadata=option("Open the page in a browser.", needs=ALWAYS, flag="--open", in_plan=False),

@@ -28,6 +28,7 @@ def batch(
     overwrite: options.Overwrite = False,
     resume: options.Resume = False,
     jobs: options.Jobs = 0,
+    workers: options.Workers = 0,
 ) -> None:
     """Carry out a plan: check all of it, then replay every combination it has."""
     from eptreplay.cli.batch import batch  # noqa: PLC0415 - help must wait for neither numba nor polars
@@ -35,7 +36,12 @@ def batch(
     given = options.given_names(context)
     instead = {
         name: value
-        for name, value in (("overwrite", overwrite), ("resume", resume), ("jobs", jobs))
+        for name, value in (
+            ("overwrite", overwrite),
+            ("resume", resume),
+            ("jobs", jobs),
+            ("workers", workers),
+        )
         if name in given
     }
     raise typer.Exit(batch(plan, instead))
