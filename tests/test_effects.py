@@ -58,7 +58,10 @@ def commands() -> Iterator[tuple[str, set[str]]]:
 
 
 OTHERS = {
-    "batch": {"plan", "overwrite", "resume", "jobs", "workers"},
+    "batch run": {"plan", "overwrite", "resume", "jobs", "workers"},
+    "batch init": {"plan", "parts", "overwrite"},
+    "batch part": {"plan", "number", "workers"},
+    "batch finish": {"plan", "overwrite"},
     "clean": {"run"},
     "check": {"traces", "on_bad_rows"},
     "report": {"run", "assume", "open_page"},

@@ -35,6 +35,7 @@ LAYERS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("bench", "check", "clean", "compare", "conform", "profiles", "replay_traces", "report", "summary"),
         ("replay",),
         ("batch",),
+        ("batch_parts",),
         ("commands",),
         ("app",),
     ),
@@ -73,8 +74,9 @@ LAYERS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "run": (
         ("beside", "effects", "failures", "give_back", "memory_fit", "signals", "written"),
         ("description", "lock", "unfinished"),
-        ("clear", "leftovers", "output", "pages", "units"),
+        ("leftovers", "output", "pages", "units"),
         ("processes", "resumable"),
+        ("parts",),
         ("batch",),
     ),
     "results": (

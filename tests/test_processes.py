@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from tests.command_line import eptreplay, small_trace
 
@@ -15,7 +15,7 @@ from eptreplay.run.unfinished.manifest import MANIFEST_FILE
 from eptreplay.tables.files import read_run_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
 KILLING = """
 import os, signal
@@ -44,12 +44,11 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def killing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def killing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "site").mkdir()
     (tmp_path / "site/sitecustomize.py").write_text(KILLING)
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     monkeypatch.setenv("ONCE", str(tmp_path / "once"))
-    yield
 
 
 @pytest.mark.parametrize("host", [(), ("--host-memory", "64M")], ids=["own", "shared"])
@@ -59,7 +58,7 @@ def test_processes_write_what_threads_write(tmp_path: Path, host: tuple[str, ...
         small_trace(tmp_path / f"traces/{number}.parquet", rows=100 + number)
     if not host:
         (tmp_path / "traces/bad.parquet").write_bytes(b"PAR1 and no more")
-        small_trace(tmp_path / "traces/late.parquet", rows=10, gpa=[1 << 60] * 10)
+        small_trace(tmp_path / "traces/late.parquet", rows=10, op=np.full(10, 77, np.uint8), statistics=False)
     for name, workers in (("threads", 0), ("processes", 2)):
         answer = eptreplay(
             *(

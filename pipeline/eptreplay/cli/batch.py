@@ -10,7 +10,7 @@ from eptreplay.errors import EptReplayError, Exit, UsageError
 from eptreplay.request.plan import Plan, PlannedRun, read_plan
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from eptreplay.profiles import Profile
@@ -23,10 +23,19 @@ def batch(file: Path, instead: Mapping[str, Any]) -> int:
         file: the plan.
         instead: options of the command line that stand in the place of the plan's.
     """
+    return _carry_out(planned(file, instead))
+
+
+def planned(file: Path, instead: Mapping[str, Any]) -> list[tuple[PlannedRun, list[Profile]]]:
+    """Return the runs of a plan with their profiles; all of it is checked first.
+
+    Raises:
+        EptReplayError: something is wrong with one of them.
+    """
     plan = read_plan(file, **instead)
-    profiles = [_profiles(plan, run) for run in plan.runs]
+    found = [(run, _profiles(plan, run)) for run in plan.runs]
     _check_traces(plan)
-    return _carry_out(plan, profiles)
+    return found
 
 
 def _profiles(plan: Plan, run: PlannedRun) -> list[Profile]:
@@ -58,16 +67,16 @@ def _check_traces(plan: Plan) -> None:
         known.add(key)
 
 
-def _carry_out(plan: Plan, profiles: list[list[Profile]]) -> int:
+def _carry_out(runs: Sequence[tuple[PlannedRun, list[Profile]]]) -> int:
     """Carry out all runs; one that cannot be does not keep the others from it."""
     from eptreplay.cli.replay_traces import replay_traces  # noqa: PLC0415 - see _check_traces
 
-    if len(plan.runs) == 1:
-        (run,) = plan.runs
-        return replay_traces(run.request, profiles[0], run.request.options())
+    if len(runs) == 1:
+        ((run, of),) = runs
+        return replay_traces(run.request, of, run.request.options())
     failed = False
-    for number, (run, of) in enumerate(zip(plan.runs, profiles, strict=True), 1):
-        say(f"run {number} of {len(plan.runs)}: {run.name}")
+    for number, (run, of) in enumerate(runs, 1):
+        say(f"run {number} of {len(runs)}: {run.name}")
         try:
             code = replay_traces(run.request, of, run.request.options())
         except EptReplayError as error:

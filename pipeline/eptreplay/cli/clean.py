@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from eptreplay.cli.console import say
 from eptreplay.errors import Exit
-from eptreplay.run.clear import clear_leftovers
 from eptreplay.run.lock import held
+from eptreplay.run.unfinished.clear import clear_leftovers
 
 if TYPE_CHECKING:
     from pathlib import Path

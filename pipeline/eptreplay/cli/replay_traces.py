@@ -41,20 +41,25 @@ MANY_SWEEPS = 1_000_000
 
 def replay_traces(request: ReplayRequest, profiles: Sequence[Profile], options: Options) -> int:
     """Carry out a request whose options have been checked, and return the exit code."""
+    replays = opened(request, profiles, options)
+    if request.resume and is_finished(request.out, batch.about(replays)):
+        say(f"{request.out} is complete; nothing is left to do")
+        return Exit.GOOD
+    if not request.resume:
+        say_leftovers(request.out)
+    with reserved(request.out, overwrite=request.overwrite, inputs=inputs_of(request, replays.traces)):
+        return run(request, replays, Permission(request.overwrite, request.resume, _resuming()))
+
+
+def opened(request: ReplayRequest, profiles: Sequence[Profile], options: Options) -> Replays:
+    """Open the traces of a request whose options have been checked, and check that they fit into memory."""
     traces, failed = open_traces(request.traces, request.guest or ())
     refuse_without_effect_on(request, traces)
     machine = room()
     refuse_what_does_not_fit(traces, len(profiles), options.host, machine)
     for warning in (*warnings(traces, len(profiles), machine), *_long_sweeps(traces, options)):
         note(warning)
-    replays = Replays(traces, profiles, options, failed)
-    if request.resume and is_finished(request.out, batch.about(replays)):
-        say(f"{request.out} is complete; nothing is left to do")
-        return Exit.GOOD
-    if not request.resume:
-        say_leftovers(request.out)
-    with reserved(request.out, overwrite=request.overwrite, inputs=_inputs(request.traces, traces)):
-        return _run(request, replays)
+    return Replays(traces, profiles, options, failed)
 
 
 def check_request(request: ReplayRequest, *, open_too: bool) -> None:
@@ -69,13 +74,13 @@ def check_request(request: ReplayRequest, *, open_too: bool) -> None:
         open_traces(request.traces, request.guest or ())
 
 
-def _inputs(specs: Sequence[str], traces: Sequence[GuestTrace]) -> list[Path]:
+def inputs_of(request: ReplayRequest, traces: Sequence[GuestTrace]) -> list[Path]:
     """Return the files and folders that a replay reads."""
-    named = [path for path in map(Path, specs) if path.exists()]
+    named = [path for path in map(Path, request.traces) if path.exists()]
     return [*named, *(file for trace in traces for file in trace.files)]
 
 
-def _run(request: ReplayRequest, replays: Replays) -> int:
+def run(request: ReplayRequest, replays: Replays, permission: Permission) -> int:
     """Replay traces into a folder that is locked for this process, and print the outcome."""
     guests = len(replays.traces)
     threads = request.jobs or os.cpu_count() or 1
@@ -92,7 +97,6 @@ def _run(request: ReplayRequest, replays: Replays) -> int:
             on_rows=bar.advance,
             on_page=pages_into(bar),
         )
-        permission = Permission(request.overwrite, request.resume, _resuming())
         result = batch.run(replays, request.out, execution, permission)
     with complete(result.folder):
         _say_result(result)

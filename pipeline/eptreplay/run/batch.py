@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from eptreplay.errors import OutputError
 from eptreplay.run.description import configuration, failed
 from eptreplay.run.failures import Failure, ToldError, no_guest, write_details
 from eptreplay.run.give_back import give_back_memory
@@ -40,11 +41,13 @@ class Permission(NamedTuple):
         overwrite: whether an older run may be replaced.
         resume: whether to go on with an unfinished run.
         command: the line that goes on with this one.
+        finish: whether to replay nothing, and put together what parts of the run left.
     """
 
     overwrite: bool = False
     resume: bool = False
     command: str = "the same again, with resume"
+    finish: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,8 @@ def run(
     with resumable_output(out, beginning) as work:
         if work.is_assembled():
             return _as_it_is(work)
-        failures = [*replays.failed, *_replay_rest(replays, work, execution)]
+        replayed = _of_parts(work) if permission.finish else _replay_rest(replays, work, execution)
+        failures = [*replays.failed, *replayed]
         if not work.done():
             raise no_guest(failures)
         failures = _assemble(replays, work, failures)
@@ -154,6 +158,29 @@ def _rendered(work: Path, execution: Execution) -> tuple[Exception | None, tuple
         return None, tuple(make_pages(work, workers=workers, on_page=execution.on_page))
     except Exception as error:  # noqa: BLE001 - whatever is wrong with the pages, the tables are kept
         return error, ()
+
+
+def _of_parts(work: Work) -> list[Failure]:
+    """Note in the manifest what parts of a run left; return what failed.
+
+    Raises:
+        OutputError: a host has neither a part nor a failure.
+    """
+    done = set(work.done())
+    failures = {unit: work.failure(unit) for unit in range(len(work.units)) if unit not in done}
+    missing = [name for unit, failure in failures.items() if failure is None for name in work.units[unit]]
+    if missing:
+        raise OutputError(
+            f"{work.out}: {len(missing):,} of its guests are not done, as '{missing[0]}'; run all parts to their end "
+            "(eptreplay batch part PLAN NUMBER), and then finish it"
+        )
+    for unit, names in enumerate(work.units):
+        failure = failures.get(unit)
+        if failure is None:
+            work.note("done", unit=unit, guests=names)
+        else:
+            work.note("failed", unit=unit, guest=failure.guest, error=failure.message())
+    return [failure for failure in failures.values() if failure is not None]
 
 
 def _replay_rest(replays: Replays, work: Work, execution: Execution) -> list[Failure]:

@@ -8,10 +8,11 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from eptreplay.errors import OutputError
-from eptreplay.run.beside import OLD, folders, place, prefix
+from eptreplay.run.beside import OLD, folders, place, prefix, unfinished_folder
 from eptreplay.run.output import ELSEWHERE, check_output, make_parents, move_into_place
 from eptreplay.run.signals import Stopped, deferred
 from eptreplay.run.unfinished import folder as unfinished
+from eptreplay.run.unfinished.claims import refuse_while_claimed
 from eptreplay.run.unfinished.manifest import MANIFEST_FILE
 from eptreplay.run.written import list_all, read_list, remove, sync_all, write_list
 from eptreplay.tables.files import RUN_FILE
@@ -87,6 +88,7 @@ def _begin(out: Path, beginning: Beginning) -> Work:
     Raises:
         OutputError: the folder cannot be written, or what is there cannot be resumed.
     """
+    refuse_while_claimed(unfinished_folder(out))
     begin = unfinished.resume if beginning.resume else unfinished.start
     try:
         make_parents(out)

@@ -6,6 +6,7 @@ of the finished run, so an older run there is whole until the new one takes its 
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -14,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from eptreplay.errors import OutputError
 from eptreplay.run.beside import stages, unfinished_folder
+from eptreplay.run.failures import Failure, Told, failure_told, tell
 from eptreplay.run.unfinished import manifest
+from eptreplay.run.unfinished.claims import CLAIMS_FOLDER, refuse_while_claimed
 from eptreplay.run.unfinished.durable import NEW, whole_file
 from eptreplay.run.unfinished.part import PARTS_FOLDER, is_whole, part_file
 from eptreplay.run.written import LIST_FILE, UNFINISHED, files_in, named, remove_empty, sync_folder
@@ -38,7 +41,7 @@ ASSEMBLED = (
 """What is made of the parts, and can be made again."""
 
 COMMAND_FILE = "resume.txt"
-WORKING = (PARTS_FOLDER, COMMAND_FILE)
+WORKING = (PARTS_FOLDER, CLAIMS_FOLDER, "parts.json", COMMAND_FILE)
 """What a run needs until it is finished, and no longer."""
 
 
@@ -67,6 +70,27 @@ class Work:
     def done(self) -> list[int]:
         """Return the numbers of the hosts that are done."""
         return [unit for unit in range(len(self.units)) if is_whole(self.part(unit))]
+
+    def failed(self, unit: int, failure: Failure | None) -> None:
+        """Note for whoever puts the parts together what failed of a host; None: nothing did.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        path = self.part(unit).with_suffix(".failed")
+        if failure is None:
+            path.unlink(missing_ok=True)
+            return
+        with whole_file(path) as file:
+            file.write(json.dumps(tell(failure)).encode())
+
+    def failure(self, unit: int) -> Failure | None:
+        """Return what was noted as failed of a host; None if nothing was."""
+        try:
+            told = json.loads(self.part(unit).with_suffix(".failed").read_bytes())
+            return failure_told(Told(*told))
+        except (OSError, ValueError, TypeError):
+            return None
 
     def holds_anything(self) -> bool:
         """Return whether anything of it is worth to be resumed."""
@@ -111,6 +135,24 @@ def _checked(units: object) -> Sequence[Sequence[str]]:
     return ()
 
 
+def begun(out: Path, about: Mapping[str, Any]) -> Work:
+    """Return an unfinished run that was begun as it is asked for now.
+
+    Raises:
+        OutputError: there is none, or it was begun otherwise.
+    """
+    work = find(out)
+    first = None if work is None else next(manifest.lines(work.folder), None)
+    if work is None or first is None:
+        raise OutputError(f"{out}: no run into it was begun; begin with eptreplay batch init")
+    _refuse_other(first, about, f"{out}: the unfinished run there", _anew(out))
+    return work
+
+
+def _anew(out: Path) -> str:
+    return f"to begin anew: eptreplay clean {shlex.quote(str(out))}, then without --resume"
+
+
 def start(out: Path, about: Mapping[str, Any], inputs: Sequence[Mapping[str, Any]]) -> Work:
     """Make the folder of a run that begins.
 
@@ -152,7 +194,7 @@ def resume(out: Path, about: Mapping[str, Any], inputs: Sequence[Mapping[str, An
     if work is None or not work.holds_anything():
         return start(out, about, inputs)
     found = list(manifest.lines(work.folder))
-    anew = f"to begin anew: eptreplay clean {shlex.quote(str(out))}, then without --resume"
+    anew = _anew(out)
     _refuse_other(found[0], about, f"{out}: the unfinished run there", anew)
     known = {line["guest"]: line for line in found if line["kind"] == "input" and "guest" in line}
     done = {name for unit in work.done() for name in work.units[unit]}
@@ -263,7 +305,12 @@ def clear_working(folder: Path) -> None:
 
 
 def clear(folder: Path) -> list[str]:
-    """Remove an unfinished run; return what is left because no run writes it."""
+    """Remove an unfinished run; return what is left because no run writes it.
+
+    Raises:
+        OutputError: a process carries out a part of it.
+    """
+    refuse_while_claimed(folder)
     clear_assembled(folder)
     clear_working(folder)
     _remove(folder / manifest.MANIFEST_FILE)
