@@ -26,12 +26,14 @@ VALUES = {
     "swap_read": ("--swap-read", "100us"),
     "swap_write": ("--swap-write", "1ms"),
     "idle_gap": ("--idle-gap", "1ms"),
+    "checkpoint_every": ("--checkpoint-every", "256M", "--host-memory", "64M"),
     "check_conservation": ("--check-conservation",),
     "align": ("--align", "start"),
 }
 """An option of `replay` with a value, which may be the one that holds anyway, and without what it needs."""
 
 NEEDED = {
+    "checkpoint_every": "leave out --host-memory",
     "every": "--policy age",
     "tlb": "leave out --host-memory",
     "guest_pages": "--tlb",

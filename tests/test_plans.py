@@ -31,6 +31,7 @@ OTHER_VALUES: dict[str, Any] = {
     "swap_read": "1ms",
     "swap_write": "2ms",
     "idle_gap": "3ms",
+    "checkpoint_every": "1M",
 }
 
 

@@ -65,7 +65,9 @@ def part(file: Path, number: int, instead: Mapping[str, Any]) -> int:
             continue
         warm_up([replays.options.policy])  # before processes begin, each of which would compile
         with ProgressBar(None, "rows", f"part {number}") as bar:
-            execution = Execution(workers=request.workers or 1, on_rows=bar.advance)
+            execution = Execution(
+                workers=request.workers or 1, checkpoint_every=request.checkpoint_rows(), on_rows=bar.advance
+            )
             result = carry_out_part(replays, request.out, about, number, execution)
         if result.holder is not None:
             note(f"part {number} of {request.out} is being carried out ({result.holder}); nothing was done")

@@ -94,6 +94,7 @@ def run(request: ReplayRequest, replays: Replays, permission: Permission) -> int
             guests=max(1, min(threads, guests)),
             threads=each,
             workers=request.workers,
+            checkpoint_every=request.checkpoint_rows(),
             on_rows=bar.advance,
             on_page=pages_into(bar),
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from eptreplay.errors import UsageError
 from eptreplay.request.choices import MissRatio, OnBadRows, Policy
 from eptreplay.request.host import Align, HostOptions, Placement, VcpuModel
 from eptreplay.request.link import DEFAULT_BANDWIDTHS, GBIT, Link
@@ -275,6 +276,14 @@ class ReplayRequest:
             unit="threads",
         ),
     )
+    checkpoint_every: str = field(
+        default="256M",
+        metadata=option(
+            "Rows of a guest after which what is known of it is kept, so that --resume goes on from there; 0: never.",
+            needs=_OWN_HOSTS,
+            metavar="N",
+        ),
+    )
     workers: int = field(
         default=0,
         metadata=option(
@@ -306,6 +315,7 @@ class ReplayRequest:
         Raises:
             UsageError: a size, time or distance is none.
         """
+        self.checkpoint_rows()
         return Options(
             policy=self.policy,
             every=parse_every(self.every),
@@ -318,6 +328,21 @@ class ReplayRequest:
             on_bad_rows=self.on_bad_rows,
             host=self._host(),
         )
+
+    def checkpoint_rows(self) -> int:
+        """Return the rows between two checkpoints; 0: there are none.
+
+        Raises:
+            UsageError: it is no number of rows.
+        """
+        if self.checkpoint_every.strip() == "0":
+            return 0
+        every = parse_every(self.checkpoint_every)
+        if every.timed:
+            raise UsageError(
+                f"'{self.checkpoint_every}' is a time; give rows between two checkpoints, as in 256M, or 0"
+            )
+        return every.amount
 
     def given_of_host(self) -> list[str]:
         """Return the names of the options that put all guests on one host and have a value."""

@@ -22,7 +22,7 @@ from eptreplay.run.unfinished.assemble import assemble
 from eptreplay.run.unfinished.folder import WORKING, clear_assembled
 from eptreplay.run.unfinished.manifest import head, input_of
 from eptreplay.run.unfinished.part import write_part
-from eptreplay.run.units import Execution, Replays, failure_of, part_of, units
+from eptreplay.run.units import Execution, Replays, checkpoints_in, failure_of, part_of, units
 from eptreplay.run.written import list_all, write_list
 from eptreplay.tables.files import read_run_file, slug, write_run_file
 
@@ -214,6 +214,7 @@ def _outcomes(
     Raises:
         OSError: a part cannot be written.
     """
+    execution = replace(execution, checkpoints=checkpoints_in(work.folder, replays, execution))
     if execution.workers:
         by_name = {trace.name: trace for trace in replays.traces}
         tasks = [
@@ -221,7 +222,7 @@ def _outcomes(
             for unit in left
         ]
         threads = max(1, execution.threads * execution.guests // execution.workers)
-        yield from by_processes(replays, tasks, execution.workers, threads, execution.on_rows)
+        yield from by_processes(replays, tasks, replace(execution, threads=threads))
         return
     if replays.options.host is None:
         replays = replace(replays, traces=[replays.traces[unit] for unit in left])
@@ -232,4 +233,6 @@ def _outcomes(
             yield number, failure_of(unit, error)
             continue
         write_part(work.part(number), part)
+        if execution.checkpoints is not None:
+            execution.checkpoints.remove(unit.name)
         yield number, None

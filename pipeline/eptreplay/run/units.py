@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,6 +19,7 @@ from eptreplay.replay.shares.replay import replay_guest
 from eptreplay.results.tables import tables
 from eptreplay.run.description import described
 from eptreplay.run.failures import Failure, forget_locals
+from eptreplay.run.unfinished.checkpoint import Checkpoints
 from eptreplay.run.unfinished.manifest import input_of, refuse_changed
 from eptreplay.run.unfinished.part import Part
 from eptreplay.tables.files import as_rows
@@ -26,6 +27,7 @@ from eptreplay.tables.schema import BY_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from eptreplay.ingest.trace.guest_trace import GuestTrace
     from eptreplay.profiles import Profile
@@ -60,6 +62,8 @@ class Execution:
         guests: the most that are replayed side by side, at least 1.
         threads: threads of each, at least 1.
         workers: processes that replay; 0: threads of this one.
+        checkpoint_every: rows of a guest between two checkpoints; 0: there are none.
+        checkpoints: keeps what long guests have come to; None: nothing does.
         on_rows: called with how many more rows are replayed, from several threads.
         on_page: called with how many pages are made, and of how many.
     """
@@ -67,8 +71,20 @@ class Execution:
     guests: int = 1
     threads: int = 1
     workers: int = 0
+    checkpoint_every: int = 0
+    checkpoints: Checkpoints | None = None
     on_rows: OnRows | None = None
     on_page: OnPage | None = None
+
+
+def checkpoints_in(folder: Path, replays: Replays, execution: Execution) -> Checkpoints | None:
+    """Return what keeps checkpoints of a run's guests in the folder of the run; None if nothing is to."""
+    if not execution.checkpoint_every or replays.options.host is not None:
+        return None
+    asked = repr(
+        (replace(replays.options, decode_ahead=True), [profile.name for profile in replays.profiles])
+    )
+    return Checkpoints(folder.absolute(), execution.checkpoint_every, asked)
 
 
 class Unit(NamedTuple):
@@ -154,6 +170,7 @@ def side_by_side(replays: Replays, execution: Execution) -> Iterator[Unit]:
                 execution.threads,
                 on_rows=on_rows,
                 bad_rows=skipped,
+                keeper=execution.checkpoints,
             )
             return [found]
 

@@ -7,6 +7,7 @@ alone that another process has claimed.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from eptreplay.errors import OutputError, UsageError
@@ -16,6 +17,7 @@ from eptreplay.run.processes.pool import by_processes
 from eptreplay.run.signals import Stopped
 from eptreplay.run.unfinished import folder as unfinished
 from eptreplay.run.unfinished.claims import claimed
+from eptreplay.run.units import checkpoints_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -97,12 +99,14 @@ def _replay(replays: Replays, work: Work, share: Sequence[int], execution: Execu
         for unit in share
         if unit not in done
     ]
-    workers = max(1, execution.workers)
-    threads = max(1, (os.cpu_count() or 1) // workers)
+    threads = max(1, (os.cpu_count() or 1) // execution.workers)
+    execution = replace(
+        execution, threads=threads, checkpoints=checkpoints_in(work.folder, replays, execution)
+    )
     failures: list[Failure] = []
     replayed = 0
     try:
-        for unit, failure in by_processes(replays, tasks, workers, threads, execution.on_rows):
+        for unit, failure in by_processes(replays, tasks, execution):
             work.failed(unit, failure)
             if failure is None:
                 replayed += len(work.units[unit])

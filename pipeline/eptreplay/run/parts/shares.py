@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from eptreplay.errors import OutputError
 from eptreplay.run.unfinished.durable import whole_file
+from eptreplay.run.unfinished.folder import SHARES_FILE
 from eptreplay.tables.files import inside
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
     from eptreplay.run.unfinished.folder import Work
 
-SHARES_FILE = "parts.json"
 BEGIN = "begin with eptreplay batch init"
 
 

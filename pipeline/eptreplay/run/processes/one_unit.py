@@ -6,20 +6,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from eptreplay.run.unfinished.part import write_part
-from eptreplay.run.units import Execution, failure_of, part_of, units
+from eptreplay.run.units import failure_of, part_of, units
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from eptreplay.ingest.trace.guest_trace import GuestTrace
-    from eptreplay.replay.driver.replay import OnRows
     from eptreplay.run.failures import Failure
-    from eptreplay.run.units import Replays
+    from eptreplay.run.units import Execution, Replays
 
 
 def replay_unit(
-    replays: Replays, traces: Sequence[GuestTrace], part: Path, threads: int, on_rows: OnRows | None = None
+    replays: Replays, traces: Sequence[GuestTrace], part: Path, execution: Execution
 ) -> Failure | None:
     """Replay a host and write its part; return what failed, if anything did.
 
@@ -27,17 +26,19 @@ def replay_unit(
         replays: profiles and options.
         traces: of the guests of the host.
         part: where the part is to be.
-        threads: for each guest.
-        on_rows: called with how many more rows are replayed.
+        execution: threads of each guest, checkpoints and progress.
 
     Raises:
         OSError: the part cannot be written.
     """
     of_one = replace(replays, traces=traces)
-    for unit in units(of_one, Execution(threads=threads, on_rows=on_rows)):
+    for unit in units(of_one, execution):
         try:
             found = part_of(unit, of_one)
         except Exception as error:  # noqa: BLE001 - whatever a guest raises costs only the guests of its host
             return failure_of(unit, error)
         write_part(part, found)
+        if execution.checkpoints is not None:
+            for trace in traces:
+                execution.checkpoints.remove(trace.name)
     return None

@@ -19,8 +19,7 @@ from eptreplay.run.processes.messages import Done, Task
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from eptreplay.replay.driver.replay import OnRows
-    from eptreplay.run.units import Replays
+    from eptreplay.run.units import Execution, Replays
 
 MODULE = "eptreplay.run.processes.worker"
 TRIES = 2
@@ -32,7 +31,7 @@ MEMORY = "the system ends a process so when memory runs out: replay it alone, un
 class _Worker:
     """A process, and the host that it has."""
 
-    def __init__(self, shared: tuple[Replays, int]) -> None:
+    def __init__(self, shared: tuple[Replays, Execution]) -> None:
         self.connection, theirs = Pipe()
         self.task: Task | None = None
         with theirs:
@@ -75,28 +74,29 @@ class _Worker:
 
 
 def by_processes(
-    replays: Replays, tasks: Sequence[Task], workers: int, threads: int, on_rows: OnRows | None = None
+    replays: Replays, tasks: Sequence[Task], execution: Execution
 ) -> Iterator[tuple[int, Failure | None]]:
     """Replay hosts by processes, and yield the number of each as it is done, with what failed.
 
     Args:
         replays: profiles and options; its traces are not looked at.
         tasks: the hosts.
-        workers: processes, at least 1.
-        threads: of each.
-        on_rows: called with how many more rows are replayed.
+        execution: how: processes, at least 1, threads of each, and what is called with how many more rows are replayed.
 
     Raises:
         OSError: a part cannot be written, or no process can be started.
     """
     waiting = deque(tasks)
     deaths: dict[int, list[str]] = {}
-    count = on_rows or (lambda _: None)
-    shared = (replace(replays, traces=(), failed=()), threads)
+    count = execution.on_rows or (lambda _: None)
+    shared = (
+        replace(replays, traces=(), failed=()),
+        replace(execution, guests=1, on_rows=None, on_page=None),
+    )
     running: list[_Worker] = []
     try:
         while waiting or any(worker.task is not None for worker in running):
-            while len(running) < min(workers, len(waiting) + len(running)):
+            while len(running) < min(execution.workers, len(waiting) + len(running)):
                 running.append(_Worker(shared))
             ready = wait([worker.connection for worker in running])
             for worker in [worker for worker in running if worker.connection in ready]:

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from eptreplay.run.processes.one_unit import replay_unit
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from eptreplay.run.units import Replays
+    from eptreplay.run.units import Execution, Replays
 
 PR_SET_PDEATHSIG = 1
 OFTEN_S = 0.2
@@ -32,12 +33,13 @@ def main(descriptor: int) -> None:
     _end_with_parent()
     with Connection(descriptor) as connection:
         try:
-            replays, threads = connection.recv()
+            replays, execution = connection.recv()
+            execution = replace(execution, on_rows=_counting(connection))
             warm_up([replays.options.policy])
             connection.send("ready")
             while True:
                 task = connection.recv()
-                connection.send(_carry_out(task, replays, threads, _counting(connection)))
+                connection.send(_carry_out(task, replays, execution))
         except (EOFError, OSError):
             return
 
@@ -63,9 +65,9 @@ def _counting(connection: Connection) -> Callable[[int], None]:
     return on_rows
 
 
-def _carry_out(task: Task, replays: Replays, threads: int, on_rows: Callable[[int], None]) -> Done:
+def _carry_out(task: Task, replays: Replays, execution: Execution) -> Done:
     try:
-        failure = replay_unit(replays, task.traces, Path(task.part), threads, on_rows)
+        failure = replay_unit(replays, task.traces, Path(task.part), execution)
     except OSError as error:
         return Done(task.unit, refused=(error.errno or 0, error.strerror or str(error)))
     return Done(task.unit, None if failure is None else tell(failure))

@@ -17,6 +17,7 @@ from eptreplay.errors import OutputError
 from eptreplay.run.beside import stages, unfinished_folder
 from eptreplay.run.failures import Failure, Told, failure_told, tell
 from eptreplay.run.unfinished import manifest
+from eptreplay.run.unfinished.checkpoint import CHECKPOINT, CHECKPOINTS_FOLDER
 from eptreplay.run.unfinished.claims import CLAIMS_FOLDER, refuse_while_claimed
 from eptreplay.run.unfinished.durable import NEW, whole_file
 from eptreplay.run.unfinished.part import PARTS_FOLDER, is_whole, part_file
@@ -41,7 +42,10 @@ ASSEMBLED = (
 """What is made of the parts, and can be made again."""
 
 COMMAND_FILE = "resume.txt"
-WORKING = (PARTS_FOLDER, CLAIMS_FOLDER, "parts.json", COMMAND_FILE)
+SHARES_FILE = "parts.json"
+"""Which hosts every part has, where the run was begun in parts."""
+
+WORKING = (PARTS_FOLDER, CHECKPOINTS_FOLDER, CLAIMS_FOLDER, SHARES_FILE, COMMAND_FILE)
 """What a run needs until it is finished, and no longer."""
 
 
@@ -94,7 +98,12 @@ class Work:
 
     def holds_anything(self) -> bool:
         """Return whether anything of it is worth to be resumed."""
-        return bool(self.done()) or self.is_assembled()
+        return (
+            (self.folder / SHARES_FILE).exists()
+            or any((self.folder / CHECKPOINTS_FOLDER).glob(f"*{CHECKPOINT}"))
+            or bool(self.done())
+            or self.is_assembled()
+        )
 
     def is_assembled(self) -> bool:
         """Return whether tables and pages are complete, so that it has only to be moved into its place."""
@@ -109,7 +118,9 @@ class Work:
         """Return in words how much is done."""
         done = sum(len(self.units[unit]) for unit in self.done())
         of = sum(map(len, self.units))
-        return f"{done:,} of {of:,} guest{'s are' if of != 1 else ' is'} done"
+        middle = len(list((self.folder / CHECKPOINTS_FOLDER).glob(f"*{CHECKPOINT}")))
+        begun = f", {middle:,} in {'its' if middle == 1 else 'their'} middle" if middle else ""
+        return f"{done:,} of {of:,} guest{'s are' if of != 1 else ' is'} done{begun}"
 
 
 def find(out: Path) -> Work | None:
