@@ -34,13 +34,15 @@ def _runs(file: Path, instead: Mapping[str, Any]) -> Iterator[tuple[ReplayReques
 
 def init(file: Path, parts: int, instead: Mapping[str, Any]) -> int:
     """Carry out `batch init` and return the exit code."""
+    plan = shlex.quote(str(file))
+    next_step = f"eptreplay batch part {plan} NUMBER, for each NUMBER from 1 to {parts}"
     for request, replays in _runs(file, {**instead, "resume": True}):
         if is_finished(request.out, batch.about(replays)):
             say(f"{request.out} is complete; nothing is left to do")
             continue
         with reserved(request.out, overwrite=request.overwrite, inputs=inputs_of(request, replays.traces)):
             inputs = [input_of(trace) for trace in replays.traces]
-            shares = begin_parts(request.out, batch.about(replays), inputs, parts)
+            shares = begin_parts(request.out, batch.about(replays), inputs, parts, next_step)
         for failure in replays.failed:
             note(f"guest '{failure.guest}' failed: {failure.message()}")
         most = (
@@ -50,8 +52,7 @@ def init(file: Path, parts: int, instead: Mapping[str, Any]) -> int:
         )
         largest = f", at most {most:,} rows each" if most and replays.options.host is None else ""
         say(f"{request.out}: {len(replays.traces):,} guests in {parts:,} parts{largest}")
-    plan = shlex.quote(str(file))
-    say(f"next, for each NUMBER from 1 to {parts}: eptreplay batch part {plan} NUMBER")
+    say(f"next: {next_step}")
     say(f"then: eptreplay batch finish {plan}")
     return Exit.GOOD
 

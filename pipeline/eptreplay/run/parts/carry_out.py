@@ -11,12 +11,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from eptreplay.errors import OutputError, UsageError
+from eptreplay.run.beside import unfinished_folder
 from eptreplay.run.parts.shares import balanced, read_shares, write_shares
 from eptreplay.run.processes.messages import Task
 from eptreplay.run.processes.pool import by_processes
 from eptreplay.run.signals import Stopped
 from eptreplay.run.unfinished import folder as unfinished
-from eptreplay.run.unfinished.claims import claimed
+from eptreplay.run.unfinished.claims import claimed, refuse_while_claimed
 from eptreplay.run.units import checkpoints_in
 
 if TYPE_CHECKING:
@@ -46,15 +47,24 @@ class PartResult(NamedTuple):
 
 
 def begin_parts(
-    out: Path, about: Mapping[str, Any], inputs: Sequence[Mapping[str, Any]], parts: int
+    out: Path, about: Mapping[str, Any], inputs: Sequence[Mapping[str, Any]], parts: int, command: str
 ) -> list[list[int]]:
     """Begin a run in so many parts, or go on with one; return which hosts every part has.
 
+    Args:
+        out: where the run is to be.
+        about: see `manifest.head`.
+        inputs: see `manifest.input_of`, of every guest.
+        parts: how many, at least 1.
+        command: what goes on with the run.
+
     Raises:
-        OutputError: the folder cannot be written, or an unfinished run there was begun otherwise.
+        OutputError: the folder cannot be written, an unfinished run there was begun otherwise, or a part is being carried out.
     """
+    refuse_while_claimed(unfinished_folder(out))
     try:
         work = unfinished.resume(out, about, inputs)
+        unfinished.write_command(work, command)
         rows = {each["guest"]: int(each["rows"]) for each in inputs}
         shares = balanced([sum(rows[name] for name in unit) for unit in work.units], parts)
         write_shares(work, shares)
