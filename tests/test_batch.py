@@ -15,7 +15,7 @@ from eptreplay.profiles import resolve
 from eptreplay.replay.shares.replay import replay_guest
 from eptreplay.report.pages import text as pages
 from eptreplay.request.options import Options
-from eptreplay.run import batch
+from eptreplay.run import batch, units
 from eptreplay.run.output import check_output
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def guests(folder: Path, count: int) -> tuple[GuestTrace, ...]:
 def test_guests_are_replayed_in_the_order_they_were_given(tmp_path: Path) -> None:
     traces = guests(tmp_path / "traces", 7)[::-1]
     result = batch.run(
-        batch.Replays(traces, PROFILES, Options()), tmp_path / "run", batch.Execution(guests=3)
+        units.Replays(traces, PROFILES, Options()), tmp_path / "run", units.Execution(guests=3)
     )
     assert result.guests == tuple(f"guest{number:02}" for number in range(6, -1, -1))
     assert result.failures == ()
@@ -46,9 +46,9 @@ def test_guests_are_replayed_in_the_order_they_were_given(tmp_path: Path) -> Non
 def test_all_rows_reach_the_callback(tmp_path: Path) -> None:
     heard: list[int] = []
     batch.run(
-        batch.Replays(guests(tmp_path / "traces", 3), PROFILES, Options()),
+        units.Replays(guests(tmp_path / "traces", 3), PROFILES, Options()),
         tmp_path / "run",
-        batch.Execution(guests=2, on_rows=heard.append),
+        units.Execution(guests=2, on_rows=heard.append),
     )
     assert sum(heard) == 300
 
@@ -62,9 +62,9 @@ def test_no_more_guests_are_begun_than_can_be_needed_soon(
         begun.append(trace.name)
         return replay_guest(trace, *arguments, **options)
 
-    monkeypatch.setattr(batch, "replay_guest", replay)
-    seen = batch._side_by_side(
-        batch.Replays(guests(tmp_path / "traces", 9), PROFILES, Options()), batch.Execution(guests=2)
+    monkeypatch.setattr(units, "replay_guest", replay)
+    seen = units.side_by_side(
+        units.Replays(guests(tmp_path / "traces", 9), PROFILES, Options()), units.Execution(guests=2)
     )
     next(seen).results.result()
     assert len(begun) <= 4
@@ -91,12 +91,12 @@ def test_an_interrupt_ends_the_guests_that_are_being_replayed(
             raise
         return None
 
-    monkeypatch.setattr(batch, "replay_guest", replay)
+    monkeypatch.setattr(units, "replay_guest", replay)
     with pytest.raises(KeyboardInterrupt):
         batch.run(
-            batch.Replays(guests(tmp_path / "traces", 2), PROFILES, Options()),
+            units.Replays(guests(tmp_path / "traces", 2), PROFILES, Options()),
             tmp_path / "run",
-            batch.Execution(guests=2),
+            units.Execution(guests=2),
         )
     assert ended.is_set()
     assert [path.name for path in tmp_path.iterdir()] == ["traces"]
@@ -108,9 +108,9 @@ def test_when_no_guest_can_be_replayed_every_error_is_told(
     def replay(trace: GuestTrace, *_: object, **__: object) -> object:
         raise TraceError(trace.name, "is damaged")
 
-    monkeypatch.setattr(batch, "replay_guest", replay)
+    monkeypatch.setattr(units, "replay_guest", replay)
     with pytest.raises(NoGuestError, match=r"(?s)guest00: is damaged.*guest01: is damaged"):
-        batch.run(batch.Replays(guests(tmp_path / "traces", 2), PROFILES, Options()), tmp_path / "run")
+        batch.run(units.Replays(guests(tmp_path / "traces", 2), PROFILES, Options()), tmp_path / "run")
     assert [path.name for path in tmp_path.iterdir()] == ["traces"]
 
 
@@ -120,7 +120,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_is_replayed(tmp
         check_output(tmp_path / "file", overwrite=False)
     with pytest.raises(OutputError, match="--out"):
         batch.run(
-            batch.Replays(guests(tmp_path / "traces", 1), PROFILES, Options()), tmp_path / "file" / "run"
+            units.Replays(guests(tmp_path / "traces", 1), PROFILES, Options()), tmp_path / "file" / "run"
         )
 
 
@@ -145,7 +145,12 @@ def test_tables_outlive_a_fault_in_rendering(
     )
     assert f"eptreplay report {tmp_path / 'run'}" in answer.err
     assert "tables in" in answer.out
-    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["files.json", "run.json", "tables"]
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        "files.json",
+        "manifest.jsonl",
+        "run.json",
+        "tables",
+    ]
     assert eptreplay("report", tmp_path / "run").code == 0
     good, again = (
         {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -26,6 +26,7 @@ VALUES = {
     "swap_read": ("--swap-read", "100us"),
     "swap_write": ("--swap-write", "1ms"),
     "idle_gap": ("--idle-gap", "1ms"),
+    "checkpoint_every": ("--checkpoint-every", "256M", "--host-memory", "64M"),
     "check_conservation": ("--check-conservation",),
     "align": ("--align", "start"),
     "clock_mhz": ("--clock-mhz", "2400"),
@@ -33,6 +34,7 @@ VALUES = {
 """An option of `replay` with a value, which may be the one that holds anyway, and without what it needs."""
 
 NEEDED = {
+    "checkpoint_every": "leave out --host-memory",
     "every": "--policy age",
     "tlb": "leave out --host-memory",
     "guest_pages": "--tlb",
@@ -60,6 +62,11 @@ def commands() -> Iterator[tuple[str, set[str]]]:
 
 
 OTHERS = {
+    "batch run": {"plan", "overwrite", "resume", "jobs", "workers"},
+    "batch init": {"plan", "parts", "overwrite"},
+    "batch part": {"plan", "number", "workers"},
+    "batch finish": {"plan", "overwrite"},
+    "clean": {"run"},
     "check": {"traces", "on_bad_rows", "json"},
     "report": {"run", "assume", "open_page"},
     "compare": {"first", "second", "out", "overwrite", "assume", "open_page"},

@@ -19,8 +19,9 @@ from eptreplay.replay.shares.replay import replay_guest
 from eptreplay.request.host import HostOptions
 from eptreplay.request.options import Options
 from eptreplay.results.tables import tables
-from eptreplay.run import batch
+from eptreplay.run import batch, units
 from eptreplay.run.failures import Failure
+from eptreplay.run.unfinished.folder import find
 from eptreplay.tables.schema import REPLAYED
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def break_replay(patch: pytest.MonkeyPatch, fault: BaseException) -> None:
             raise fault
         return replay_guest(trace, *arguments, **options)
 
-    patch.setattr(batch, "replay_guest", replay)
+    patch.setattr(units, "replay_guest", replay)
 
 
 def break_rows(patch: pytest.MonkeyPatch, fault: BaseException) -> None:
@@ -74,7 +75,7 @@ def break_rows(patch: pytest.MonkeyPatch, fault: BaseException) -> None:
             raise fault
         return tables(result, *arguments)
 
-    patch.setattr(batch, "tables", rows)
+    patch.setattr(units, "tables", rows)
 
 
 @by_type
@@ -87,9 +88,9 @@ def test_whatever_a_guest_raises_costs_that_guest_alone(
 ) -> None:
     where(monkeypatch, fault)
     result = batch.run(
-        batch.Replays(three(tmp_path / "traces"), PROFILES, Options()),
+        units.Replays(three(tmp_path / "traces"), PROFILES, Options()),
         tmp_path / "run",
-        batch.Execution(guests=2),
+        units.Execution(guests=2),
     )
     assert result.guests == ("a", "c")
     assert [(failure.guest, failure.error) for failure in result.failures] == [("b", fault)]
@@ -111,8 +112,8 @@ def test_a_row_that_does_not_fit_its_table_leaves_none_of_its_guest_in_any(
             found[table] = found[table] | {name: [1 << 63] * len(found[table]["guest"])}
         return found
 
-    monkeypatch.setattr(batch, "tables", rows)
-    result = batch.run(batch.Replays(three(tmp_path / "traces"), PROFILES, Options()), tmp_path / "run")
+    monkeypatch.setattr(units, "tables", rows)
+    result = batch.run(units.Replays(three(tmp_path / "traces"), PROFILES, Options()), tmp_path / "run")
     assert [type(failure.error) for failure in result.failures] == [OverflowError]
     assert all("b" not in guests for guests in guests_in_tables(tmp_path / "run").values())
 
@@ -123,7 +124,7 @@ def batch_table(name: str) -> Any:  # noqa: ANN401 - a table
 
 @pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit])
 @pytest.mark.parametrize("where", [break_replay, break_rows])
-def test_what_is_to_end_the_run_does(
+def test_what_is_to_end_the_run_does_and_keeps_what_is_done(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     where: Callable[[pytest.MonkeyPatch, BaseException], None],
@@ -131,8 +132,11 @@ def test_what_is_to_end_the_run_does(
 ) -> None:
     where(monkeypatch, end())
     with pytest.raises(end):
-        batch.run(batch.Replays(three(tmp_path / "traces"), PROFILES, Options()), tmp_path / "run")
-    assert [path.name for path in tmp_path.iterdir()] == ["traces"]
+        batch.run(units.Replays(three(tmp_path / "traces"), PROFILES, Options()), tmp_path / "run")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".run.eptreplay-unfinished", "traces"]
+    work = find(tmp_path / "run")
+    assert work is not None
+    assert work.done() == [0]
 
 
 def test_a_fault_of_ours_is_named_as_such_with_what_to_report(
@@ -159,9 +163,9 @@ def test_a_guest_that_failed_does_not_keep_its_memory(
             raise ValueError(str(held[0]))
         return replay_guest(trace, *arguments, **options)
 
-    monkeypatch.setattr(batch, "replay_guest", replay)
+    monkeypatch.setattr(units, "replay_guest", replay)
     (failure,) = batch.run(
-        batch.Replays(three(tmp_path / "traces"), PROFILES, Options()), tmp_path / "run"
+        units.Replays(three(tmp_path / "traces"), PROFILES, Options()), tmp_path / "run"
     ).failures
     at = failure.error.__traceback__
     names = []
@@ -208,9 +212,9 @@ def test_when_no_guest_could_be_replayed_all_are_named(
     def replay(trace: GuestTrace, *_: object, **__: object) -> object:
         raise ValueError(trace.name)
 
-    monkeypatch.setattr(batch, "replay_guest", replay)
+    monkeypatch.setattr(units, "replay_guest", replay)
     with pytest.raises(NoGuestError) as caught:
-        batch.run(batch.Replays(three(tmp_path / "traces"), PROFILES, Options()), tmp_path / "run")
+        batch.run(units.Replays(three(tmp_path / "traces"), PROFILES, Options()), tmp_path / "run")
     for name in "abc":
         assert f"guest '{name}' failed: a fault of eptreplay itself: ValueError: {name}" in str(caught.value)
 
@@ -222,7 +226,7 @@ def test_on_a_shared_host_whatever_the_rows_of_one_raise_costs_the_host_and_name
     break_rows(monkeypatch, fault)
     options = Options(host=HostOptions())
     with pytest.raises(NoGuestError, match=r"guest 'b' failed: .*; it shares a host with 2 more"):
-        batch.run(batch.Replays(three(tmp_path / "traces"), PROFILES, options), tmp_path / "run")
+        batch.run(units.Replays(three(tmp_path / "traces"), PROFILES, options), tmp_path / "run")
     assert [path.name for path in tmp_path.iterdir()] == ["traces"]
 
 

@@ -14,7 +14,8 @@ from eptreplay.ingest.sources.dataset import find_traces
 from eptreplay.profiles import resolve
 from eptreplay.request.choices import Policy
 from eptreplay.request.options import Options
-from eptreplay.run.batch import Replays, run
+from eptreplay.run.batch import run
+from eptreplay.run.units import Replays
 from eptreplay.units import Every
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from tests.command_line import MEMORY, small_trace
 from eptreplay.ingest.sources.dataset import find_traces
 from eptreplay.profiles import resolve
 from eptreplay.request.options import Options
-from eptreplay.run.batch import Replays, run
+from eptreplay.run.batch import run
+from eptreplay.run.units import Replays
 
 if TYPE_CHECKING:
     from pathlib import Path

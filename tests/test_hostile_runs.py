@@ -174,8 +174,6 @@ def test_tables_that_cannot_be_shown_of_one_guest_cost_that_guest_a_line(
 WRITTEN_TO: dict[str, Damage] = {
     "linked page": move_and_link("index.html"),
     "linked guests": move_and_link("guests"),
-    "linked csv": move_and_link("csv"),
-    "linked folder of a guest": move_and_link(f"csv/{slug('a')}"),
     "linked style": move_and_link("assets/report.css"),
     "linked costs": move_and_link("tables/costs.csv"),
     "linked list": move_and_link("files.json"),
@@ -210,18 +208,15 @@ def test_a_second_name_of_a_page_outside_of_the_run_keeps_its_content(
 
 
 def test_a_report_keeps_what_the_run_did_not_write_and_removes_its_own_old_pages(run: Path) -> None:
-    for folder in ("guests", "csv", "assets", f"csv/{slug('a')}", "."):
+    for folder in ("guests", "assets", "."):
         (run / folder / "notes.txt").write_text("mine")
     edit(run, lambda about: about["guests"].pop())
     assert eptreplay("report", run).code == 0
-    for folder in ("guests", "csv", "assets", f"csv/{slug('a')}", "."):
+    for folder in ("guests", "assets", "."):
         assert (run / folder / "notes.txt").read_text() == "mine"
     assert not (run / f"guests/{slug('b')}.html").exists()
-    assert not (run / f"csv/{slug('b')}").exists()
     listed = json.loads((run / "files.json").read_text())["files"]
-    pages = {
-        name for name in everything(run) if name.split("/")[0] in ("guests", "csv", "assets", "index.html")
-    }
+    pages = {name for name in everything(run) if name.split("/")[0] in ("guests", "assets", "index.html")}
     assert {name for name in pages if not name.endswith("notes.txt")} <= listed.keys()
     assert not [name for name in listed if slug("b") in name]
 

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from tests.command_line import Answer, eptreplay, small_trace
+from tests.report.downloads import downloads
 
 from eptreplay.cli.console import ProgressBar, say_all, say_table
 from eptreplay.safe_text import columns_of, printable
@@ -78,6 +79,9 @@ def test_cells_of_a_run(run: Path) -> None:
     for file in files:
         for line in file.read_bytes().decode().split("\n"):
             assert line == printable(line), file
+    for page in (run / "guests").iterdir():
+        for name, text in downloads(page).items():
+            assert all(line == printable(line) for line in text.split("\n")), name
 
 
 @pytest.mark.parametrize("text", [NASTY, LINES, f"={NASTY}"], ids=["escapes", "lines", "formula"])

@@ -35,6 +35,7 @@ LAYERS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         (
             "bench",
             "check",
+            "clean",
             "compare",
             "conform",
             "export_trace",
@@ -48,6 +49,8 @@ LAYERS: Mapping[str, tuple[tuple[str, ...], ...]] = {
             "synth",
         ),
         ("replay",),
+        ("batch",),
+        ("batch_parts",),
         ("commands",),
         ("app",),
     ),
@@ -85,6 +88,14 @@ LAYERS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("sections",),
         ("pages",),
         ("terminal",),
+    ),
+    "run": (
+        ("beside", "effects", "failures", "give_back", "memory_fit", "signals", "written"),
+        ("description", "lock", "unfinished"),
+        ("leftovers", "output", "pages", "units"),
+        ("processes", "resumable"),
+        ("parts",),
+        ("batch",),
     ),
     "results": (
         ("columns",),

@@ -244,7 +244,8 @@ def test_the_second_of_two_replays_into_a_folder_is_refused_and_a_killed_first_i
     third = replay(trace, tmp_path / "run")
     _, said = third.communicate(timeout=300)
     assert third.returncode == 0
-    assert "before its tables were whole; to remove it: rm -r" in said
+    assert "was left by a run that was killed before anything was done" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 # Says when the command's own modules begin to be loaded; what Python itself does before cannot be helped.

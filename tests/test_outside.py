@@ -16,7 +16,8 @@ from eptreplay.replay.shares.replay import replay_in_shares
 from eptreplay.report.answers.outside import outside, outside_of_guests, share_outside, warning
 from eptreplay.request.options import Options
 from eptreplay.results.tables import tables
-from eptreplay.run.batch import Replays, run
+from eptreplay.run.batch import run
+from eptreplay.run.units import Replays
 
 if TYPE_CHECKING:
     from pathlib import Path

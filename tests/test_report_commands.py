@@ -53,7 +53,7 @@ def test_assumptions_change_pages_and_of_the_tables_only_that_of_costs(runs: Pat
     after = pages(runs / "aged")
     assert b"99,999" in after["index.html"]
     changed = {name for name in before if after[name] != before[name]}
-    assert {name.split("/")[0] for name in changed} == {"index.html", "guests", "csv", "tables", "files.json"}
+    assert {name.split("/")[0] for name in changed} == {"index.html", "guests", "tables", "files.json"}
     assert {name for name in changed if name.startswith("tables")} == {
         "tables/costs.csv",
         "tables/costs.parquet",

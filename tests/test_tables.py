@@ -11,7 +11,8 @@ from tests.command_line import small_trace
 from eptreplay.ingest.sources.dataset import find_traces
 from eptreplay.profiles import resolve
 from eptreplay.request.options import Options
-from eptreplay.run.batch import Replays, run
+from eptreplay.run.batch import run
+from eptreplay.run.units import Replays
 from eptreplay.tables.files import TableWriter
 from eptreplay.tables.other_names import OTHER_NAMES
 from eptreplay.tables.schema import BY_NAME, TABLES, csv_names

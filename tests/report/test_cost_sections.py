@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import polars as pl
+from tests.report.downloads import downloads
 from tests.report.runs import MadeGuest, counters, write_run
 from tests.report.test_html import Page
 
@@ -40,7 +41,7 @@ def test_costs_stand_in_a_chart_two_tables_and_the_table_of_the_run(tmp_path: Pa
         assert text in page.text
     table = pl.read_csv(tmp_path / "run/tables/costs.csv")
     assert table.filter(pl.col("term") == "total")["profile"].to_list() == list(PROFILES)
-    mine = pl.read_csv(tmp_path / "run/csv" / page.path.stem / "costs.csv")
+    mine = pl.read_csv(downloads(page.path)["costs.csv"].encode())
     assert mine["cycles"].to_list() == table["cycles"].to_list()
 
 

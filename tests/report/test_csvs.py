@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import polars as pl
 import pytest
+from tests.report.downloads import text_of
 
-from eptreplay.report.charts.csvs import cell, texts, write_columns, write_csv, write_frame
+from eptreplay.report.charts.csvs import cell, columns_text, csv_text, frame_text, link, name_in, texts
 from eptreplay.safe_text import printable
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.mark.parametrize("text", ['=HYPERLINK("http://x")', "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
@@ -27,15 +23,14 @@ def test_numbers_and_plain_text_are_left_alone(value: object, written: object) -
     assert cell(value) == written
 
 
-def test_a_file_has_its_header_and_rows_as_utf8(tmp_path: Path) -> None:
-    write_csv(tmp_path / "a.csv", ["interval", "=haswell [exits]"], [[0, 1.5], [1, ""], [2, "é, ü"]])
-    assert (tmp_path / "a.csv").read_bytes().decode() == 'interval,\'=haswell [exits]\n0,1.5\n1,\n2,"é, ü"\n'
+def test_a_file_has_its_header_and_rows_as_utf8() -> None:
+    found = csv_text(["interval", "=haswell [exits]"], [[0, 1.5], [1, ""], [2, "é, ü"]])
+    assert found == 'interval,\'=haswell [exits]\n0,1.5\n1,\n2,"é, ü"\n'
 
 
-def test_columns_of_numbers_are_whole_where_all_are_and_none_is_nothing(tmp_path: Path) -> None:
+def test_columns_of_numbers_are_whole_where_all_are_and_none_is_nothing() -> None:
     columns = [("=a", np.array([1.0, np.nan, 3e15])), ("b, c", np.array([0.1 + 0.2, 2.0, np.nan]))]
-    write_columns(tmp_path / "a.csv", columns)
-    assert (tmp_path / "a.csv").read_text() == '\'=a,"b, c"\n1,0.3\n,2.0\n3000000000000000,\n'
+    assert columns_text(columns) == '\'=a,"b, c"\n1,0.3\n,2.0\n3000000000000000,\n'
 
 
 @pytest.mark.parametrize(
@@ -47,11 +42,9 @@ def test_columns_of_numbers_are_whole_where_all_are_and_none_is_nothing(tmp_path
         {"a": pl.Series([], dtype=pl.Int64)},
     ],
 )
-def test_a_frame_is_written_as_its_cells_are(tmp_path: Path, columns: dict[str, list[object]]) -> None:
+def test_a_frame_is_written_as_its_cells_are(columns: dict[str, list[object]]) -> None:
     frame = pl.DataFrame(columns)
-    write_frame(tmp_path / "a.csv", frame)
-    write_csv(tmp_path / "b.csv", frame.columns, frame.rows())
-    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+    assert frame_text(frame) == csv_text(frame.columns, frame.rows())
 
 
 def test_cells_of_numbers_are_those_of_one_query_for_each_column() -> None:
@@ -70,3 +63,10 @@ def test_cells_of_numbers_are_those_of_one_query_for_each_column() -> None:
         ["", "3", "", "-4"],
     ]
     assert texts([np.array([]), np.array([])]) == [[], []]
+
+
+@pytest.mark.parametrize("text", ["a,b\n1,2\n", "100 %,#1\n<b>,%0A\n", '"é, ""ü",\'x&y\n'])
+def test_a_link_holds_what_was_put_in_and_says_its_name(text: str) -> None:
+    href = link("exits", text)
+    assert name_in(href) == "exits.csv"
+    assert text_of(href) == text

@@ -120,7 +120,7 @@ def parts(tmp_path: Path) -> dict[str, Part]:
     run = open_run(write_run(tmp_path / "run", [MadeGuest("g")], PROFILES))
     (plain,) = run.guests()
     guest = Guest(plain.about, list(PROFILES), MadeFrames(tmp_path / "run", TABLES))
-    context = Context(guest, Files(tmp_path / "run", guest), run.profiles, Assumptions())
+    context = Context(guest, Files(guest), run.profiles, Assumptions())
     return {section.id: part for section, part in sections(context)}
 
 

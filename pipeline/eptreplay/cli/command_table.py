@@ -10,6 +10,7 @@ import typer
 
 COMMANDS: Mapping[str, str] = {
     "replay": "Replay traces; write tables and pages.",
+    "batch": "Carry out a plan of replays.",
     "conform": "Compare with what a real kernel did.",
     "check": "Check every row of traces.",
     "inspect": "Say what is in traces.",
@@ -21,6 +22,7 @@ COMMANDS: Mapping[str, str] = {
     "compare": "Compare two runs on the same pages.",
     "summary": "Print the essentials of a run.",
     "bench": "Measure what replays cost.",
+    "clean": "Remove what unfinished runs left.",
     "profiles": "List and explain CPU profiles.",
 }
 """What each command does, by name, in the order of help; `app` in commands/NAME.py has its arguments."""

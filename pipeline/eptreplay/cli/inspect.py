@@ -41,7 +41,7 @@ _PROCESS_PAGE = (1 << 46) // PAGE_BYTES
 
 def inspect(specs: Sequence[str], *, exact: bool, clock_mhz: float | None, json: str | None) -> int:
     """Carry out `inspect` and return the exit code."""
-    traces, failed = open_traces(specs, Taking(clock_mhz=clock_mhz, verify=False))
+    traces, failed = open_traces(specs, taking=Taking(clock_mhz=clock_mhz, verify=False))
     if clock_mhz is not None and not any(trace.time_unit.startswith(CYCLES) for trace in traces):
         raise UsageError(
             "--clock-mhz needs a trace that counts cycles, by time_unit in its metadata or in guest.toml"

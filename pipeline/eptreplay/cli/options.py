@@ -82,6 +82,12 @@ Open = Annotated[bool, of_replay("open_page")]
 
 Overwrite = Annotated[bool, of_replay("overwrite")]
 
+Resume = Annotated[bool, of_replay("resume")]
+
+Workers = Annotated[int, of_replay("workers")]
+
+Jobs = Annotated[int, of_replay("jobs")]
+
 SlowPath = Annotated[bool, of_replay("slow_path")]
 
 WithTlbs = Annotated[bool, of_replay("tlb")]

@@ -51,7 +51,7 @@ def pack(request: PackRequest) -> int:
     taking = Taking(
         _renamed(request.columns), request.hexadecimal, seconds=request.seconds, clock_mhz=request.clock_mhz
     )
-    traces, failed = open_traces(request.traces, taking)
+    traces, failed = open_traces(request.traces, taking=taking)
     _refuse_without_effect(request, traces)
     targets = _targets(request, traces)
     for trace, target in zip(traces, targets, strict=True):

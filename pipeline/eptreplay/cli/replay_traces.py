@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,10 +21,12 @@ from eptreplay.replay.rows.span import Span, sweep_schedules
 from eptreplay.replay.shares.replay import is_large, why_whole
 from eptreplay.report.answers.outside import outside_of_run
 from eptreplay.run import batch
-from eptreplay.run.batch import Execution, Replays
+from eptreplay.run.batch import Permission
 from eptreplay.run.effects import refuse_without_effect_on
 from eptreplay.run.memory_fit import refuse_what_does_not_fit, room, warnings
-from eptreplay.run.output import reserved
+from eptreplay.run.output import check_output, reserved
+from eptreplay.run.unfinished.folder import is_finished
+from eptreplay.run.units import Execution, Replays
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +43,19 @@ MANY_SWEEPS = 1_000_000
 
 def replay_traces(request: ReplayRequest, profiles: Sequence[Profile], options: Options) -> int:
     """Carry out a request whose options have been checked, and return the exit code."""
-    traces, failed = open_traces(request.traces, Taking(clock_mhz=request.clock_mhz))
+    replays = opened(request, profiles, options)
+    if request.resume and is_finished(request.out, batch.about(replays)):
+        say(f"{request.out} is complete; nothing is left to do")
+        return Exit.GOOD
+    if not request.resume:
+        say_leftovers(request.out)
+    with reserved(request.out, overwrite=request.overwrite, inputs=inputs_of(request, replays.traces)):
+        return run(request, replays, Permission(request.overwrite, request.resume, _resuming()))
+
+
+def opened(request: ReplayRequest, profiles: Sequence[Profile], options: Options) -> Replays:
+    """Open the traces of a request whose options have been checked, and check that they fit into memory."""
+    traces, failed = open_traces(request.traces, request.guest or (), taking=_taking(request))
     refuse_without_effect_on(request, traces)
     machine = room()
     refuse_what_does_not_fit(traces, len(profiles), options.host, machine)
@@ -49,19 +65,34 @@ def replay_traces(request: ReplayRequest, profiles: Sequence[Profile], options: 
         *_coarse(traces, options),
     ):
         note(warning)
-    say_leftovers(request.out)
-    with reserved(request.out, overwrite=request.overwrite, inputs=_inputs(request.traces, traces)):
-        return _run(request, Replays(traces, profiles, options, failed))
+    return Replays(traces, profiles, options, failed)
 
 
-def _inputs(specs: Sequence[str], traces: Sequence[GuestTrace]) -> list[Path]:
+def check_request(request: ReplayRequest, *, open_too: bool) -> None:
+    """Refuse what can be told before anything is replayed: an output folder, and traces if they are to be opened too.
+
+    Raises:
+        EptReplayError: the folder cannot be written, or no trace can be opened.
+    """
+    if not request.resume:  # what is complete is left as it is
+        check_output(request.out, overwrite=request.overwrite)
+    if open_too:
+        open_traces(request.traces, request.guest or (), taking=_taking(request))
+
+
+def _taking(request: ReplayRequest) -> Taking:
+    """Return how columns of traces are taken."""
+    return Taking(clock_mhz=request.clock_mhz)
+
+
+def inputs_of(request: ReplayRequest, traces: Sequence[GuestTrace]) -> list[Path]:
     """Return the files and folders that a replay reads."""
-    named = [Path(spec) for spec in specs if not is_url(spec) and Path(spec).exists()]
+    named = [Path(spec) for spec in request.traces if not is_url(spec) and Path(spec).exists()]
     files = [file for trace in traces for file in trace.files]
     return [*named, *(file for file in files if isinstance(file, Path))]
 
 
-def _run(request: ReplayRequest, replays: Replays) -> int:
+def run(request: ReplayRequest, replays: Replays, permission: Permission) -> int:
     """Replay traces into a folder that is locked for this process, and print the outcome."""
     guests = len(replays.traces)
     threads = request.jobs or os.cpu_count() or 1
@@ -74,16 +105,24 @@ def _run(request: ReplayRequest, replays: Replays) -> int:
         execution = Execution(
             guests=max(1, min(threads, guests)),
             threads=each,
+            workers=request.workers,
+            checkpoint_every=request.checkpoint_rows(),
             on_rows=bar.advance,
             on_page=pages_into(bar),
         )
-        result = batch.run(replays, request.out, execution, overwrite=request.overwrite)
+        result = batch.run(replays, request.out, execution, permission)
     with complete(result.folder):
         _say_result(result)
         if result.unrendered is None:
             show_page(result.folder, open_page=request.open_page)
     lost = result.failures or result.unrendered or result.pageless
     return Exit.SOME_FAILED if lost else Exit.GOOD
+
+
+def _resuming() -> str:
+    """Return the command line that goes on with this one."""
+    arguments = sys.argv[1:]
+    return shlex.join(["eptreplay", *arguments, *(["--resume"] if "--resume" not in arguments else [])])
 
 
 def _say_unused_threads(replays: Replays, threads: int) -> None:

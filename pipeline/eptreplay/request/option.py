@@ -62,6 +62,7 @@ class Declaration:
         unit: of a number; empty for what is none.
         parse: reads a value from text and refuses what is none in words of its own; None: the type does.
         unset: what holds where nothing is given, in words; empty: the default says so itself.
+        in_plan: whether a plan may have it; otherwise it is for the command line alone.
     """
 
     help: str
@@ -76,6 +77,7 @@ class Declaration:
     unit: str = ""
     parse: Callable[[str], Any] | None = None
     unset: str = ""
+    in_plan: bool = True
 
 
 @dataclass(frozen=True, slots=True)

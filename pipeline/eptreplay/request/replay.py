@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from eptreplay.errors import UsageError
 from eptreplay.request.choices import MissRatio, OnBadRows, Policy
 from eptreplay.request.host import Align, HostOptions, Placement, VcpuModel
 from eptreplay.request.link import DEFAULT_BANDWIDTHS, GBIT, Link
@@ -62,6 +63,15 @@ class ReplayRequest:
             metavar="TRACE",
         )
     )
+    guest: Sequence[str] | None = field(
+        default=None,
+        metadata=option(
+            "Replay only guests of this name, or whose names fit a pattern, as in 'web-*'; may be given several times.",
+            needs=ALWAYS,
+            metavar="NAME",
+            unset="all",
+        ),
+    )
     profile: Sequence[str] = field(
         default=("ept-ad", "ept-emul", "x86"),
         metadata=option(
@@ -78,6 +88,14 @@ class ReplayRequest:
     overwrite: bool = field(
         default=False,
         metadata=option("Replace an older run in DIR.", needs=ALWAYS),  # a permission
+    )
+    resume: bool = field(
+        default=False,
+        metadata=option(
+            "Go on with a run into DIR that was interrupted; without one, begin it.",
+            needs=ALWAYS,  # without an unfinished run, too: schedulers give it always
+            in_plan=False,
+        ),
     )
     policy: Policy = field(
         default=Policy.PLAIN,
@@ -271,9 +289,36 @@ class ReplayRequest:
             unit="threads",
         ),
     )
+    checkpoint_every: str = field(
+        default="256M",
+        metadata=option(
+            "Rows of a guest after which what is known of it is kept, so that --resume goes on from there; 0: never.",
+            needs=_OWN_HOSTS,
+            metavar="N",
+        ),
+    )
+    workers: int = field(
+        default=0,
+        metadata=option(
+            "Processes that replay guests, each on its share of the threads, so that a guest that kills its process costs "
+            "no other; 0: threads of one process.",
+            needs=ALWAYS,
+            minimum=0,
+            maximum=1024,
+            unit="processes",
+        ),
+    )
     open_page: bool = field(
         default=False,
-        metadata=option("Open the page in a browser.", needs=ALWAYS, flag="--open"),
+        metadata=option("Open the page in a browser.", needs=ALWAYS, flag="--open", in_plan=False),
+    )
+    print_plan: bool = field(
+        default=False,
+        metadata=option(
+            "Print the plan of this command line, for 'eptreplay batch', and replay nothing.",
+            needs=ALWAYS,
+            in_plan=False,
+        ),
     )
     given: frozenset[str] = frozenset()
 
@@ -283,6 +328,7 @@ class ReplayRequest:
         Raises:
             UsageError: a size, time or distance is none.
         """
+        self.checkpoint_rows()
         return Options(
             policy=self.policy,
             every=parse_every(self.every),
@@ -295,6 +341,21 @@ class ReplayRequest:
             on_bad_rows=self.on_bad_rows,
             host=self._host(),
         )
+
+    def checkpoint_rows(self) -> int:
+        """Return the rows between two checkpoints; 0: there are none.
+
+        Raises:
+            UsageError: it is no number of rows.
+        """
+        if self.checkpoint_every.strip() == "0":
+            return 0
+        every = parse_every(self.checkpoint_every)
+        if every.timed:
+            raise UsageError(
+                f"'{self.checkpoint_every}' is a time; give rows between two checkpoints, as in 256M, or 0"
+            )
+        return every.amount
 
     def given_of_host(self) -> list[str]:
         """Return the names of the options that put all guests on one host and have a value."""

@@ -13,6 +13,7 @@ STAGE = ".eptreplay-pages-"
 """How the name of a folder inside a run begins, in which pages are made before they are moved in."""
 
 NEW, OLD, LOCK = "eptreplay-", "eptreplay-old-", "eptreplay-lock"
+UNFINISHED = "eptreplay-unfinished"
 LONGEST = len(f"..{OLD}".encode()) + LETTERS
 """Bytes by which the longest name beside a folder is longer than the folder's."""
 
@@ -34,6 +35,12 @@ def lock_file(out: Path) -> Path:
     """Return the lock of an output folder."""
     at = place(out)
     return at.with_name(prefix(at, LOCK))
+
+
+def unfinished_folder(out: Path) -> Path:
+    """Return the folder of the unfinished run that is to become an output folder."""
+    at = place(out)
+    return at.with_name(prefix(at, UNFINISHED))
 
 
 def folders(out: Path) -> list[Path]:

@@ -8,7 +8,7 @@ from eptreplay import __version__
 from eptreplay.tables.files import slug
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from eptreplay.ingest.trace.guest_trace import GuestTrace
     from eptreplay.profiles import Profile
@@ -16,14 +16,8 @@ if TYPE_CHECKING:
     from eptreplay.run.failures import Failure
 
 
-def describe(
-    traces: Sequence[GuestTrace],
-    profiles: Sequence[Profile],
-    options: Options,
-    failures: Sequence[Failure],
-    bad_rows: dict[str, dict[str, int]],
-) -> dict[str, Any]:
-    """Return what was replayed, and how, for run.json."""
+def configuration(profiles: Sequence[Profile], options: Options) -> dict[str, Any]:
+    """Return how guests are replayed, for run.json: whatever decides what the tables hold."""
     return {
         "eptreplay": __version__,
         "options": {
@@ -40,8 +34,6 @@ def describe(
             "on_bad_rows": options.on_bad_rows,
         },
         "host": None if options.host is None else options.host.described(),
-        "guests": [_describe_guest(trace, bad_rows.get(trace.name, {})) for trace in traces],
-        "failed": [{"guest": failure.guest, "error": failure.message()} for failure in failures],
         "profiles": [
             {
                 "name": profile.name,
@@ -62,12 +54,17 @@ def describe(
     }
 
 
+def failed(failures: Sequence[Failure]) -> list[dict[str, str]]:
+    """Return the guests that could not be replayed, for run.json."""
+    return [{"guest": failure.guest, "error": failure.message()} for failure in failures]
+
+
 def _read_as(trace: GuestTrace) -> dict[str, str]:
     """Return how a trace was taken that is not stored as the schema says."""
     return {"read_as": "; ".join(trace.taken)} if trace.taken else {}
 
 
-def _describe_guest(trace: GuestTrace, bad_rows: dict[str, int]) -> dict[str, Any]:
+def described(trace: GuestTrace, bad_rows: Mapping[str, int]) -> dict[str, Any]:
     """Return the description of one guest's trace."""
     known = ("kind", "workload", "kernel", "capture", "rows_are", "approximated")
     return {
@@ -80,6 +77,6 @@ def _describe_guest(trace: GuestTrace, bad_rows: dict[str, int]) -> dict[str, An
         "memory_pages": trace.ram_pages,
         "segments": [{"gpa": s.gpa, "bytes": s.bytes, "kind": s.kind} for s in trace.segments],
         "about": {key: trace.metadata[key] for key in known if key in trace.metadata} | _read_as(trace),
-        "bad_rows": bad_rows,
+        "bad_rows": dict(bad_rows),
         "verified_by": str(trace.verified_by),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from eptreplay.errors import EptReplayError, NoGuestError
 
@@ -52,9 +52,80 @@ class Failure:
             return f"the system refused to go on ({error}); see to that and replay it again"
         where = f" with {self.details}, which says where it occurred," if self.details else ""
         return (
-            f"a fault of eptreplay itself: {type(self.error).__name__}: {error}; "
+            f"a fault of eptreplay itself: {type_name(self.error)}: {error}; "
             f"please report it{where} to the project"
         )
+
+
+class ToldError(EptReplayError):
+    """What a guest raised before, or in another process, in the words in which it was told."""
+
+
+class ToldFault(Exception):  # noqa: N818 - the fault is ours, and has a name of its own
+    """A fault of eptreplay itself that occurred before, or in another process.
+
+    Args:
+        name: type of what was raised.
+        text: its text.
+        details: its traceback.
+    """
+
+    def __init__(self, name: str, text: str, details: str) -> None:
+        super().__init__(text)
+        self.name = name
+        self.details = details
+
+
+class Told(NamedTuple):
+    """A failure as another process, or a later one, can be told of it.
+
+    Args:
+        guest: see `Failure`.
+        host: see `Failure`.
+        kind: `told`, `memory`, `system` or `fault`.
+        text: of the error.
+        name: type of a fault.
+        details: traceback of a fault.
+    """
+
+    guest: str
+    host: int
+    kind: str
+    text: str
+    name: str = ""
+    details: str = ""
+
+
+def tell(failure: Failure) -> Told:
+    """Return a failure as it is told."""
+    error = failure.error
+    for kind, of in (("told", EptReplayError), ("memory", MemoryError), ("system", OSError)):
+        if isinstance(error, of):
+            return Told(failure.guest, failure.host, kind, str(error))
+    return Told(failure.guest, failure.host, "fault", str(error), type_name(error), details_of(error))
+
+
+def failure_told(told: Told) -> Failure:
+    """Return the failure that was told, with the same message."""
+    kinds: dict[str, Exception] = {
+        "told": ToldError(told.text),
+        "memory": MemoryError(told.text),
+        "system": OSError(told.text),
+    }
+    error = kinds.get(told.kind, ToldFault(told.name, told.text, told.details))
+    return Failure(told.guest, error, told.host)
+
+
+def type_name(error: BaseException) -> str:
+    """Return what an error is called."""
+    return error.name if isinstance(error, ToldFault) else type(error).__name__
+
+
+def details_of(error: BaseException) -> str:
+    """Return the traceback of an error."""
+    if isinstance(error, ToldFault):
+        return error.details
+    return "".join(traceback.format_exception(error))
 
 
 def no_guest(failures: Sequence[Failure]) -> EptReplayError:
@@ -66,14 +137,14 @@ def no_guest(failures: Sequence[Failure]) -> EptReplayError:
     for failure in failures:
         parts.append(f"guest '{failure.guest}' failed: {failure.message()}")
         if failure.is_our_fault:
-            parts.append("".join(traceback.format_exception(failure.error)).rstrip())
+            parts.append(details_of(failure.error).rstrip())
     return NoGuestError("\n".join(parts))
 
 
 def write_details(folder: Path, name: str, error: Exception) -> str:
     """Write where a fault occurred into the folder of a run, and return the file's path in it."""
     (folder / FOLDER).mkdir(exist_ok=True)
-    text = "".join(traceback.format_exception(error))
+    text = details_of(error)
     (folder / FOLDER / name).write_text(text, encoding="utf-8", errors="backslashreplace")
     return f"{FOLDER}/{name}"
 

@@ -6,9 +6,10 @@ import os
 import shlex
 from typing import TYPE_CHECKING
 
-from eptreplay.errors import EptReplayError
+from eptreplay.errors import EptReplayError, OutputError
 from eptreplay.run.beside import OLD, folders, place, prefix, stages
 from eptreplay.run.lock import holder
+from eptreplay.run.unfinished.folder import command_of, find
 from eptreplay.run.written import read_list
 from eptreplay.tables.files import TABLES_FOLDER, read_run_file, read_table
 from eptreplay.tables.schema import SUMMARY
@@ -19,16 +20,31 @@ if TYPE_CHECKING:
 
 def leftovers(out: Path) -> list[str]:
     """Return a line for every folder that a killed process left beside or in an output folder; none while another run holds the lock."""
-    found, unmoved = folders(out), stages(out)
-    if not (found or unmoved) or holder(out) is not None:
+    found, unmoved, work = folders(out), stages(out), _unfinished(out)
+    if not (found or unmoved or work) or holder(out) is not None:
         return []
     return [
+        *work,
         *(_message(folder, place(out)) for folder in found),
         *(
             f"{folder} was left by a process that was killed while it made pages; to remove it: rm -r {shlex.quote(str(folder))}"
             for folder in unmoved
         ),
     ]
+
+
+def _unfinished(out: Path) -> list[str]:
+    """Return a line about the unfinished run beside an output folder, if there is one."""
+    try:
+        work = find(out)
+        if work is None:
+            return []
+        what, clear = work.state(), f"to clear it: eptreplay clean {shlex.quote(str(place(out)))}"
+        if not work.holds_anything():
+            return [f"{work.folder} was left by a run that was killed before anything was done; {clear}"]
+    except OutputError as error:
+        return [str(error)]
+    return [f"{work.folder} is an unfinished run, {what}; to go on: {command_of(work)}; {clear}"]
 
 
 def _message(folder: Path, out: Path) -> str:

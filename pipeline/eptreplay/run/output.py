@@ -143,7 +143,7 @@ def reserved(out: Path, *, overwrite: bool, inputs: Sequence[Path]) -> Iterator[
         OutputError: the folder cannot be written, holds something else, or another process writes it.
     """
     check_output(out, overwrite=overwrite, inputs=inputs)
-    made = _make_parents(out)
+    made = make_parents(out)
     try:
         with held(out):
             yield
@@ -153,7 +153,7 @@ def reserved(out: Path, *, overwrite: bool, inputs: Sequence[Path]) -> Iterator[
                 folder.rmdir()
 
 
-def _make_parents(out: Path) -> list[Path]:
+def make_parents(out: Path) -> list[Path]:
     """Make the folders that an output folder is to be in; return those that were missing, the lowest first."""
     missing = [folder for folder in place(out).parents if not folder.exists()]
     try:
@@ -198,7 +198,7 @@ def new_output(out: Path, *, overwrite: bool) -> Iterator[Path]:
         raise
     try:
         with deferred():
-            _move_into_place(work, out, overwrite=overwrite)
+            move_into_place(work, out, overwrite=overwrite)
     except Stopped as stop:
         stop.add_note(f"{out} is complete")
         raise
@@ -206,7 +206,7 @@ def new_output(out: Path, *, overwrite: bool) -> Iterator[Path]:
 
 def _temporary(out: Path) -> Path:
     """Make a temporary folder beside the output folder."""
-    _make_parents(out)
+    make_parents(out)
     try:
         work = Path(tempfile.mkdtemp(prefix=prefix(out, NEW), dir=place(out).parent))
         (work / TABLES_FOLDER).mkdir()
@@ -223,7 +223,7 @@ def _umask() -> int:
     return mask
 
 
-def _move_into_place(work: Path, out: Path, *, overwrite: bool) -> None:
+def move_into_place(work: Path, out: Path, *, overwrite: bool) -> None:
     """Put a finished work folder in the place of the output folder: rename the old one, rename the new one, remove the old one."""
     at = place(out)
     old, listed = None, None

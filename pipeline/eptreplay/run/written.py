@@ -15,7 +15,7 @@ from eptreplay.errors import OutputError
 from eptreplay.tables.files import inside
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterator, Mapping, Sequence
 
 LIST_FILE = "files.json"
 UNFINISHED = f".{LIST_FILE}.new"
@@ -101,11 +101,18 @@ def named(names: Sequence[str]) -> str:
     return f"{len(names):,} file{'s' if len(names) != 1 else ''} ({', '.join(names[:NAMED])}{more})"
 
 
-def list_all(folder: Path, known: Listed) -> Listed:
-    """Return a list of every file in a folder of our own; those that are `known` are not read again."""
+def list_all(folder: Path, known: Listed, but: Container[str] = ()) -> Listed:
+    """Return a list of every file in a folder of our own.
+
+    Args:
+        folder: whose.
+        known: those that are not read again.
+        but: names of files and folders in it that are left out.
+    """
     found: Listed = dict(known)
     for name in files_in(folder):
-        written = None if name in found or name in OWN else version(folder / name)
+        left_out = name in found or name in OWN or name.partition("/")[0] in but
+        written = None if left_out else version(folder / name)
         if written is not None:
             found[name] = (written,)
     return found

@@ -48,6 +48,19 @@ def arrow_schema(table: Table) -> pa.Schema:
     return pa.schema([(column.name, TYPES[column.type]) for column in table.columns])
 
 
+def as_rows(table: Table, columns: Mapping[str, Any]) -> pa.Table:
+    """Return rows of a table that are given as columns.
+
+    Raises:
+        OverflowError: a number does not fit its column.
+        pyarrow.ArrowException: a value is not of the type of its column.
+    """
+    schema = arrow_schema(table)
+    return pa.Table.from_arrays(
+        [pa.array(columns[field.name], field.type) for field in schema], schema=schema
+    )
+
+
 class TableWriter:
     """Writes one table as Parquet and CSV, some guests at a time, so that memory does not grow with the guests.
 
@@ -55,6 +68,7 @@ class TableWriter:
     """
 
     def __init__(self, folder: Path, table: Table) -> None:
+        self._table = table
         self._schema = arrow_schema(table)
         self._parquet = pq.ParquetWriter(folder / f"{table.name}.parquet", self._schema, compression="zstd")
         self._csv = (folder / f"{table.name}.csv").open("wb")
@@ -72,19 +86,9 @@ class TableWriter:
         else:
             self.let_go()
 
-    def rows(self, columns: Mapping[str, Any]) -> pa.Table:
-        """Return rows, given as columns, as they are appended; nothing is written yet.
-
-        Raises:
-            OverflowError: a number does not fit its column.
-            pyarrow.ArrowException: a value is not of the type of its column.
-        """
-        arrays = [pa.array(columns[field.name], field.type) for field in self._schema]
-        return pa.Table.from_arrays(arrays, schema=self._schema)
-
     def write(self, columns: Mapping[str, Any]) -> None:
         """Append rows, given as columns."""
-        self.append(self.rows(columns))
+        self.append(as_rows(self._table, columns))
 
     def append(self, rows: pa.Table) -> None:
         """Append rows, given as an Arrow table with the columns of this one in any order."""

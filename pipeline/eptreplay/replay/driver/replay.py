@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eptreplay.model._numba.arrays import loaded, loaded_arrays, saved
+from eptreplay.model._numba.arrays import arrays_in, loaded, loaded_arrays, saved
 from eptreplay.model.access_loop import fast_path as kernels
 from eptreplay.model.access_loop import sweep
 from eptreplay.model.access_loop.deferred_accessed import write_deferred
@@ -114,7 +114,7 @@ class Replay:
     page_accesses: NDArray[np.int64] = field(init=False)
     others: list[OtherWriters] = field(init=False)
     given_back: list[GivenBack] = field(init=False)
-    _closed: list[OtherWrites] = field(init=False)
+    closed: list[OtherWrites] = field(init=False)
     _tally: NDArray[np.void] = field(init=False)
     _cnt: NDArray[np.void] = field(init=False)
     _pmap: NDArray[np.void] = field(init=False)
@@ -151,7 +151,7 @@ class Replay:
             GivenBack(base, guest.pages)
             for base, guest in zip(guest_bases(self.guests), self.guests, strict=True)
         ]
-        self._closed = [OtherWrites()] * len(self.guests)
+        self.closed = [OtherWrites()] * len(self.guests)
 
     def _take_views(self) -> None:
         """Take the views that every end of an interval needs: attribute access is slow outside kernels."""
@@ -163,6 +163,16 @@ class Replay:
         """Return copies of all arrays of the model, by structure and name: what a checkpoint has to keep of it."""
         structures = (self.states, self.statistics, self.log, self.tlbs, self.reuse)
         return {type(structure).__name__: saved(structure) for structure in structures}
+
+    def arrays(self) -> dict[str, dict[str, NDArray[Any]]]:
+        """Return all arrays of the model as they are now, by structure and name, as plain views: for `load`, before the next row."""
+        structures = (self.states, self.statistics, self.log, self.tlbs, self.reuse)
+        return {
+            type(structure).__name__: {
+                name: np.asarray(getattr(structure, name)) for name in arrays_in(type(structure))
+            }
+            for structure in structures
+        }
 
     def load(self, kept: Mapping[str, Mapping[str, NDArray[Any]]]) -> None:
         """Go on with arrays that `saved` returned, of a replay of the same guests and profiles, in new memory."""
@@ -256,7 +266,7 @@ class Replay:
 
     def close_interval(self) -> None:
         """Enter the open interval in the interval statistics and begin the next."""
-        self._closed = [others.close(self.statistics, self.states.fast_path) for others in self.others]
+        self.closed = [others.close(self.statistics, self.states.fast_path) for others in self.others]
         close_interval(self.states, self.statistics)
         for given_back, tally in zip(self.given_back, self._tally, strict=True):
             given_back.close(self.statistics, int(tally["interval"]) - 1)
@@ -265,7 +275,7 @@ class Replay:
         """Return the interval statistics of a guest as they are now."""
         statistics = ClosedInterval(self.states, self.statistics, guest, self._tally[guest : guest + 1])
         cnt, pmap = copied(self._cnt[:, guest]), copied(self._pmap[:, guest])
-        return Snapshot(int(self.rows_of[guest]), time, statistics, cnt, pmap, self._closed[guest])
+        return Snapshot(int(self.rows_of[guest]), time, statistics, cnt, pmap, self.closed[guest])
 
     def statistics_of(self, guest: int) -> GuestStatistics:
         """Return the interval statistics of one guest, as views."""

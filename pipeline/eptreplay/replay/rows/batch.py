@@ -28,6 +28,7 @@ class RowBatch:
         time: shape (length,): their times, ascending; None where times were not asked for.
         time_min: the earliest time that any of them can have, where `time` is None; None if unknown.
         events: events among the rows and between them, in order; positions count from the first row.
+        next_group: number of the row group after the one that ends with this batch; None where none ends, or nobody asked.
     """
 
     length: int
@@ -35,6 +36,7 @@ class RowBatch:
     time: NDArray[np.uint64] | None = None
     time_min: int | None = None
     events: tuple[HostEvent, ...] = ()
+    next_group: int | None = None
 
 
 def row_batch(batch: Batch, vcpu_constant: int, time_min: int | None) -> RowBatch:

@@ -132,12 +132,21 @@ class Schedule:
 class Scheduler:
     """Yields the stops of several schedules, batch by batch."""
 
-    def __init__(self, schedules: Sequence[Schedule]) -> None:
+    def __init__(self, schedules: Sequence[Schedule], due: Sequence[int | None] | None = None) -> None:
+        """Begin before the first stop, or where `due` are the next stops by time: what `due` of another scheduler was."""
         self._by_rows = [schedule for schedule in schedules if schedule.rows is not None]
         self._by_time = [
             (schedule.action, iter(schedule.times)) for schedule in schedules if schedule.times is not None
         ]
         self._due = [next(times, None) for _, times in self._by_time]
+        for number, time in enumerate(due or ()):
+            while self._due[number] != time:
+                self._due[number] = next(self._by_time[number][1], None)
+
+    @property
+    def due(self) -> tuple[int | None, ...]:
+        """The next stop of every schedule by time; None where there is none."""
+        return tuple(self._due)
 
     def stops(self, batch: RowBatch, replayed: int) -> Iterator[Stop]:
         """Yield the stops in a batch, in order; all of them have to be taken before those of the next batch.

@@ -28,12 +28,41 @@ class Due(NamedTuple):
     time: int | None
 
 
+class Position(NamedTuple):
+    """A place between two row groups at which all that was due is done.
+
+    Args:
+        group: number of the row group that comes next.
+        rows: rows replayed before it, events among them.
+        due: see `Scheduler.due`.
+    """
+
+    group: int
+    rows: int
+    due: tuple[int | None, ...]
+
+
+BEGINNING = Position(0, 0, ())
+
+
 def steps(
     batches: Iterable[RowBatch], schedules: Sequence[Schedule], on_rows: Callable[[int], None] | None = None
 ) -> Iterator[Piece | Due]:
     """Yield the rows of batches, and the actions that are due between them; `on_rows` is called with how many were used."""
-    scheduler = Scheduler(schedules)
-    replayed = 0
+    for step in steps_from(BEGINNING, batches, schedules, on_rows):
+        if not isinstance(step, Position):
+            yield step
+
+
+def steps_from(
+    position: Position,
+    batches: Iterable[RowBatch],
+    schedules: Sequence[Schedule],
+    on_rows: Callable[[int], None] | None = None,
+) -> Iterator[Piece | Due | Position]:
+    """Yield what `steps` does from a position on, and the positions between row groups where batches say where these end."""
+    scheduler = Scheduler(schedules, position.due or None)
+    replayed = position.rows
     for batch in batches:
         begin = 0
         for stop in scheduler.stops(batch, replayed):
@@ -46,3 +75,5 @@ def steps(
         replayed += batch.length
         if on_rows is not None:
             on_rows(batch.length)
+        if batch.next_group is not None:
+            yield Position(batch.next_group, replayed, scheduler.due)

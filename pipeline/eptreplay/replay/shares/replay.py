@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from eptreplay.ingest.native.rows import BadRows
     from eptreplay.ingest.trace.guest_trace import GuestTrace
     from eptreplay.model.statistics.reuse_arrays import Reuse
+    from eptreplay.replay.driver.checkpoint import Keeper
     from eptreplay.replay.driver.replay import OnRows
     from eptreplay.replay.found.guest import GuestResult
     from eptreplay.replay.found.snapshots import Snapshot
@@ -93,11 +94,15 @@ def replay_guest(
     *,
     on_rows: OnRows | None = None,
     bad_rows: BadRows | None = None,
+    keeper: Keeper | None = None,
 ) -> GuestResult:
-    """Replay a trace on several threads, or on one where it cannot be split into shares or is not large; see replay_trace."""
+    """Replay a trace on several threads, or on one where it cannot be split into shares or is not large; see replay_trace.
+
+    A trace that is split is short for the memory it uses, so no checkpoints of it are kept.
+    """
     if threads > 1 and is_large(trace, profiles) and not why_whole(trace, profiles, options):
         return replay_in_shares(trace, profiles, options, threads, on_rows=on_rows, bad_rows=bad_rows)
-    return replay_trace(trace, profiles, options, on_rows=on_rows, bad_rows=bad_rows)
+    return replay_trace(trace, profiles, options, on_rows=on_rows, bad_rows=bad_rows, keeper=keeper)
 
 
 def replay_in_shares(

@@ -28,7 +28,7 @@ class Caption:
         title: what it shows.
         unit: of the values.
         about: definition of what is shown.
-        csv: link to the file with the numbers, relative to the page; charts over time fill it in when they write the file.
+        csv: link that holds the numbers; charts over time fill it in.
         note: a remark below it.
     """
 

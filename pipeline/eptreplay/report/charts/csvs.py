@@ -1,9 +1,10 @@
-"""The table behind a chart, as CSV beside the page."""
+"""The table behind a chart, as CSV in a link of the page: a page is complete by itself, and a guest is one file, not thirty."""
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CSV_FOLDER = "csv"
+"""Where older versions kept these tables as files."""
+
+DATA, NAME = "data:text/csv;charset=utf-8", ";name="
+LINK = re.compile(f'href="{DATA}{NAME}[^",]*,[^"]*" download="([^"]+)"')
+ENCODED = tuple((character, f"%{ord(character):02X}") for character in '%\n "#<>')
+"""What would end a link, or mean something in it; the first begins a code itself."""
 
 MOST_WHOLE = 2.0**63
 """Numbers from which one is not written as a whole number."""
@@ -39,27 +46,52 @@ def _neutral(text: str) -> str:
     return neutral(text)
 
 
-def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a table with its header as UTF-8."""
+def link(name: str, text: str) -> str:
+    """Return the link that holds a table as CSV, which is to be saved under a name."""
+    for character, code in ENCODED:
+        text = text.replace(character, code)
+    return f"{DATA}{NAME}{name}.csv,{text}"
+
+
+def name_in(href: str) -> str:
+    """Return the name under which what a link holds is to be saved."""
+    return href.partition(NAME)[2].partition(",")[0]
+
+
+def each_once(page: str) -> str:
+    """Return a page in which a table that several charts show is held by the link of the first; those of the others lead there."""
+    known: set[str] = set()
+
+    def instead(found: re.Match[str]) -> str:
+        name = found[1]
+        if name in known:
+            return f'href="#csv-{name}"'
+        known.add(name)
+        return f'id="csv-{name}" {found[0]}'
+
+    return LINK.sub(instead, page)
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Return a table with its header."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([cell(name) for name in header])
     # Most cells are whole numbers, which need no call of their own.
     writer.writerows([value if type(value) is int else cell(value) for value in row] for row in rows)
-    write(path, text.getvalue())
+    return text.getvalue()
 
 
-def write_frame(path: Path, frame: pl.DataFrame) -> None:
-    """Write a frame with its header, as `write_csv` does; one of whole numbers alone without a look at every cell."""
+def frame_text(frame: pl.DataFrame) -> str:
+    """Return a frame with its header, as `csv_text` does; one of whole numbers alone without a look at every cell."""
     whole = all(kind.is_integer() for kind in frame.dtypes)
     if not whole or any(column.null_count() for column in frame):
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow([cell(name) for name in frame.columns])
         writer.writerows(zip(*map(_cells, frame), strict=True))
-        write(path, text.getvalue())
-        return
-    write_texts(path, frame.columns, [list(map(str, column.to_list())) for column in frame])
+        return text.getvalue()
+    return texts_text(frame.columns, [list(map(str, column.to_list())) for column in frame])
 
 
 def _cells(column: pl.Series) -> list[Any]:
@@ -67,15 +99,15 @@ def _cells(column: pl.Series) -> list[Any]:
     return column.to_list() if column.dtype.is_integer() else list(map(cell, column.to_list()))
 
 
-def write_texts(path: Path, names: Sequence[str], columns: Sequence[Sequence[str]]) -> None:
-    """Write columns of cells that are text already, none of which needs quotes, with their names."""
+def texts_text(names: Sequence[str], columns: Sequence[Sequence[str]]) -> str:
+    """Return columns of cells that are text already, none of which needs quotes, with their names."""
     lines = [_names(names), *map(",".join, zip(*columns, strict=True)), ""]
-    write(path, "\n".join(lines))
+    return "\n".join(lines)
 
 
-def write_columns(path: Path, columns: Sequence[tuple[str, NDArray[np.float64]]]) -> None:
-    """Write columns of numbers with their names: see `texts`."""
-    write_texts(path, [name for name, _ in columns], texts([values for _, values in columns]))
+def columns_text(columns: Sequence[tuple[str, NDArray[np.float64]]]) -> str:
+    """Return columns of numbers with their names: see `texts`."""
+    return texts_text([name for name, _ in columns], texts([values for _, values in columns]))
 
 
 def texts(columns: Sequence[NDArray[np.float64]]) -> list[list[str]]:

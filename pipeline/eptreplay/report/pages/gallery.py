@@ -17,7 +17,7 @@ from eptreplay.report.pages.screenshots import Shot, take
 TRACES = ("full-2vcpu", "web-1vcpu", "boot-2vcpu")
 OPTIONS = ("-p", "haswell", "-p", "nehalem", "-p", "zen2", "--policy", "harvest", "--every", "50ms")
 GALLERY = Path("reports/gallery")
-KEPT = ("index.html", "run.json", "guests", "assets", "csv", "tables/summary.csv")
+KEPT = ("index.html", "run.json", "guests", "assets", "tables/summary.csv")
 MOST_BYTES = 3_000_000
 
 SHOTS = (

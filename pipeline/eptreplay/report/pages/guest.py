@@ -18,18 +18,15 @@ from eptreplay.tables.schema import COUNTERS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from eptreplay.report.costs.costs import Assumptions
     from eptreplay.report.read.run import Guest
 
 
-def guest_page(
-    folder: Path, guest: Guest, profiles: Sequence[dict[str, Any]], assumed: Assumptions
-) -> dict[str, Any]:
-    """Return all that the template of a guest's page needs, and write the CSV files it links to."""
+def guest_page(guest: Guest, profiles: Sequence[dict[str, Any]], assumed: Assumptions) -> dict[str, Any]:
+    """Return all that the template of a guest's page needs."""
     found = standings(guest, profiles, assumed)
-    shown = sections(Context(guest, Files(folder, guest), profiles, assumed))
+    shown = sections(Context(guest, Files(guest), profiles, assumed))
     first = answers.answers(guest, found)
     compared, flat = split_zero_lines(compare(guest.summary, found))
     drawn = [chart for _, part in shown for chart in part.drawn()]

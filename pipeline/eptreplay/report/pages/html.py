@@ -53,7 +53,7 @@ def render(
     assumed = assumed or Assumptions()
     run = open_run(folder)
     remove_pages(folder)
-    for name in (GUESTS_FOLDER, CSV_FOLDER, ASSETS_FOLDER):
+    for name in (GUESTS_FOLDER, ASSETS_FOLDER):
         (folder / name).mkdir()
     for name in ASSETS:
         asset = resources("eptreplay.report").joinpath("static", name).read_bytes()
@@ -86,7 +86,7 @@ def _write_guests(pages: Pages, workers: int, on_page: OnPage | None) -> tuple[l
 
 
 def remove_pages(folder: Path) -> None:
-    """Remove all that `render` writes from the folder of a run."""
+    """Remove all that `render` writes, or older versions of it did, from the folder of a run."""
     for name in (GUESTS_FOLDER, CSV_FOLDER, ASSETS_FOLDER):
         shutil.rmtree(folder / name, ignore_errors=True)
     (folder / "index.html").unlink(missing_ok=True)

@@ -1,17 +1,16 @@
-"""Pages as text: one per guest, written with its CSV files, and the index."""
+"""Pages as text: one per guest, and the index."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 import traceback
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jinja2
 
 from eptreplay.errors import EptReplayError
-from eptreplay.report.charts.csvs import CSV_FOLDER
+from eptreplay.report.charts.csvs import each_once, name_in
 from eptreplay.report.charts.lines import line_classes
 from eptreplay.report.costs.cost_terms import cost_rows, estimates
 from eptreplay.report.costs.costs import Assumptions, by_profile, described, exit_origin
@@ -90,7 +89,7 @@ class Pages:
         return len(self._guests)
 
     def write_guest(self, number: int) -> Rendered | Unrendered:
-        """Write the page of a guest, by its number in the run, and its CSV files; or say why that cannot be done."""
+        """Write the page of a guest, by its number in the run; or say why that cannot be done."""
         guest = self._guests[number]
         try:
             return self._write_guest(number)
@@ -103,17 +102,16 @@ class Pages:
     def _write_guest(self, number: int) -> Rendered:
         guest = dataclasses.replace(self._guests[number])  # what it works out ends with its page
         costs = cost_rows(guest.name, estimates(guest, self._run.profiles, self.assumed))
-        page = guest_page(self.folder, guest, self._run.profiles, self.assumed)
+        page = guest_page(guest, self._run.profiles, self.assumed)
         text = self._templates.get_template("guest.html.j2").render(
             self._context, page=page, title=guest.name, root="../", data=island(page["data"])
         )
-        (self.folder / GUESTS_FOLDER / f"{guest.slug}.html").write_text(text, encoding="utf-8")
+        (self.folder / GUESTS_FOLDER / f"{guest.slug}.html").write_text(each_once(text), encoding="utf-8")
         return Rendered(number, page["line"], costs)
 
     def remove_guest(self, number: int) -> None:
         """Remove what was written of a guest."""
         slug = self._guests[number].slug
-        shutil.rmtree(self.folder / CSV_FOLDER / slug, ignore_errors=True)
         (self.folder / GUESTS_FOLDER / f"{slug}.html").unlink(missing_ok=True)
 
     def lost(self, number: int, why: str) -> Unrendered:
@@ -174,6 +172,7 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     pages.filters["line_classes"] = line_classes
+    pages.filters["name_in"] = name_in
     pages.globals |= PIECES
     return pages
 

@@ -1,4 +1,4 @@
-"""What a section of a guest's page is made of, and the CSV files it leaves."""
+"""What a section of a guest's page is made of, and the tables behind it as CSV."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from eptreplay.report.charts.csvs import CSV_FOLDER, texts, write_csv, write_frame, write_texts
+from eptreplay.report.charts.csvs import csv_text, frame_text, link, texts, texts_text
 from eptreplay.report.charts.lines import Series
 from eptreplay.report.charts.time_charts import group_sum, time_chart
 from eptreplay.report.read.frames import without
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import polars as pl
     from numpy.typing import NDArray
 
@@ -29,32 +27,25 @@ Join = Callable[["NDArray[Any]", int], "NDArray[np.float64]"]
 
 
 class Files:
-    """Where a guest's CSV files go, and what a page calls them."""
+    """Makes the links that hold a guest's tables as CSV."""
 
-    def __init__(self, folder: Path, guest: Guest) -> None:
+    def __init__(self, guest: Guest) -> None:
         self._guest = guest
-        self._path = folder / CSV_FOLDER / guest.slug
-        self._path.mkdir(parents=True, exist_ok=True)
         self._intervals: tuple[list[str], list[list[str]]] | None = None
-        self._link = f"../{CSV_FOLDER}/{guest.slug}"
 
     def table(self, name: str, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-        """Write a table and return the link to it."""
-        write_csv(self._path / f"{name}.csv", header, rows)
-        return f"{self._link}/{name}.csv"
+        """Return the link to a table."""
+        return link(name, csv_text(header, rows))
 
     def frame(self, name: str, frame: pl.DataFrame) -> str:
-        """Write a frame as a table, but for the name of the guest, and return the link to it."""
-        write_frame(self._path / f"{name}.csv", without(frame, "guest"))
-        return f"{self._link}/{name}.csv"
+        """Return the link to a frame as a table, but for the name of the guest."""
+        return link(name, frame_text(without(frame, "guest")))
 
     def over_time(self, name: str, unit: str, series: Sequence[Series]) -> str:
-        """Write values by interval, one column per line of the chart, and return the link."""
+        """Return the link to values by interval, one column per line of the chart."""
         names, cells = self._of_intervals()
         names = [*names, *(f"{line.name} [{unit}]" for line in series)]
-        columns = [*cells, *texts([line.values for line in series])]
-        write_texts(self._path / f"{name}.csv", names, columns)
-        return f"{self._link}/{name}.csv"
+        return link(name, texts_text(names, [*cells, *texts([line.values for line in series])]))
 
     def _of_intervals(self) -> tuple[list[str], list[list[str]]]:
         """Return the columns that every file over time begins with: names, and cells of each."""
