@@ -9,6 +9,7 @@ import typer.main
 from tests.command_line import eptreplay, small_trace
 
 from eptreplay.cli.app import app
+from eptreplay.ingest.importing.options import IMPORT_OPTIONS
 from eptreplay.cli.conform import CONFORM
 from eptreplay.request.replay import REPLAY
 from eptreplay.run.effects import OF_TRACES
@@ -72,6 +73,7 @@ OTHERS = {
     "compare": {"first", "second", "out", "overwrite", "assume", "open_page"},
     "summary": {"run", "guest", "assume"},
     "bench": {"traces", "runs", "as_json"},
+    "export": {"export_format", "trace", "out", "overwrite"},
     "profiles list": set(),
     "profiles show": {"name"},
     "profiles from-msr": {"value"},
@@ -83,8 +85,14 @@ REFUSED = {
     "pack": {
         "traces", "out", "sort", "dense", "column", "hexadecimal", "seconds", "clock_mhz", "on_bad_rows", "overwrite",
     },
+    "import": {
+        "format", "inputs", "out", "overwrite", "on_bad_rows", "page_bytes", "dense", "page_map", "list_formats",
+        *(option.name.replace("-", "_") for option in IMPORT_OPTIONS),
+    },
+    "synth": {"source", "out", "overwrite", "print_example"},
 }  # fmt: skip
-"""By command, options of which some need certain traces: test_pack.py and test_inspect.py have them refused."""
+"""By command, options of which some need certain traces, formats or others: test_pack.py, test_inspect.py,
+test_import_command.py and test_export_synth.py have them refused."""
 
 STATED: dict[str, set[str]] = {
     "replay": set(REPLAY),
