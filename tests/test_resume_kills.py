@@ -92,19 +92,18 @@ def test_a_run_that_is_killed_at_any_step_and_resumed_is_as_if_nothing_had_been(
     traces = four(tmp_path / "traces")
     (tmp_path / "runs").mkdir()
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", KILLER, str(traces), str(tmp_path / "runs"), "7"],
+        [sys.executable, "-W", "ignore", "-c", KILLER, str(traces), str(tmp_path / "runs"), "17"],
         env=os.environ | {"POLARS_MAX_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout) >= 60
-    options = ("-p", "x86", "-j", "1", "--intervals", "8", "--out", tmp_path / "whole")
-    assert eptreplay("replay", traces, *options).code == 0
-    whole = content(tmp_path / "whole")
-    runs = sorted((tmp_path / "runs").iterdir())
-    assert all(path.name.isdigit() for path in runs)
+    assert int(done.stdout) >= 25
+    assert all(path.name.isdigit() for path in (tmp_path / "runs").iterdir())
+    *runs, undisturbed = sorted((tmp_path / "runs").iterdir(), key=lambda path: int(path.name))
+    whole = content(undisturbed)
+    assert len(whole) >= 50
     for run in runs:
         assert content(run) == whole, run.name
 
