@@ -37,15 +37,17 @@ UNCACHEABLE = np.uint8(0x04)  # md.pat_mode is VM_MEMATTR_UNCACHEABLE, else VM_M
 # fmt: off
 VM_PAGE_QUEUE_FIELDS = (
     #     name              type       unit owner                                        meaning
-    Field("q_next",         np.int32,  "", "page/vm_pagequeue",                         "plinks.q: the page behind it in its queue, see vm_pagequeue.py"),
+    Field("q_next",         np.int32,  "", "page/vm_pagequeue",                         "plinks.q: the page behind it in its queue or list, see vm_pagequeue.py"),
     Field("q_prev",         np.int32,  "", "page/vm_pagequeue",                         "the page before it"),
     Field("last_reference", np.int32,  "", "page/vm_pagequeue",                         "the idle scan (number, from 1) after which it was last known to be used"),
-    Field("wire_count",     np.int32,  "", "vm/hypervisor",                             "reasons why it must stay in memory and on no queue"),
+    Field("wire_count",     np.int32,  "", "vm/vm_wire",                                "reasons why it must stay in memory and on no queue"),
     Field("hold_count",     np.uint16, "", "vm/hypervisor",                             "reasons why it must not be freed (vm_page_hold)"),
-    Field("queue",          np.uint8,  "", "page/vm_pagequeue",                         "PQ_NONE, PQ_INACTIVE or PQ_ACTIVE"),
+    Field("queue",          np.uint8,  "", "page/vm_pagequeue",                         "PQ_NONE, PQ_INACTIVE, PQ_ACTIVE or PQ_HELD"),
     Field("act_count",      np.uint8,  "", "page/vm_pagequeue vm/vm_map vm/vm_pageout", "how much it was used lately, from 0 to a little over ACT_MAX"),
     Field("seen_once",      np.uint8,  "", "page/vm_pagequeue vm/vm_pageout",           "PG_WINATCFLS: dirty, and passed over once on the inactive queue"),
     Field("busy",           np.uint8,  "", "page/vm_pagequeue",                         "a fault is handling it"),
+    Field("order",          np.uint8,  "", "page/vm_phys",                              "1 + the order of the run of free frames that it begins, see vm_phys.py; 0: it begins none"),
+    Field("pool",           np.uint8,  "", "page/vm_phys",                              "VM_FREEPOOL_*: of a frame in use alone, and of the first of a free run"),
 )
 # fmt: on
 
