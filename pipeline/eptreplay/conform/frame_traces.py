@@ -37,7 +37,7 @@ FOLDER = "traces"
 """The folder beside recordings of reservations that these stand in."""
 
 _OF_SNAPSHOT = ("traps", "promotions", "demotions", "p_failures")
-_OF_GUEST = ("swap_ins", "zero_fills", "laundered", "pageouts", "unswapped")
+_OF_GUEST = ("swap_ins", "laundered", "pageouts", "unswapped")
 _MOST_FRAMES = 1 << 24
 _SHOWN = 6
 
@@ -190,6 +190,7 @@ def checkpoint(replay: Replay) -> list[dict[str, Any]]:
             {
                 **values,
                 **reservation_counters(cnt),
+                "zero_fills": int(cnt["zero_fills"]) - int(cnt["zeroed_before"]),  # pages that had to be filled
                 "at_row": replay.rows,
                 "free": int(vm["v_free_count"]),
                 "active": int(vm["v_active_count"]),

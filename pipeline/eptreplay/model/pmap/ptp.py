@@ -16,8 +16,10 @@ import numpy as np
 
 from eptreplay.compiled import kernel
 from eptreplay.model._numba.types import ZERO, Int, Record
+from eptreplay.model.page.vm_page import take_zeroed
 from eptreplay.model.page.vm_reserv import vm_phys_alloc_wired, vm_phys_free_wired
 from eptreplay.model.pmap.entry import link_table, pte_store, unlink_table
+from eptreplay.model.state.pages import PG_ZERO
 from eptreplay.model.state.pte import (
     EMPTY,
     INDEX_MASK,
@@ -122,13 +124,27 @@ def ptp_alloc(st: State) -> Int:
     else:
         host.exhausted = 1
     st.ptp[table].wire_count = 1
-    st.ptp[table].ptp_frame = vm_phys_alloc_wired(st) + 1
+    m = vm_phys_alloc_wired(st)
+    st.ptp[table].ptp_frame = m + 1
+    if m >= 0:
+        take_zeroed(st, m)
     return table
 
 
 @kernel
 def ptp_free(st: State, table: Int) -> None:
-    """Give back a page-table page all of whose entries are zero, when the operation is done (pmap_add_delayed_free_list)."""
+    """Give back a page-table page all of whose entries are zero, when the operation is done (pmap_add_delayed_free_list).
+
+    The frame is known to be zero: a guest page that gets it next need not be filled (PG_ZERO).
+    """
+    if st.ptp[table].ptp_frame != 0:
+        st.page[st.ptp[table].ptp_frame - 1].oflags |= PG_ZERO
+    ptp_free_used(st, table)
+
+
+@kernel
+def ptp_free_used(st: State, table: Int) -> None:
+    """Give back a page-table page in which the kernel has left entries, likewise; here they are zero, see ptp_zero."""
     st.ptp[table].wire_count = 0
     st.ptp[table].next_free = st.host[0].ptp_delayed
     st.host[0].ptp_delayed = table

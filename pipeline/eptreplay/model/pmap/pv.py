@@ -22,6 +22,7 @@ import numpy as np
 from eptreplay.compiled import kernel
 from eptreplay.model._numba.bits import first_bits, lowest
 from eptreplay.model._numba.types import ONE, ZERO, Int, Record
+from eptreplay.model.page.vm_page import take_zeroed
 from eptreplay.model.page.vm_reserv import vm_phys_alloc_wired, vm_phys_free_wired
 from eptreplay.model.state.address_space import _NPCM, _NPCPV
 from eptreplay.model.state.pages import PGA_WRITEABLE
@@ -91,7 +92,10 @@ def _new_pv_chunk(st: State, pmap: Record) -> Int:
     else:
         host.exhausted = 1
         return chunk
-    st.pvc[chunk].frame = vm_phys_alloc_wired(st) + 1
+    m = vm_phys_alloc_wired(st)
+    st.pvc[chunk].frame = m + 1
+    if m >= 0:
+        take_zeroed(st, m)
     at = _NPCM * chunk
     st.pc_map[at] = ~ZERO
     st.pc_map[at + 1] = ~ZERO

@@ -25,7 +25,7 @@ from eptreplay.model.pmap.ptp import (
     pmap_remove_pt_page,
     pmap_unwire_pd,
     ptp_alloc,
-    ptp_free,
+    ptp_free_used,
     ptp_zero,
     table_entry,
     table_of,
@@ -208,7 +208,7 @@ def pmap_remove_pde(st: State, pmap: Record, pde: Int, va: np.uint64) -> None:
         pmap_remove_pt_page(st, pde)
         pmap.resident_count -= 1
         ptp_zero(st, table)
-        ptp_free(st, table)
+        ptp_free_used(st, table)
     pmap_unwire_pd(st, pmap, va, table_of(st.pt[pmap_pdpe(st, pmap, va)]))
 
 

@@ -50,6 +50,7 @@ COUNTERS_FIELDS = (
     Field("ipis_saved",            np.int64, "events", "pmap/invalidate",                               "IPIs not sent: the vCPU was not in the guest", INVALIDATION_CAUSES),
     Field("invepts",               np.int64, "events", "cpu/vmm pmap/invalidate",                       "entries that found a new generation, by its last cause", INVALIDATION_CAUSES),
     Field("zero_fills",            np.int64, "pages",  "vm/vm_fault",                                   "pages given to the guest empty"),
+    Field("zeroed_before",         np.int64, "pages",  "vm/vm_fault",                                   "those of them whose frame was all zero already"),
     Field("swap_ins",              np.int64, "pages",  "vm/vm_fault",                                   "pages read back from swap"),
     Field("soft_faults",           np.int64, "events", "vm/vm_fault",                                   "faults on pages that were in memory"),
     Field("reactivated",           np.int64, "events", "vm/vm_pageout",                                 "inactive pages that turned out to be used"),

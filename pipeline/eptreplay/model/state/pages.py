@@ -14,7 +14,7 @@ VM_PAGE_FIELDS = (
     Field("pindex",    np.int32, "",      "vm/vm_object",                                               "the guest page it holds, in flat numbers (State.object)"),
     Field("dirty",     np.uint8, "",      "access_loop/dirty_log page/vm_page vm/vm_map vm/vm_pageout", "the machine-independent dirty field: 0 clean, 1 dirty"),
     Field("aflags",    np.uint8, "flags", "page/vm_page pmap/* vm/vm_map vm/vm_pageout",                "PGA_* flags, owned by the pmap"),
-    Field("oflags",    np.uint8, "",      "vm/sg_pager",                                                "PG_FICTITIOUS, VPO_UNMANAGED and UNCACHEABLE"),
+    Field("oflags",    np.uint8, "",      "page/vm_page pmap/ptp vm/sg_pager",                          "PG_FICTITIOUS, VPO_UNMANAGED, UNCACHEABLE and PG_ZERO"),
     Field("allocated", np.uint8, "flag",  "page/vm_page",                                               "1: it belongs to an object"),
 )
 # fmt: on
@@ -30,6 +30,8 @@ PG_FICTITIOUS = np.uint8(0x01)  # device memory: no pv table, no reservation
 VPO_UNMANAGED = np.uint8(0x02)  # mappings of it are not tracked
 
 UNCACHEABLE = np.uint8(0x04)  # md.pat_mode is VM_MEMATTR_UNCACHEABLE, else VM_MEMATTR_WRITE_BACK
+
+PG_ZERO = np.uint8(0x08)  # free, and all zero already: it was a page-table page without a valid entry
 
 
 # The rest of struct vm_page: its place in the queues of the page daemon, and what keeps it in memory.  It is kept apart since

@@ -11,7 +11,7 @@ from eptreplay.compiled import kernel, part
 from eptreplay.model._numba.types import Int, Record
 from eptreplay.model.cpu.vmm import vm_enter, vm_exit
 from eptreplay.model.cpu.walk import walk
-from eptreplay.model.page.vm_page import vm_page_alloc, vm_page_dirty
+from eptreplay.model.page.vm_page import take_zeroed, vm_page_alloc, vm_page_dirty
 from eptreplay.model.page.vm_pagequeue import (
     note_reference,
     vm_page_activate,
@@ -101,11 +101,13 @@ def vm_fault_page(st: State, flat: Int, color: Int) -> Int:
     log_event(st, LOG_ALLOCATE, flat, vm.v_free_count)
     if vm.v_free_count < vm.vm_pageout_wakeup_thresh:
         vm_pageout(st)
+    zeroed = take_zeroed(st, m)
     if swap_slot(st, flat) != 0:
         account(st).swap_ins += 1
         log_event(st, LOG_SWAP_IN, flat, 0)
     else:
         account(st).zero_fills += 1
+        account(st).zeroed_before += np.int64(zeroed)
         log_event(st, LOG_ZERO_FILL, flat, 0)
     return m
 
