@@ -59,7 +59,8 @@ def _say_mismatch(mismatch: Mismatch) -> None:
     """Say where a sequence first differs."""
     say(f"{mismatch.where}: {mismatch.step}")
     for word, value in (("expected", mismatch.expected), ("found", mismatch.found)):
-        say(f"  {mismatch.name} {word:8} {value} ({value & (1 << 64) - 1:#x})")
+        shown = f" ({value & (1 << 64) - 1:#x})" if isinstance(value, int) else ""
+        say(f"  {mismatch.name} {word:8} {value}{shown}")
     for line in mismatch.detail:
         say(f"  {line}")
 

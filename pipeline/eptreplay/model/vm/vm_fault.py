@@ -28,7 +28,7 @@ from eptreplay.model.state.guest_pages import page_at
 from eptreplay.model.state.objects import GONE
 from eptreplay.model.state.pte import PDE_LEVEL, PTE_LEVEL, VM_PROT_ALL, VM_PROT_EXECUTE, VM_PROT_WRITE
 from eptreplay.model.state.state import State, account
-from eptreplay.model.vm.event_log import LOG_ALLOCATE, LOG_SOFT_FAULT, LOG_SWAP_IN, LOG_ZERO_FILL, log_event
+from eptreplay.model.vm.event_log import LOG_ALLOCATE, LOG_SOFT_FAULT, LOG_SWAP_IN, LOG_ZERO_FILL, log_event, log_frame
 from eptreplay.model.vm.vm_object import (
     NOT_RESIDENT,
     swap_pager_unswapped,
@@ -89,6 +89,8 @@ def vm_fault_page(st: State, flat: Int, color: Int) -> Int:
     guest = np.int64(st.host[0].guest)
     if vm.identity == 0:
         vm_object_color(st, flat, color)
+    cnt = account(st)
+    reservations, reserved, broken = cnt.reservations, cnt.pages_reserved, cnt.reservations_broken
     m = vm_phys_alloc(st, guest, flat)
     if m < 0:
         vm.out_of_memory = 1
@@ -99,6 +101,7 @@ def vm_fault_page(st: State, flat: Int, color: Int) -> Int:
     vm_page_xbusy(st, m)
     note_reference(st, m)
     log_event(st, LOG_ALLOCATE, flat, vm.v_free_count)
+    log_frame(st, m, reservations, reserved, broken)
     if vm.v_free_count < vm.vm_pageout_wakeup_thresh:
         vm_pageout(st)
     zeroed = take_zeroed(st, m)
