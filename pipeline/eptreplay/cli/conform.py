@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from eptreplay import conform as conformance
 from eptreplay.cli.console import ProgressBar, say
-from eptreplay.conform.kinds import GOLDEN, PAGEOUT, VECTORS
+from eptreplay.conform.kinds import FRAME_TRACES, GOLDEN, PAGEOUT, VECTORS
 from eptreplay.errors import Exit, UsageError
 from eptreplay.request.option import ALWAYS, flag_of
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 CONFORM: Mapping[str, frozenset[str] | None] = {
     "folder": ALWAYS,
-    "traces": frozenset({GOLDEN, PAGEOUT}),
+    "traces": frozenset({FRAME_TRACES, GOLDEN, PAGEOUT}),
     "sequence": frozenset({VECTORS}),
     "slow_path": frozenset({GOLDEN}),
     "tlb": frozenset({GOLDEN}),

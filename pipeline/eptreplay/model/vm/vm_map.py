@@ -1,6 +1,6 @@
 """Changes of a guest's address space: rights taken and given, memory unmapped and mapped again, advice about its use.
 
-An event concerns a range of pages, all of which have a map entry (pages_mapped), and is one call, entry by entry: a superpage that
+An event concerns a range of pages, all of which have a map entry (or it answers NOT_MEMORY), and is one call, entry by entry: a superpage that
 lies in an entry and in the range as a whole is protected or unmapped as one.
 
 The pages of memory that is unmapped are freed, also those that are wired, which are unwired first, and those that the hypervisor
@@ -44,6 +44,7 @@ from eptreplay.model.vm.vm_map_entry import (
     entry_end,
     is_mapped,
     max_protection,
+    pages_mapped,
     process_maps,
 )
 from eptreplay.model.vm.vm_object import NOT_RESIDENT, swap_pager_unswapped, vm_page_lookup, vm_page_remove
@@ -69,6 +70,8 @@ def vm_map_protect(states: State, guest: Int, flat: Int, pages: Int, prot: Int) 
 
     Rights that are taken go from the mappings at once; those that are added take effect at the next fault.
     """
+    if pages_mapped(states, guest, flat, pages) != pages:
+        return NOT_MEMORY
     bar = bar_of(instance(states, 0), guest, flat)
     most = max_protection(bar)
     if (prot & ~most) != 0:
@@ -92,6 +95,8 @@ def vm_map_protect(states: State, guest: Int, flat: Int, pages: Int, prot: Int) 
 @entry_point
 def vm_map_delete(states: State, guest: Int, flat: Int, pages: Int) -> Int:
     """Take a range from the guest: of memory, with its contents and its copies in swap; or of a BAR."""
+    if pages_mapped(states, guest, flat, pages) != pages:
+        return NOT_MEMORY
     bar = bar_of(instance(states, 0), guest, flat)
     for number in range(instances_in(states)):
         st = begin_event(states, number, guest, CAUSE_UNMAP)
@@ -159,6 +164,8 @@ def vm_map_madvise(states: State, guest: Int, flat: Int, pages: Int, advice: Int
 
     The latter goes beyond the guest's mappings only while nobody else maps the memory (OBJ_ONEMAPPING).
     """
+    if pages_mapped(states, guest, flat, pages) != pages:
+        return NOT_MEMORY
     if bar_of(instance(states, 0), guest, flat) != NO_BAR:
         return OK  # pages that are not managed have nothing to clear
     for number in range(instances_in(states)):

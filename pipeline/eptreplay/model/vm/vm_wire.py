@@ -23,9 +23,9 @@ from eptreplay.model.pmap.pmap_range import pmap_change_wiring
 from eptreplay.model.state.guest_pages import page_at
 from eptreplay.model.state.pte import EMPTY, VM_PROT_ALL, VM_PROT_EXECUTE, VM_PROT_READ
 from eptreplay.model.state.state import State, account, instances_in
-from eptreplay.model.vm.answers import NOT_ALLOWED, NOT_WIRED, OK, begin_event
+from eptreplay.model.vm.answers import NOT_ALLOWED, NOT_MEMORY, NOT_WIRED, OK, begin_event
 from eptreplay.model.vm.vm_fault import vm_fault_entered, vm_fault_page
-from eptreplay.model.vm.vm_map_entry import address_of
+from eptreplay.model.vm.vm_map_entry import address_of, is_memory, pages_mapped
 from eptreplay.model.vm.vm_object import NOT_RESIDENT, vm_page_lookup
 
 NOT_WIRED_ENTRY = 0
@@ -35,10 +35,12 @@ WIRING = 2  # by a call that is not done yet
 
 @entry_point
 def vm_map_wire(states: State, guest: Int, flat: Int, pages: Int) -> Int:
-    """Wire `pages` pages of a guest's memory from a flat one on, all of them mapped: OK, or NOT_ALLOWED and none is wired.
+    """Wire `pages` pages of a guest's memory from a flat one on: OK, or NOT_ALLOWED and none is wired.
 
     A page whose entry gives neither the right to read nor to execute cannot be wired; what the call wired before it is unwired.
     """
+    if not is_memory(states, flat) or pages_mapped(states, guest, flat, pages) != pages:
+        return NOT_MEMORY
     answer = OK
     for number in range(instances_in(states)):
         st = begin_event(states, number, guest, CAUSE_WIRING)
@@ -78,6 +80,8 @@ def _wire_page(st: State, guest: Int, flat: Int) -> bool:
 @entry_point
 def vm_map_unwire(states: State, guest: Int, flat: Int, pages: Int) -> Int:
     """Unwire `pages` pages of a guest's memory from a flat one on: OK, or NOT_WIRED if none of them was wired."""
+    if not is_memory(states, flat) or pages_mapped(states, guest, flat, pages) != pages:
+        return NOT_MEMORY
     answer = NOT_WIRED
     for number in range(instances_in(states)):
         st = begin_event(states, number, guest, CAUSE_WIRING)

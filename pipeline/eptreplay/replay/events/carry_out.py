@@ -136,13 +136,7 @@ def _map(host: Host, guest: int, flat: int, pages: int) -> tuple[int, int]:
 
 
 def _on_range(host: Host, event: HostEvent, flat: int, pages: int, bits: int) -> tuple[int, int]:
-    """Carry out an event on a range in one call, as far as pages are mapped; return how many, and the answer.
-
-    Memory that is wired with a device's is none: a BAR cannot be wired.
-    """
-    wires = event.kind in {Event.WIRE, Event.UNWIRE}
-    if wires and flat >= len(host.statistics.deferred):
-        return 0, answers.NOT_MEMORY
+    """Carry out an event on a range in one call, as far as pages are mapped; return how many, and the answer."""
     mapped = int(pages_mapped(host.states, event.guest, flat, pages))
     if mapped == 0:
         return 0, answers.NOT_MEMORY

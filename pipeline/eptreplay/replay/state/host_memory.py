@@ -73,6 +73,7 @@ def host_memory(options: HostOptions, guests: Sequence[GuestMemory], wired_pages
         identity=identity,
         in_use=_fragmented(frames, options.fragmentation),
         page_tables_count=not identity,
+        host_offset=options.host_offset,
     )
 
 
