@@ -67,7 +67,9 @@ def check_frame_traces(
     groups: dict[str, list[Recording]] = defaultdict(list)
     for path in frame_trace_files(folder):
         head, lines = lines_of(path, _HEAD)
-        groups[str([head[name] for name in ("trace", "every", "ram_pages")])].append(Recording(path, head, lines))
+        groups[str([head[name] for name in ("trace", "every", "ram_pages")])].append(
+            Recording(path, head, lines)
+        )
     report = Report()
     for group in groups.values():
         report.add(_check_group(group, traces or folder, on_rows))
@@ -143,7 +145,9 @@ class _Comparison:
         for i, mismatch in enumerate(self.report.first):
             if mismatch.where == where and mismatch.step == step and not mismatch.detail:
                 detail = (_changes(line, found), *queue_ends(replay, number))
-                self.report.first[i] = Mismatch(where, step, mismatch.name, mismatch.expected, mismatch.found, detail)
+                self.report.first[i] = Mismatch(
+                    where, step, mismatch.name, mismatch.expected, mismatch.found, detail
+                )
 
     def end(self, replay: Replay) -> Report:
         """Compare the line at the end of the trace, where it is not a multiple of the distance of lines, and return the report."""
@@ -159,7 +163,9 @@ class _Comparison:
 
 def _changes(expected: dict[str, Any], found: dict[str, Any]) -> str:
     """Return all counters of a line that differ."""
-    wrong = [f"{name} {value} -> {found.get(name)}" for name, value in expected.items() if found.get(name) != value]
+    wrong = [
+        f"{name} {value} -> {found.get(name)}" for name, value in expected.items() if found.get(name) != value
+    ]
     return f"expected -> found: {', '.join(wrong)}"
 
 
@@ -190,7 +196,8 @@ def checkpoint(replay: Replay) -> list[dict[str, Any]]:
             {
                 **values,
                 **reservation_counters(cnt),
-                "zero_fills": int(cnt["zero_fills"]) - int(cnt["zeroed_before"]),  # pages that had to be filled
+                "zero_fills": int(cnt["zero_fills"])
+                - int(cnt["zeroed_before"]),  # pages that had to be filled
                 "at_row": replay.rows,
                 "free": int(vm["v_free_count"]),
                 "active": int(vm["v_active_count"]),

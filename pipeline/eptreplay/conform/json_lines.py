@@ -63,7 +63,9 @@ def lines_of(path: Path, keys: frozenset[str]) -> tuple[dict[str, Any], list[Any
     try:
         values = json.loads(f"[{','.join(others)}]")
     except (ValueError, RecursionError) as error:
-        raise TraceError(str(path), f"not a recording: {error}", expected="one JSON value per line") from error
+        raise TraceError(
+            str(path), f"not a recording: {error}", expected="one JSON value per line"
+        ) from error
     return _object(path, first, keys), values
 
 
@@ -73,7 +75,9 @@ def _object(path: Path, text: str, keys: frozenset[str]) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise TraceError(str(path), f"not a recording: {error}", expected="a JSON object") from error
     if not isinstance(value, dict) or not value.keys() >= keys:
-        raise TraceError(str(path), "not a recording of its kind", expected=f"a JSON object with {sorted(keys)}")
+        raise TraceError(
+            str(path), "not a recording of its kind", expected=f"a JSON object with {sorted(keys)}"
+        )
     return value
 
 
@@ -84,5 +88,7 @@ def whole_number(value: object, begin: int, end: int, where: str, what: str) -> 
         TraceError: it is not; names the place and what it is.
     """
     if isinstance(value, bool) or not isinstance(value, int) or not begin <= value < end:
-        raise TraceError(where, f"{what} is {str(value)[:60]}", expected=f"a whole number from {begin:,} to {end - 1:,}")
+        raise TraceError(
+            where, f"{what} is {str(value)[:60]}", expected=f"a whole number from {begin:,} to {end - 1:,}"
+        )
     return value

@@ -84,7 +84,14 @@ class Report:
         if wrong and not any(mismatch.where == where for mismatch in self.first):
             detail = (_around("expected", expected, wrong[0]), _around("found   ", found, wrong[0]))
             self.first.append(
-                Mismatch(where, f"{step}, {name} {wrong[0]}", f"length of {name}", len(expected), len(found), detail)
+                Mismatch(
+                    where,
+                    f"{step}, {name} {wrong[0]}",
+                    f"length of {name}",
+                    len(expected),
+                    len(found),
+                    detail,
+                )
             )
 
     def compare_lines(

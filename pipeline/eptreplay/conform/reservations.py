@@ -31,7 +31,11 @@ _MOST_PAGES = 1 << 26
 _CODES = {"alloc": recorded.ALLOC, "free": recorded.FREE, "kalloc": recorded.KALLOC, "kfree": recorded.KFREE}
 _LENGTHS = {"alloc": (3, 5), "free": (3, 3), "kalloc": (1, 3), "kfree": (2, 2)}
 """By operation, the words of a step: with what it concerns, and with the answer, too."""
-_OTHER_COUNTERS = {"freed": "reservations_freed", "reclaimed": "reservations_broken", "new_reservations": "reservations"}
+_OTHER_COUNTERS = {
+    "freed": "reservations_freed",
+    "reclaimed": "reservations_broken",
+    "new_reservations": "reservations",
+}
 
 
 def reservation_files(folder: Path) -> list[Path]:
@@ -86,7 +90,9 @@ class _Host:
             raise TraceError(where, f"the step is {str(words)[:60]}", expected="alloc, free, kalloc or kfree")
         name = words[0]
         if len(words) not in _LENGTHS[name]:
-            raise TraceError(where, f"the step has {len(words)} words", expected=f"{_LENGTHS[name]} for {name}")
+            raise TraceError(
+                where, f"the step has {len(words)} words", expected=f"{_LENGTHS[name]} for {name}"
+            )
         if name == "kalloc":
             self.kernel_pages += 1
             return _CODES[name], self.kernel_pages - 1, 0
@@ -107,7 +113,8 @@ class _Host:
         done = int(recorded.run_frame_steps(self.states, asked, self.kernel_frames, answers))
         if done < len(steps):
             raise TraceError(
-                f"{self.where}, step {first + done}", "no kernel answers this step",
+                f"{self.where}, step {first + done}",
+                "no kernel answers this step",
                 expected="an alloc of what is not in memory, a free of what is",
             )
         return answers
@@ -115,7 +122,10 @@ class _Host:
     def counters(self) -> dict[str, Any]:
         """Return the counters and digests as the recordings name them."""
         cnt: Any = self.states.cnt
-        totals = {name: int(cnt[name].sum()) for name in (*_OTHER_COUNTERS.values(), "pages_reserved", "pages_allocated")}
+        totals = {
+            name: int(cnt[name].sum())
+            for name in (*_OTHER_COUNTERS.values(), "pages_reserved", "pages_allocated")
+        }
         digests = np.zeros(3, np.uint64)
         recorded.frame_digests(self.states, 0, digests)
         vm: Any = self.states.vm
@@ -213,9 +223,19 @@ def _check_sequence(path: Path) -> Report:
             words = steps[i]
             place = _Place(path, first + i, words)
             if words[0] == "alloc" and len(words) == 5:
-                _compare(report, place, {"frame": words[3], "how": words[4]}, {"frame": int(frame), "how": int(how)})
+                _compare(
+                    report,
+                    place,
+                    {"frame": words[3], "how": words[4]},
+                    {"frame": int(frame), "how": int(how)},
+                )
             elif words[0] == "kalloc" and len(words) == 3:
-                _compare(report, place, {"id": words[1], "frame": words[2]}, {"id": rows[i][1], "frame": int(frame)})
+                _compare(
+                    report,
+                    place,
+                    {"id": words[1], "frame": words[2]},
+                    {"id": rows[i][1], "frame": int(frame)},
+                )
         report.operations += len(steps)
         if check is not None:
             place = _Place(path, first + len(steps) - 1, "check")
@@ -239,7 +259,9 @@ def _stretches(lines: Sequence[Any], where: str) -> Iterator[tuple[int, list[Any
         elif isinstance(line, list) and line:
             steps.append(line)
         else:
-            raise TraceError(f"{where}, line {number + 2}", f"the line is {str(line)[:60]}", expected="a step or a check")
+            raise TraceError(
+                f"{where}, line {number + 2}", f"the line is {str(line)[:60]}", expected="a step or a check"
+            )
     yield first, steps, None
 
 
@@ -247,5 +269,8 @@ def _show_lists(report: Report, where: str, host: _Host, step: str) -> None:
     """Add to a mismatch of this step, if there is one, what the model's lists are: the recording has their digests only."""
     for i, mismatch in enumerate(report.first):
         if mismatch.where == where and mismatch.step == step and not mismatch.detail:
-            detail = (f"queue found, head first: {host.partpop()[:8]}", f"free runs found: {str(host.free_lists())[:400]}")
+            detail = (
+                f"queue found, head first: {host.partpop()[:8]}",
+                f"free runs found: {str(host.free_lists())[:400]}",
+            )
             report.first[i] = Mismatch(where, step, mismatch.name, mismatch.expected, mismatch.found, detail)

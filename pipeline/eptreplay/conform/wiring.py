@@ -81,7 +81,14 @@ def _check_scenario(path: Path) -> Report:
     if not isinstance(head["steps"], list):
         raise TraceError(str(path), f"steps is {str(head['steps'])[:60]}", expected="a list")
     for number, step in enumerate(head["steps"]):
-        if not isinstance(step, dict) or not step.keys() >= {"op", "rc", "free", "changed", "active", "inactive"}:
+        if not isinstance(step, dict) or not step.keys() >= {
+            "op",
+            "rc",
+            "free",
+            "changed",
+            "active",
+            "inactive",
+        }:
             raise TraceError(f"{path}, step {number}", "not a step", expected="a JSON object of a step")
         place = _Place(recording, number, step["op"])
         row = host.step(step["op"], f"{path}, step {number}")
@@ -94,7 +101,9 @@ def _check_scenario(path: Path) -> Report:
         report.compare(
             place.where, place.text, known, {"rc": answer.rc, "free": answer.free, **host.counters()}
         )
-        if step["op"][0] != "access_run" and "events" in step:  # a run is shown as one step without its events
+        if (
+            step["op"][0] != "access_run" and "events" in step
+        ):  # a run is shown as one step without its events
             report.compare_lists(place.where, place.text, "events", step["events"], host.events())
         _compare_queues(report, host, place, step)
         _explain(report, host, place, row)
@@ -138,7 +147,9 @@ def _check_sequence(path: Path) -> Report:
             report.compare(place.where, place.text, line[1], host.counters())
         else:
             where = f"{path}, line {number + 2}"
-            raise TraceError(where, f"the line is {str(line)[:60]}", expected=f"{_LINE} words of a step, or a check")
+            raise TraceError(
+                where, f"the line is {str(line)[:60]}", expected=f"{_LINE} words of a step, or a check"
+            )
     _check_steps(report, host, recording, done, steps)
     report.operations = done + len(steps)
     report.compare(path.name, "whole file", {"steps": head["steps"]}, {"steps": report.operations})
@@ -160,7 +171,9 @@ def _check_steps(
         _compare_page(report, host, place, line[2], answer)
         names = ("rc", "free", "active", "inactive", "hash_active", "hash_inactive")
         expected = dict(zip(names, (line[1], *line[3:]), strict=True))
-        report.compare(place.where, place.text, expected, dict(zip(names, (answer.rc, *answer.rest), strict=True)))
+        report.compare(
+            place.where, place.text, expected, dict(zip(names, (answer.rc, *answer.rest), strict=True))
+        )
         _explain_again(report, host, place, rows[i])
 
 

@@ -26,7 +26,17 @@ if TYPE_CHECKING:
     from eptreplay.model.state.state import State
 
 COUNTERS = (
-    *("swap_ins", "zero_fills", "laundered", "pageouts", "unswapped", "traps", "emulated", "vm_faults", "denied"),
+    *(
+        "swap_ins",
+        "zero_fills",
+        "laundered",
+        "pageouts",
+        "unswapped",
+        "traps",
+        "emulated",
+        "vm_faults",
+        "denied",
+    ),
     *("promotions", "demotions", "p_failures", "pdpages", "pdwakeups"),
     *("new_reservations", "in_reservation", "singles", "freed", "reclaimed"),
 )
@@ -136,7 +146,11 @@ class WiringHost:
         whole_number(words[1], 0, 1, where, "the guest")
         page = whole_number(words[2], 0, self.pages, where, "the page")
         pages = whole_number(words[3], 1, self.pages - page + 1, where, "the pages") if shape.pages else 1
-        last = whole_number(words[-1], shape.last.start, shape.last.stop, where, "the last word") if shape.last else 0
+        last = (
+            whole_number(words[-1], shape.last.start, shape.last.stop, where, "the last word")
+            if shape.last
+            else 0
+        )
         return shape.code, page, pages, last
 
     def run(self, steps: Sequence[tuple[int, int, int, int]]) -> list[Answer]:

@@ -17,6 +17,8 @@ of reservations (docs/conformance.md, "Free runs").
 
 from __future__ import annotations
 
+import numpy as np
+
 from eptreplay.compiled import kernel
 from eptreplay.model._numba.types import Int
 from eptreplay.model.page.vm_pagequeue import free_list, insert_after, remove
@@ -83,7 +85,7 @@ def _take_frame(st: State, m: Int) -> None:
 def _append(st: State, m: Int, order: Int) -> None:
     """Put a free run at the tail of the list of its pool and order."""
     st.pageq[m].order = order + 1
-    insert_after(st, st.pageq[free_list(st, st.pageq[m].pool, order)].q_prev, m)
+    insert_after(st, st.pageq[free_list(st, np.int64(st.pageq[m].pool), order)].q_prev, m)
 
 
 @kernel
@@ -137,7 +139,7 @@ def _first_run(st: State, pool: Int, order: Int) -> Int:
 @kernel
 def vm_phys_free_pages(st: State, m: Int, order: Int) -> None:
     """Give back a run of 2^order frames to the pool of its first frame, joined with its buddies as far as they are free."""
-    pool = st.pageq[m].pool
+    pool = np.int64(st.pageq[m].pool)
     while order < LARGEST:
         buddy = m ^ (1 << order)
         # The frames of a host need not be a power of two: the last ones have buddies that do not exist.

@@ -253,7 +253,7 @@ def vm_phys_free_removed(st: State, m: Int) -> None:
         st.blocks[rv.object_block - 1].reservation = 0
         rv.object_block = 0
         rv.singly = 1
-        st.pageq[block * NPTEPG].pool = VM_FREEPOOL_DEFAULT
+        vm_phys_set_pool(st, block * NPTEPG, block * NPTEPG + 1, VM_FREEPOOL_DEFAULT)
         vm_phys_free_pages(st, block * NPTEPG, BLOCK_ORDER)
         account(st).reservations_freed += 1
     else:

@@ -47,7 +47,9 @@ def _has_free(st: State) -> bool:
 
 
 @entry_point
-def run_frame_steps(states: State, steps: NDArray[np.int64], kernel_frames: NDArray[np.int64], answers: NDArray[np.int64]) -> Int:
+def run_frame_steps(
+    states: State, steps: NDArray[np.int64], kernel_frames: NDArray[np.int64], answers: NDArray[np.int64]
+) -> Int:
     """Carry out steps in the first instance; return how many, all unless one makes no sense.
 
     Args:

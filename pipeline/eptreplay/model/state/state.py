@@ -41,7 +41,9 @@ if TYPE_CHECKING:
 
 VM_NFREEPOOL = 3  # pools of free frames (vm_phys.py)
 VM_NFREEORDER = 13  # orders of runs of free frames
-EXTRA_PAGES = 4 + VM_NFREEPOOL * VM_NFREEORDER  # in State.pageq: the heads of three queues and of the free lists, and a marker
+EXTRA_PAGES = (
+    4 + VM_NFREEPOOL * VM_NFREEORDER
+)  # in State.pageq: the heads of three queues and of the free lists, and a marker
 BLOCKS_BESIDE = 3  # blocks that an object can have beside whole 512s of its pages, wherever its blocks begin
 EXTRA_RESERVATIONS = 1  # in State.rv: the head of the queue
 

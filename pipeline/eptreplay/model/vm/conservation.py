@@ -13,7 +13,14 @@ from eptreplay.model.page.vm_pagequeue import PQ_ACTIVE, PQ_HELD, PQ_INACTIVE, P
 from eptreplay.model.pmap.pv import pv_first, pv_next
 from eptreplay.model.state.guest_pages import page_at
 from eptreplay.model.state.pte import NPTEPG, PAGE_SHIFT
-from eptreplay.model.state.state import EXTRA_PAGES, VM_NFREEORDER, VM_NFREEPOOL, State, instance, instances_in
+from eptreplay.model.state.state import (
+    EXTRA_PAGES,
+    VM_NFREEORDER,
+    VM_NFREEPOOL,
+    State,
+    instance,
+    instances_in,
+)
 from eptreplay.model.vm.vm_object import pmap_guest
 
 # Which law is broken: an index of LAWS.

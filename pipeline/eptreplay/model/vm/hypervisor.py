@@ -143,7 +143,7 @@ def _prefault(st: State, pmap: Record, va: np.uint64, flat: Int) -> None:
     known = st.objects[object_of(st, flat)]
     for step in range(2 * PREFAULT_PAGES):
         pages = (step // 2 + 1) * (1 if step % 2 else -1)
-        other = va + np.uint64(pages) * PAGE_SIZE  # modulo 2^64
+        other = np.uint64(np.int64(va) + pages * np.int64(PAGE_SIZE))
         if known.begin <= flat + pages < known.end and pmap_is_prefaultable(st, pmap, other):
             m = vm_page_lookup(st, flat + pages)
             if m == NOT_RESIDENT:

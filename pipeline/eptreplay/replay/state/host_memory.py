@@ -46,7 +46,9 @@ class Need(NamedTuple):
     @property
     def _fragmentation(self) -> str:
         """Return the term of the fragmentation, if there is any."""
-        return f" + {self.fragmentation:,} that break blocks up (--fragmentation)" if self.fragmentation else ""
+        return (
+            f" + {self.fragmentation:,} that break blocks up (--fragmentation)" if self.fragmentation else ""
+        )
 
 
 def host_memory(options: HostOptions, guests: Sequence[GuestMemory], wired_pages: int = 0) -> HostMemory:
