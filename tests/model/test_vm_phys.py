@@ -68,9 +68,8 @@ class Frames:
                 frame = self.lists[source, found].pop(0)
                 for each in range(frame, frame + (1 << found)):
                     self.pool[each] = pool
-                while found > order:
-                    found -= 1
-                    self.lists[pool, found].insert(0, frame + (1 << found))
+                for half in range(found - 1, order - 1, -1):
+                    self.lists[pool, half].insert(0, frame + (1 << half))
                 return frame
         return None
 

@@ -127,7 +127,8 @@ class _Host:
             for name in (*_OTHER_COUNTERS.values(), "pages_reserved", "pages_allocated")
         }
         digests = np.zeros(3, np.uint64)
-        recorded.frame_digests(self.states, 0, digests)
+        with np.errstate(over="ignore"):
+            recorded.frame_digests(self.states, 0, digests)
         vm: Any = self.states.vm
         return {
             "free": int(vm.v_free_count[0, 0]),

@@ -158,7 +158,8 @@ class WiringHost:
         asked = np.array(steps, np.int64).reshape(-1, 4)
         found = np.zeros((len(asked), recorded.ANSWERS), np.int64)
         hashes = np.zeros((len(asked), 2), np.uint64)
-        recorded.run_wiring_steps(self.states, asked, found, hashes, self.tally)
+        with np.errstate(over="ignore"):
+            recorded.run_wiring_steps(self.states, asked, found, hashes, self.tally)
         page = slice(recorded.PAGE, recorded.PAGE + recorded.PAGE_FACTS)
         return [
             Answer(row[recorded.RC], row[page], [*row[recorded.FREE :], f"{active:016x}", f"{inactive:016x}"])

@@ -121,7 +121,7 @@ def vm_reserv_alloc_page(st: State, flat: Int) -> Int:
         return NO_FRAME
     guest_block = st.blocks[number]
     if guest_block.reservation == 0:
-        frame = NO_FRAME
+        frame: Int = NO_FRAME
         if guest_block.singles == 0:
             frame = vm_phys_alloc_pages(st, VM_FREEPOOL_DEFAULT, BLOCK_ORDER)
         if frame < 0:
@@ -194,7 +194,7 @@ def _identity_frame(st: State, guest: Int, flat: Int) -> Int:
 @kernel
 def vm_phys_alloc(st: State, guest: Int, flat: Int) -> Int:
     """Take a free frame for a flat guest page of a guest, and return it; NO_FRAME if there is none (vm_page_alloc)."""
-    m = NO_FRAME
+    m: Int = NO_FRAME
     if st.vm[0].identity != 0:
         m = _identity_frame(st, guest, flat)
     else:

@@ -116,7 +116,7 @@ def _free_pv_chunk(st: State, pmap: Record, chunk: Int) -> None:
 @kernel
 def get_pv_entry(st: State, pmap: Record, va: np.uint64) -> Int:
     """Take a pv entry and fill it in for a mapping; it is on no list yet."""
-    chunk = np.int64(pmap.pm_pvchunk_first)
+    chunk: Int = np.int64(pmap.pm_pvchunk_first)
     low, middle, high = _pc_words(st, chunk)
     if chunk == 0 or (low | middle | high) == ZERO:
         chunk = _new_pv_chunk(st, pmap)
@@ -135,7 +135,7 @@ def get_pv_entry(st: State, pmap: Record, va: np.uint64) -> Int:
         pv += np.int64(lowest(high)) + 2 * WORD_BITS
         high &= high - ONE
         st.pc_map[at + 2] = high
-    if (low | middle | high) == ZERO and chunk != pmap.pm_pvchunk_last and chunk != 0:
+    if (low | middle | high) == ZERO and chunk not in (pmap.pm_pvchunk_last, 0):
         _pc_remove(st, pmap, chunk)
         _pc_insert_tail(st, pmap, chunk)
     st.pv[pv].pv_va = va

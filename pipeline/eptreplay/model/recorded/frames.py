@@ -60,7 +60,8 @@ def run_frame_steps(
     """
     st = instance(states, 0)
     for i in range(len(steps)):
-        frame, how = REFUSED, REFUSED
+        frame: Int = REFUSED
+        how: Int = REFUSED
         code, who, page = steps[i, 0], steps[i, 1], steps[i, 2]
         if code == ALLOC:
             if vm_page_lookup(st, page) >= 0:

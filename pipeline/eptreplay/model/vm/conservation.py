@@ -242,7 +242,7 @@ def _kernel_frame_holds(st: State, frame: Int) -> bool:
     m = frame - 1
     if m < 0 or st.page[m].allocated != 0 or st.rv[m // NPTEPG].singly == 0:
         return False
+    begins = False
     for order in range(VM_NFREEORDER):
-        if st.pageq[m >> order << order].order == order + 1:
-            return False
-    return True
+        begins |= st.pageq[m >> order << order].order == order + 1
+    return not begins
