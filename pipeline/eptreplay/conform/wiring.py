@@ -183,7 +183,8 @@ def _explain_again(report: Report, host: WiringHost, place: _Place, row: tuple[i
     if mismatch is None or mismatch.step != place.text or mismatch.detail:
         return
     again = WiringHost(place.recording, host_process=host.host_process, logs=False)
-    lines = [line for line in place.recording.lines if len(line) == _LINE][: place.number + 1]
+    steps: list[Any] = [*place.recording.lines]
+    lines = [line for line in steps if len(line) == _LINE][: place.number + 1]
     again.run([again.step(line[0], str(place.recording.path)) for line in lines])
     _explain(report, again, place, row)
 

@@ -120,6 +120,8 @@ def get_pv_entry(st: State, pmap: Record, va: np.uint64) -> Int:
     low, middle, high = _pc_words(st, chunk)
     if chunk == 0 or (low | middle | high) == ZERO:
         chunk = _new_pv_chunk(st, pmap)
+        if chunk == 0:
+            return chunk  # the pool is exhausted
         low, middle, high = _pc_words(st, chunk)
     at = _NPCM * chunk
     pv = _NPCPV * chunk
@@ -135,7 +137,7 @@ def get_pv_entry(st: State, pmap: Record, va: np.uint64) -> Int:
         pv += np.int64(lowest(high)) + 2 * WORD_BITS
         high &= high - ONE
         st.pc_map[at + 2] = high
-    if (low | middle | high) == ZERO and chunk not in (pmap.pm_pvchunk_last, 0):
+    if (low | middle | high) == ZERO and chunk != pmap.pm_pvchunk_last:
         _pc_remove(st, pmap, chunk)
         _pc_insert_tail(st, pmap, chunk)
     st.pv[pv].pv_va = va

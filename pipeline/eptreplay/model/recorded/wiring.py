@@ -123,7 +123,7 @@ def _step(states: State, code: Int, flat: Int, pages: Int, argument: Int, tally:
 def _step_on_range(states: State, code: Int, flat: Int, pages: Int, argument: Int) -> Int:
     """Carry out a step on a range, as far as it is mapped, and return its answer."""
     mapped = pages_mapped(states, 0, flat, pages)
-    answer = answers.OK
+    answer: Int = answers.OK
     if mapped == 0:
         answer = answers.NOT_MEMORY
     elif code == WIRE:

@@ -34,6 +34,7 @@ from eptreplay.model.vm.answers import NO_DEVICE, NO_HOLD, NOT_ALLOWED, NOT_MEMO
 from eptreplay.model.vm.vm_fault import HIT, access_page, vm_fault
 from eptreplay.model.vm.vm_map_entry import address_of, is_memory
 from eptreplay.model.vm.vm_object import NOT_RESIDENT, vm_page_lookup
+from eptreplay.model.vm.vm_pageout import vm_pageout_if_woken
 from eptreplay.model.vm.vm_wire import vm_map_wire
 
 PREFAULT_PAGES = 4  # to either side of a page that faulted (PFBAK, PFFOR)
@@ -97,7 +98,7 @@ def release(states: State, guest: Int, flat: Int) -> Int:
 def _held_page(st: State, flat: Int) -> Int:
     """Return the page that was held as a flat guest page: the first one that was taken from the guest since, else the one there is."""
     head = queue_head(st, PQ_HELD)
-    m = np.int64(st.pageq[head].q_next)
+    m: Int = np.int64(st.pageq[head].q_next)
     while m != head:
         if st.page[m].pindex == flat:
             return m
@@ -130,6 +131,7 @@ def process_access(st: State, guest: Int, flat: Int, access: Int) -> bool:
         return False
     if vm_fault(st, pmap, va, access, flat):
         _prefault(st, pmap, va, flat)
+        vm_pageout_if_woken(st)
     access_page(st, pmap, va, access)
     return True
 

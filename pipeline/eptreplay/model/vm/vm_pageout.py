@@ -122,6 +122,9 @@ def _references(st: State, m: Int) -> Int:
 def _scan_inactive(st: State, number: Int) -> Int:
     """Free or launder inactive pages until the target is met; return how many were found stuck.
 
+    A page that was used is activated, also one that is held.  Any other that is held is stuck: it counts as one that is missing for
+    the scan of the active queue (recordings of wiring, docs/conformance.md).
+
     The page that is looked at next is the one after the marker, which is inserted after a page before that page is
     handled: the page may leave the queue, and others with it.
     """
