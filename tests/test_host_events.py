@@ -11,7 +11,7 @@ from tests.small_host import READ, WRITE, SmallHost
 
 from eptreplay.model.pmap import pmap_range
 from eptreplay.model.vm import answers as event
-from eptreplay.model.vm import hypervisor, vm_map
+from eptreplay.model.vm import hypervisor, vm_map, vm_wire
 from eptreplay.model.vm.vm_limits import limits
 from eptreplay.request.choices import Policy
 
@@ -69,7 +69,7 @@ def test_a_hold_for_writing_dirties_the_page_and_brings_it_in() -> None:
 
 def test_a_wired_page_is_on_no_queue_and_never_leaves() -> None:
     host, room = full_host()
-    assert hypervisor.wire(host.replay.states, 0, 0) == event.OK
+    assert vm_wire.vm_map_wire(host.replay.states, 0, 0, 1) == event.OK
     assert (host.vm("v_wire_count"), host.vm("v_active_count")) == (1, room - 1)
     for _ in range(12):
         host.scan()
@@ -77,8 +77,8 @@ def test_a_wired_page_is_on_no_queue_and_never_leaves() -> None:
     known = host.pages()[0]
     assert (known["resident"], known["wired"], known["queue"]) == (1, 1, 0)
     assert host.broken_law() == ""
-    assert hypervisor.unwire(host.replay.states, 0, 0) == event.OK
-    assert hypervisor.unwire(host.replay.states, 0, 0) == event.NOT_WIRED
+    assert vm_wire.vm_map_unwire(host.replay.states, 0, 0, 1) == event.OK
+    assert vm_wire.vm_map_unwire(host.replay.states, 0, 0, 1) == event.NOT_WIRED
     assert host.pages()[0]["queue"] == 2
     assert host.broken_law() == ""
 
@@ -134,11 +134,11 @@ def test_memory_that_is_unmapped_is_gone_and_comes_back_empty() -> None:
     host = SmallHost("ept-ad", frames=200, guests=(PAGES,))
     host.access(WRITE, range(8))
     free = host.vm("v_free_count")
-    assert vm_map.vm_map_delete(host.replay.states, 0, 2) == event.OK
+    assert vm_map.vm_map_delete(host.replay.states, 0, 2, 1) == event.OK
     assert host.vm("v_free_count") == free + 1
     host.access(READ, [2])
     assert int(host.replay.statistics.tally[0]["unbacked"]) == 1
-    assert vm_map.vm_map_delete(host.replay.states, 0, 2) == event.NOT_MEMORY
+    assert vm_map.vm_map_delete(host.replay.states, 0, 2, 1) == event.NOT_MEMORY
     assert vm_map.vm_map_insert(host.replay.states, 0, 2) == event.OK
     assert vm_map.vm_map_insert(host.replay.states, 0, 2) == event.IS_THERE
     fills = host.count("zero_fills")
@@ -147,21 +147,48 @@ def test_memory_that_is_unmapped_is_gone_and_comes_back_empty() -> None:
     assert host.broken_law() == ""
 
 
-def test_a_page_in_use_by_the_host_is_not_unmapped() -> None:
-    host = SmallHost("ept-ad", guests=(PAGES,))
-    assert hypervisor.hold(host.replay.states, 0, 2, R) == event.OK
-    assert vm_map.vm_map_delete(host.replay.states, 0, 2) == event.IN_USE
+def test_a_held_page_leaves_its_guest_at_once_and_is_free_when_it_is_released() -> None:
+    host = SmallHost("ept-ad", frames=200, guests=(PAGES,), identity=False)
+    states = host.replay.states
+    free = host.vm("v_free_count")
+    for _ in range(2):
+        assert hypervisor.hold(states, 0, 2, R) == event.OK
+    assert vm_map.vm_map_delete(states, 0, 2, 1) == event.OK
+    assert host.count("v_resident") == 0
+    assert host.vm("v_free_count") == free - 1
+    assert host.broken_law() == ""
+    assert vm_map.vm_map_insert(states, 0, 2) == event.OK
+    host.access(WRITE, [2])  # another frame
+    for left in (1, 0):
+        assert host.vm("v_free_count") == free - 2
+        assert hypervisor.release(states, 0, 2) == event.OK
+        assert host.count("held") == left
+        assert host.broken_law() == ""
+    assert host.vm("v_free_count") == free - 1
+    assert hypervisor.release(states, 0, 2) == event.NO_HOLD
+
+
+def test_a_wired_page_that_is_unmapped_is_unwired_and_free() -> None:
+    host = SmallHost("ept-ad", frames=200, guests=(PAGES,), identity=False)
+    states = host.replay.states
+    free = host.vm("v_free_count")
+    assert vm_wire.vm_map_wire(states, 0, 2, 3) == event.OK
+    assert vm_map.vm_map_delete(states, 0, 1, 3) == event.OK
+    assert (host.count("v_wired"), host.vm("v_free_count")) == (1, free - 1)
+    assert host.broken_law() == ""
+    assert vm_map.vm_map_insert(states, 0, 2) == event.OK
+    assert vm_wire.vm_map_unwire(states, 0, 2, 1) == event.NOT_WIRED
 
 
 def test_a_right_that_is_taken_denies_every_access_until_it_is_given_back() -> None:
     host = SmallHost("ept-ad", guests=(PAGES,))
     host.access(WRITE, [1])
-    assert vm_map.vm_map_protect(host.replay.states, 0, 1, R | X) == event.OK
+    assert vm_map.vm_map_protect(host.replay.states, 0, 1, 1, R | X) == event.OK
     host.access(READ, [1])
     assert host.count("denied") == 0
     host.access(WRITE, [1, 1, 1])
     assert host.count("denied") == 3
-    assert vm_map.vm_map_protect(host.replay.states, 0, 1, R | W | X) == event.OK
+    assert vm_map.vm_map_protect(host.replay.states, 0, 1, 1, R | W | X) == event.OK
     host.access(WRITE, [1, 1])
     assert host.count("denied") == 3
 
@@ -169,24 +196,24 @@ def test_a_right_that_is_taken_denies_every_access_until_it_is_given_back() -> N
 def test_free_memory_is_clean_and_next_in_line() -> None:
     host = SmallHost("ept-ad", guests=(PAGES,), frames=200)
     host.access(WRITE, range(4))
-    assert vm_map.vm_map_madvise(host.replay.states, 0, 1, pmap_range.MADV_FREE) == event.OK
-    assert vm_map.vm_map_madvise(host.replay.states, 0, 2, pmap_range.MADV_DONTNEED) == event.OK
+    assert vm_map.vm_map_madvise(host.replay.states, 0, 1, 1, pmap_range.MADV_FREE) == event.OK
+    assert vm_map.vm_map_madvise(host.replay.states, 0, 2, 1, pmap_range.MADV_DONTNEED) == event.OK
     known = host.pages()
     assert known["queue"][:4].tolist() == [2, 1, 1, 2]
     assert known["dirty"][:4].tolist() == [1, 0, 1, 1]
 
 
 ON_A_PAGE: dict[str, Callable[[Any, int, int, int], Int]] = {
-    "wire": lambda states, guest, flat, _: hypervisor.wire(states, guest, flat),
-    "unwire": lambda states, guest, flat, _: hypervisor.unwire(states, guest, flat),
+    "wire": lambda states, guest, flat, _: vm_wire.vm_map_wire(states, guest, flat, 1),
+    "unwire": lambda states, guest, flat, _: vm_wire.vm_map_unwire(states, guest, flat, 1),
     "hold": lambda states, guest, flat, number: hypervisor.hold(states, guest, flat, (W, R)[number % 2]),
     "release": lambda states, guest, flat, _: hypervisor.release(states, guest, flat),
     "host": lambda states, guest, flat, number: hypervisor.host_access(states, guest, flat, number % 2 == 0),
-    "unmap": lambda states, guest, flat, _: vm_map.vm_map_delete(states, guest, flat),
+    "unmap": lambda states, guest, flat, _: vm_map.vm_map_delete(states, guest, flat, 1),
     "map": lambda states, guest, flat, _: vm_map.vm_map_insert(states, guest, flat),
-    "protect": vm_map.vm_map_protect,
+    "protect": lambda states, guest, flat, number: vm_map.vm_map_protect(states, guest, flat, 1, number),
     "advise": lambda states, guest, flat, number: vm_map.vm_map_madvise(
-        states, guest, flat, (pmap_range.MADV_DONTNEED, pmap_range.MADV_FREE)[number % 2]
+        states, guest, flat, 1, (pmap_range.MADV_DONTNEED, pmap_range.MADV_FREE)[number % 2]
     ),
 }
 """What a host can do to a page: takes the states, the guest, the flat page and a number that varies it."""
@@ -235,14 +262,14 @@ SUPERPAGE_EVENTS = st.lists(
 
 
 @settings(max_examples=150)
-@given(events=SUPERPAGE_EVENTS, room=st.integers(0, 3 * BLOCK), unusable=st.integers(0, 1))
+@given(events=SUPERPAGE_EVENTS, room=st.integers(0, 3 * BLOCK), in_use=st.integers(0, 1))
 def test_no_page_is_lost_or_shared_while_superpages_come_and_go_under_pressure(
-    events: list[tuple[str, int, int, int]], room: int, unusable: int
+    events: list[tuple[str, int, int, int]], room: int, in_use: int
 ) -> None:
     """Two guests of two blocks each, on a host with room for one to four of them, by reservations."""
     host = SmallHost(
         *PROFILES, frames=BLOCK + 200 + room, guests=(BLOCKS * BLOCK,) * 2, bars=(BAR,),
-        identity=False, unusable=unusable, page_tables_count=True,
+        identity=False, in_use=in_use, page_tables_count=True,
     )  # fmt: skip
     for name, guest, block, number in events:
         first = block * BLOCK

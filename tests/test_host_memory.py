@@ -55,10 +55,10 @@ def test_no_page_is_lost_or_shared_whatever_the_guests_do(
 @settings(max_examples=15)
 @given(
     blocks=st.lists(st.tuples(st.integers(0, 1), st.integers(0, 3), st.booleans()), max_size=12),
-    unusable=st.integers(0, 3),
+    in_use=st.integers(0, 3),
 )
 def test_no_frame_is_lost_while_reservations_are_made_and_broken(
-    blocks: list[tuple[int, int, bool]], unusable: int
+    blocks: list[tuple[int, int, bool]], in_use: int
 ) -> None:
     host = SmallHost(
         "ept-ad",
@@ -66,7 +66,7 @@ def test_no_frame_is_lost_while_reservations_are_made_and_broken(
         frames=4 * BLOCK + 100,
         guests=(4 * BLOCK, 4 * BLOCK),
         identity=False,
-        unusable=unusable,
+        in_use=in_use,
         page_tables_count=True,
     )
     for guest, block, whole in blocks:
@@ -85,7 +85,7 @@ def test_a_whole_block_is_reserved_and_becomes_a_superpage() -> None:
 
 
 def test_without_a_whole_free_block_pages_get_single_frames_and_never_promote() -> None:
-    host = SmallHost("ept-ad", frames=4 * BLOCK, guests=(BLOCK,), identity=False, unusable=4)
+    host = SmallHost("ept-ad", frames=4 * BLOCK, guests=(BLOCK,), identity=False, in_use=4)
     host.access(READ, range(BLOCK))
     assert host.count("reservations") == 0
     assert host.count("reservations_refused") == BLOCK

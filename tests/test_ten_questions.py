@@ -69,7 +69,7 @@ QUESTIONS = (
     Question(
         "Which frame does a guest page get, and when is there no reservation for it?",
         "reservation",
-        "model/vm/vm_reserv.py",
+        "model/page/vm_reserv.py",
         ("vm_phys_alloc", "vm_reserv_alloc_page"),
         "Its place in the block's reservation; a single frame where no whole block is free or the block already has single frames.",
     ),

@@ -11,7 +11,7 @@ from eptreplay.model.pmap import pmap_range
 from eptreplay.model.state import guests as guest_state
 from eptreplay.model.state import pte
 from eptreplay.model.vm import answers as event
-from eptreplay.model.vm import hypervisor, vm_map
+from eptreplay.model.vm import hypervisor, vm_map, vm_wire
 
 R, W, X = 1, 2, 4
 PAGES = 64
@@ -135,22 +135,22 @@ def test_events_map_unmap_and_protect_pages_of_a_bar() -> None:
     states = host.replay.states
     flat = flat_page(host.guests, 0, FIRST)
     host.access_outside(WRITE, [FIRST, FIRST + 1])
-    assert vm_map.vm_map_protect(states, 0, flat, R) == event.OK
+    assert vm_map.vm_map_protect(states, 0, flat, 1, R) == event.OK
     host.access_outside(WRITE, [FIRST])
     assert host.count("denied") == 1
     host.access_outside(READ, [FIRST])
     assert host.count("denied") == 1
-    assert vm_map.vm_map_protect(states, 0, flat, R | W) == event.OK
+    assert vm_map.vm_map_protect(states, 0, flat, 1, R | W) == event.OK
     host.access_outside(WRITE, [FIRST])
     assert accesses(host, 0) == [1, 4, 0, 3]
-    assert vm_map.vm_map_protect(states, 0, flat, R | X) == event.NOT_ALLOWED
-    assert vm_map.vm_map_madvise(states, 0, flat, pmap_range.MADV_FREE) == event.OK
+    assert vm_map.vm_map_protect(states, 0, flat, 1, R | X) == event.NOT_ALLOWED
+    assert vm_map.vm_map_madvise(states, 0, flat, 1, pmap_range.MADV_FREE) == event.OK
 
     assert vm_map.vm_map_insert(states, 0, flat) == event.IS_THERE
-    assert vm_map.vm_map_delete(states, 0, flat) == event.OK
+    assert vm_map.vm_map_delete(states, 0, flat, 1) == event.OK
     assert entry(host, FIRST)[0] == 0
-    assert vm_map.vm_map_delete(states, 0, flat) == event.NOT_MEMORY
-    assert vm_map.vm_map_protect(states, 0, flat, R) == event.NOT_MEMORY
+    assert vm_map.vm_map_delete(states, 0, flat, 1) == event.NOT_MEMORY
+    assert vm_map.vm_map_protect(states, 0, flat, 1, R) == event.NOT_MEMORY
     host.access_outside(READ, [FIRST, FIRST + 1])
     assert int(host.replay.statistics.tally[0]["unbacked"]) == 1
     assert vm_map.vm_map_insert(states, 0, flat) == event.OK
@@ -164,7 +164,7 @@ def test_what_concerns_memory_refuses_pages_of_a_bar() -> None:
     states = host.replay.states
     flat = flat_page(host.guests, 0, FIRST)
     assert hypervisor.attach_device(states, 0) == event.OK
-    assert hypervisor.wire(states, 0, flat) == event.NOT_MEMORY
+    assert vm_wire.vm_map_wire(states, 0, flat, 1) == event.NOT_MEMORY
     assert hypervisor.hold(states, 0, flat, R) == event.NOT_MEMORY
     assert hypervisor.host_access(states, 0, flat, False) == event.NOT_MEMORY
     assert hypervisor.dma(states, 0, flat, True) == event.NOT_MEMORY
@@ -209,10 +209,10 @@ def test_memory_of_a_passthrough_guest_is_writable_modified_and_dirty_from_the_s
 def test_a_read_fault_on_a_wired_page_dirties_it_and_maps_it_modified() -> None:
     host = SmallHost("ept-ad", guests=(PAGES,))
     states = host.replay.states
-    assert hypervisor.wire(states, 0, 3) == event.OK
+    assert vm_wire.vm_map_wire(states, 0, 3, 1) == event.OK
     assert not states.page["dirty"][0, 3]
-    assert vm_map.vm_map_protect(states, 0, 3, 0) == event.OK  # its mapping goes
-    assert vm_map.vm_map_protect(states, 0, 3, R | W | X) == event.OK
+    assert vm_map.vm_map_protect(states, 0, 3, 1, 0) == event.OK  # its mapping goes
+    assert vm_map.vm_map_protect(states, 0, 3, 1, R | W | X) == event.OK
     dirty_calls = host.count("dirty_calls")
     host.access(READ, [3])
     assert host.count("dirty_calls") == dirty_calls + 1
@@ -222,8 +222,8 @@ def test_a_read_fault_on_a_wired_page_dirties_it_and_maps_it_modified() -> None:
 
 def test_an_unwired_page_is_as_active_as_it_was() -> None:
     host = SmallHost("ept-ad", guests=(PAGES,))
-    assert hypervisor.wire(host.replay.states, 0, 3) == event.OK  # never used: act_count 0
-    assert hypervisor.unwire(host.replay.states, 0, 3) == event.OK
+    assert vm_wire.vm_map_wire(host.replay.states, 0, 3, 1) == event.OK  # never used: act_count 0
+    assert vm_wire.vm_map_unwire(host.replay.states, 0, 3, 1) == event.OK
     known = host.pages()[3]
     assert (known["queue"], known["act_count"]) == (2, 0)
 
@@ -239,8 +239,8 @@ def test_a_hold_for_writing_marks_a_page_dirty_once() -> None:
 
 def test_a_page_without_the_right_to_be_read_is_not_wired() -> None:
     host = SmallHost("ept-ad", guests=(PAGES,))
-    assert vm_map.vm_map_protect(host.replay.states, 0, 3, 0) == event.OK
-    assert hypervisor.wire(host.replay.states, 0, 3) == event.NOT_ALLOWED
+    assert vm_map.vm_map_protect(host.replay.states, 0, 3, 1, 0) == event.OK
+    assert vm_wire.vm_map_wire(host.replay.states, 0, 3, 1) == event.NOT_ALLOWED
 
 
 def test_advice_leaves_held_pages_alone_and_spares_some_of_the_others() -> None:
@@ -248,7 +248,7 @@ def test_advice_leaves_held_pages_alone_and_spares_some_of_the_others() -> None:
     host.access(READ, range(512))
     assert hypervisor.hold(host.replay.states, 0, 511, R) == event.OK
     for page in range(512):
-        assert vm_map.vm_map_madvise(host.replay.states, 0, page, pmap_range.MADV_DONTNEED) == event.OK
+        assert vm_map.vm_map_madvise(host.replay.states, 0, page, 1, pmap_range.MADV_DONTNEED) == event.OK
     known = host.pages()
     assert known["queue"][511] == 2
     # 16 pages of every 512 are left alone, here the last ones.  Of every 128, 16 go to the tail of the queue, the
@@ -266,7 +266,7 @@ def test_free_advice_gives_up_the_copy_in_swap() -> None:
     host.access(WRITE, range(0, PAGES, 2))
     gone = next(page for page in range(PAGES) if not host.pages()[page]["resident"])
     copies = host.count("swap_copies")
-    assert vm_map.vm_map_madvise(host.replay.states, 0, gone, pmap_range.MADV_FREE) == event.OK
+    assert vm_map.vm_map_madvise(host.replay.states, 0, gone, 1, pmap_range.MADV_FREE) == event.OK
     assert host.count("swap_copies") == copies - 1
     swap_ins, fills = host.count("swap_ins"), host.count("zero_fills")
     host.access(READ, [gone])

@@ -19,7 +19,7 @@ def two_vcpus(profile: str = "ept-ad") -> SmallHost:
 
 
 def unmap(host: SmallHost, page: int, guest: int = 0) -> None:
-    assert vm_map.vm_map_delete(host.replay.states, guest, host.bases[guest] + page) == event.OK
+    assert vm_map.vm_map_delete(host.replay.states, guest, host.bases[guest] + page, 1) == event.OK
 
 
 def invepts(host: SmallHost) -> int:

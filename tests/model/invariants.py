@@ -198,12 +198,36 @@ def check_pv_lists(st: State, pmaps: list[Pmap]) -> None:
             found = zip(leaves.va[managed].tolist(), leaves.page()[managed].tolist(), strict=True)
             from_tables += ((pm, leaves.level, va, m) for va, m in found)
     assert sorted(from_lists) == sorted(from_tables)
-    free = []
-    pv = int(st.host[0].pv_free)
-    while pv != 0:
-        free.append(pv)
-        pv = int(st.pv[pv].pv_next)
-    assert sorted(seen + free) == list(range(1, int(st.host[0].pv_used)))
+    check_chunks(st, seen)
+
+
+def check_chunks(st: State, seen: list[int]) -> None:
+    """Every pv entry that is not free is on one list, in a chunk of its pmap; full chunks come last, and no chunk is wholly free."""
+    in_use: list[int] = []
+    chunks: list[int] = []
+    for pm in range(len(st.pmap)):
+        before, full = 0, False
+        chunk = int(st.pmap[pm].pm_pvchunk_first)
+        while chunk != 0:
+            words = [int(word) for word in st.pc_map[3 * chunk : 3 * chunk + 3]]
+            free = words[0] | words[1] << 64 | words[2] << 128
+            used = [168 * chunk + bit for bit in range(168) if not free >> bit & 1]
+            assert used
+            assert free >> 168 == 0
+            assert not (full and free), "a chunk with free entries stands behind a full one"
+            full = free == 0
+            assert int(st.pvc[chunk].pc_prev) == before
+            assert {int(st.pv[pv].pv_pmap) for pv in used} == {pm}
+            in_use += used
+            chunks.append(chunk)
+            before, chunk = chunk, int(st.pvc[chunk].pc_next)
+        assert int(st.pmap[pm].pm_pvchunk_last) == before
+    chunk = int(st.host[0].pc_free)
+    while chunk != 0:
+        chunks.append(chunk)
+        chunk = int(st.pvc[chunk].pc_next)
+    assert sorted(chunks) == list(range(1, int(st.host[0].pc_used)))
+    assert sorted(seen) == sorted(in_use)
 
 
 class Pages(NamedTuple):

@@ -235,7 +235,7 @@ def test_device_memory_has_no_pv_entries_and_is_modified_as_soon_as_it_is_writab
     host = Host(kind, devices=1)
     host.enter(VA, BLOCK, R, prot)
     assert host.leaf(VA) == expected
-    assert int(host.st.host[0].pv_used) == 1
+    assert int(host.st.host[0].pc_used) == 1
     assert host.flags(BLOCK) == ""
     assert host.page_op(Operation.IS_MAPPED, BLOCK).ret == 0
     host.enter(VA, 3, R, ALL)

@@ -131,7 +131,7 @@ def test_tables_stand_where_no_data_page_can_be() -> None:
 
 @pytest.mark.parametrize(
     ("mappings", "tables", "pages", "exhausted"),
-    [(8, 4, 8, 0), (7, 4, 8, 1), (8, 3, 8, 1), (8, 3, 0, 0)],
+    [(1, 4, 168, 0), (1, 4, 169, 1), (168, 4, 336, 0), (168, 4, 337, 1), (8, 3, 8, 1), (8, 3, 0, 0)],
 )
 def test_a_pool_that_is_too_small_is_said_to_be(
     mappings: int, tables: int, pages: int, exhausted: int

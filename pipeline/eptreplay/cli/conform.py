@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from eptreplay import conform as conformance
 from eptreplay.cli.console import ProgressBar, say
-from eptreplay.conform.kinds import GOLDEN, PAGEOUT, VECTORS
+from eptreplay.conform.kinds import FRAME_TRACES, GOLDEN, PAGEOUT, VECTORS
 from eptreplay.errors import Exit, UsageError
 from eptreplay.request.option import ALWAYS, flag_of
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 CONFORM: Mapping[str, frozenset[str] | None] = {
     "folder": ALWAYS,
-    "traces": frozenset({GOLDEN, PAGEOUT}),
+    "traces": frozenset({FRAME_TRACES, GOLDEN, PAGEOUT}),
     "sequence": frozenset({VECTORS}),
     "slow_path": frozenset({GOLDEN}),
     "tlb": frozenset({GOLDEN}),
@@ -59,7 +59,8 @@ def _say_mismatch(mismatch: Mismatch) -> None:
     """Say where a sequence first differs."""
     say(f"{mismatch.where}: {mismatch.step}")
     for word, value in (("expected", mismatch.expected), ("found", mismatch.found)):
-        say(f"  {mismatch.name} {word:8} {value} ({value & (1 << 64) - 1:#x})")
+        shown = f" ({value & (1 << 64) - 1:#x})" if isinstance(value, int) else ""
+        say(f"  {mismatch.name} {word:8} {value}{shown}")
     for line in mismatch.detail:
         say(f"  {line}")
 

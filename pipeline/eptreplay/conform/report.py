@@ -25,8 +25,8 @@ class Mismatch:
     where: str
     step: str
     name: str
-    expected: int
-    found: int
+    expected: int | str
+    found: int | str
     detail: tuple[str, ...] = ()
 
 
@@ -69,6 +69,31 @@ class Report:
                     if not any(mismatch.where == where for mismatch in self.first):
                         self.first.append(Mismatch(where, step, name, wanted, seen))
 
+    def compare_lists(
+        self, where: str, step: str, name: str, expected: Sequence[Any], found: Sequence[Any]
+    ) -> None:
+        """Compare two lists, entry by entry; with the first mismatch of a place both are shown around it."""
+        length = max(len(expected), len(found))
+        self.values += length
+        wrong = [
+            i
+            for i in range(length)
+            if (expected[i] if i < len(expected) else None) != (found[i] if i < len(found) else None)
+        ]
+        self.mismatches += len(wrong)
+        if wrong and not any(mismatch.where == where for mismatch in self.first):
+            detail = (_around("expected", expected, wrong[0]), _around("found   ", found, wrong[0]))
+            self.first.append(
+                Mismatch(
+                    where,
+                    f"{step}, {name} {wrong[0]}",
+                    f"length of {name}",
+                    len(expected),
+                    len(found),
+                    detail,
+                )
+            )
+
     def compare_lines(
         self, where: str, lines: Sequence[Mapping[str, Any]], found: Sequence[Mapping[str, Any]]
     ) -> None:
@@ -80,6 +105,16 @@ class Report:
             values = found[-1] if line["at"] == "end" else found[min(number, len(found) - 1)]
             expected = {name: value for name, value in line.items() if name != "at"}
             self.compare(where, f"row {line['rows']:,}", expected, values)
+
+
+AROUND = 3
+"""Entries that are shown of a list before and after the first one that differs."""
+
+
+def _around(word: str, entries: Sequence[Any], at: int) -> str:
+    """Return the entries of a list around one of them, as text."""
+    shown = [f"{i}: {entries[i]}" for i in range(max(0, at - AROUND), min(len(entries), at + AROUND + 1))]
+    return f"{word} {'  '.join(shown) or 'nothing there'}"
 
 
 def _pairs(expected: Sequence[int], found: Sequence[int]) -> list[tuple[int, int]]:

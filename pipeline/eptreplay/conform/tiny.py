@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eptreplay.conform.json_lines import first_keys
 from eptreplay.conform.pageout import Recording, checkpoint, compare_limits, replay_of
 from eptreplay.conform.report import Mismatch, Report
 from eptreplay.errors import TraceError
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 
 _HEAD = {"steps", "H", "guests", "pages_per_guest", "nvcpus", "type", "flags"}
+OF_OTHER_KINDS = {"objects", "host_process"}
+"""Keys of scenarios of reservations, and of wiring."""
 _LOG_WORDS = 1 << 24
 _KINDS = {"R": 0, "W": 1, "X": 2}
 _PAGE_SHIFT = 12
@@ -48,7 +51,7 @@ _SINGLE = {
 
 def tiny_files(folder: Path) -> list[Path]:
     """Return the tiny scenarios in a folder, by name."""
-    return sorted(folder.glob("tiny_*.json"))
+    return [path for path in sorted(folder.glob("tiny_*.json")) if not first_keys(path) & OF_OTHER_KINDS]
 
 
 def check_tiny(folder: Path) -> Report:
@@ -175,7 +178,7 @@ def _found_events(replay: Replay, *, by_runs: bool) -> Iterator[Event]:
             yield ("scan_pass", first, second, *queues)
         elif kind == log.LOG_LAUNDER:
             yield ("launder", *(_place(replay, first + k) for k in range(second)))
-        elif kind != log.LOG_ALLOCATE or not by_runs:
+        elif kind in _SINGLE and (kind != log.LOG_ALLOCATE or not by_runs):
             extra = [second] if kind in {log.LOG_ALLOCATE, log.LOG_FREE} else []
             yield (_SINGLE[kind], _place(replay, first), *extra)
 

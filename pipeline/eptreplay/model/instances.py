@@ -15,15 +15,19 @@ from numpy.typing import NDArray
 from eptreplay.compiled import entry_point
 from eptreplay.model._numba.types import Int
 from eptreplay.model.page.vm_pagequeue import vm_pagequeues_init
+from eptreplay.model.page.vm_reserv import vm_reserv_init
 from eptreplay.model.pmap.pmap import pmap_pinit_type
+from eptreplay.model.state.address_space import _NPCPV
 from eptreplay.model.state.fast_path import NO_MEMORY, UNSAMPLED
 from eptreplay.model.state.pte import NPTEPG
-from eptreplay.model.state.state import Room, State, instance, instances_in, new_states
+from eptreplay.model.state.state import BLOCKS_BESIDE, Room, State, instance, instances_in, new_states
 from eptreplay.model.vm.vm_limits import HostMemory
-from eptreplay.model.vm.vm_reserv import vm_phys_init
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+TABLES_OF_OFFSET = 8
+"""Page-table pages that a guest's memory takes at most beyond its own, mapped at another address (HostMemory.host_offset)."""
 
 NO_BARS = np.zeros((0, 2), np.int64)
 
@@ -123,11 +127,12 @@ def new_instances(
             pmaps=2 * len(guests),  # every guest's, then every hypervisor process's
             pages=bar_frame + bar_pages,
             mappings=2 * int((ram_pages[:, 1] - ram_pages[:, 0]).sum()),
-            tables=2 * sum(page_table_pages(guest) for guest in guests),
+            tables=sum(2 * page_table_pages(guest) + TABLES_OF_OFFSET for guest in guests),
             guests=len(guests),
             vcpus=sum(guest.vcpus for guest in guests),
             flat_pages=bases[-1] + guests[-1].pages + bar_pages,
             log_words=log_words,
+            objects=len(ram_pages),
         ),
         _new_fast_path(ram_pages),
         pbase,
@@ -145,9 +150,10 @@ def new_instances(
         _place_bars(states, guests, number, bar_frame)
     for number, host in enumerate(hosts):
         host.set_up(states.vm[number, 0], frames[-1])
-    states.blocks.reservable[:] = _reservable(ram_pages, states.blocks.shape[1])
-    unusable = np.array([host.unusable for host in hosts], np.int64)
-    init_instances(states, pmap_types, pmap_flags, unusable)
+    states.objects.begin[:], states.objects.end[:] = ram_pages.T
+    states.objects.first_block[:] = _first_blocks(ram_pages)
+    in_use = np.array([host.in_use for host in hosts], np.int64)
+    init_instances(states, pmap_types, pmap_flags, in_use)
     return states
 
 
@@ -179,16 +185,16 @@ def page_table_pages(guest: GuestMemory) -> int:
     return 1 + blocks + 2 * (2 + guest.pages // NPTEPG**2) + of_bars
 
 
-def _reservable(ram_pages: NDArray[np.int64], blocks: int) -> NDArray[np.int16]:
-    """Return for every flat 2 MB block how many pages from its beginning a reservation can serve, shape [blocks].
+def pv_chunks(guest: GuestMemory) -> int:
+    """Return the most pv chunks that a guest's own pmap can need."""
+    pages = int((guest.ram_pages[:, 1] - guest.ram_pages[:, 0]).sum())
+    return -(-pages // _NPCPV)
 
-    A reservation never begins before its object does, but may go on beyond its end.
-    """
-    reservable = np.zeros(blocks, np.int16)
-    for begin, end in ram_pages:
-        for block in range(int(-(-begin // NPTEPG)), int(-(-end // NPTEPG))):
-            reservable[block] = min(NPTEPG, end - block * NPTEPG)
-    return reservable
+
+def _first_blocks(ram_pages: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the number of the first block of every object (State.blocks), which may begin before the object does."""
+    blocks = (ram_pages[:, 1] - ram_pages[:, 0]) // NPTEPG + BLOCKS_BESIDE
+    return np.cumsum(blocks) - blocks
 
 
 @entry_point
@@ -196,14 +202,14 @@ def init_instances(
     states: State,
     pmap_types: NDArray[np.int64],
     pmap_flags: NDArray[np.int64],
-    unusable: NDArray[np.int64],
+    in_use: NDArray[np.int64],
 ) -> None:
     """Make the pmaps, queues and free frames of every instance; the address of every pmap hashes to 0."""
     for number in range(len(pmap_types)):
         st = instance(states, number)
         vm_pagequeues_init(st)
         if st.vm[0].identity == 0:
-            vm_phys_init(st, unusable[number])
+            vm_reserv_init(st, in_use[number])
         for pm in range(len(st.guests)):
             pmap_pinit_type(st, pm, pmap_types[number], pmap_flags[number], 0)
 

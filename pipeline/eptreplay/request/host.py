@@ -39,7 +39,8 @@ class HostOptions:
         memory: bytes for guests and their page tables; None: enough for all.
         placement: how the host chooses the frame of a guest page.
         scan_interval: distance between idle scans of the page daemon; None without them.
-        fragmentation: share of the 2 MB blocks that cannot be reserved, 0 to 1.
+        fragmentation: share of the 2 MB blocks that cannot be reserved, since somebody else has one of their frames, 0 to 1.
+        host_offset: pages behind a multiple of 2 MB at which the hypervisor process maps a guest's page 0.
         align: whether every trace begins at time 0, or all traces count on one clock.
         swap_read_ns, swap_write_ns: time of reading a page from swap, and of writing one page or a cluster of
             neighbours to it, ns.
@@ -52,6 +53,7 @@ class HostOptions:
     placement: Placement = Placement.RESERVATION
     scan_interval: Every | None = None
     fragmentation: float = 0.0
+    host_offset: int = 0
     align: Align = Align.START
     swap_read_ns: int = 100_000
     swap_write_ns: int = 100_000
@@ -66,6 +68,7 @@ class HostOptions:
             "placement": str(self.placement),
             "scan_interval": None if self.scan_interval is None else str(self.scan_interval),
             "fragmentation": self.fragmentation,
+            "host_offset_pages": self.host_offset,
             "align": str(self.align),
             "swap_read_ns": self.swap_read_ns,
             "swap_write_ns": self.swap_write_ns,

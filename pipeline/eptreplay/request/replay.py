@@ -38,6 +38,10 @@ _RESERVATIONS = Needs["ReplayRequest"](
     "2 MB reservations, so leave out --placement identity",
     lambda request: request.placement is not Placement.IDENTITY,
 )
+_SHARED_RESERVATIONS = Needs["ReplayRequest"](
+    "a host that guests share, with 2 MB reservations: give --host-memory or --placement reservation",
+    lambda request: bool(request.given_of_host()) and request.placement is not Placement.IDENTITY,
+)
 _LIMITED_MEMORY = Needs["ReplayRequest"](
     "--host-memory: nothing is swapped where memory is enough",
     lambda request: request.host_memory is not None,
@@ -212,7 +216,7 @@ class ReplayRequest:
     fragmentation: float | None = field(
         default=None,
         metadata=option(
-            "Share of the host's 2 MB blocks that cannot be reserved, from 0 to 1.",
+            "Share of the host's 2 MB blocks that cannot be reserved, from 0 to 1: somebody else has the last frame of each.",
             needs=_RESERVATIONS,
             metavar="SHARE",
             minimum=0,
@@ -220,6 +224,18 @@ class ReplayRequest:
             parse=share,
             unit="of all blocks",
             unset=f"{HostOptions().fragmentation:g}",
+        ),
+    )
+    host_offset: int = field(
+        default=0,
+        metadata=option(
+            "How many pages behind a multiple of 2 MB the hypervisor process maps a guest's address 0: if not 0, memory that "
+            "the process touches first gets no superpages.",
+            needs=_SHARED_RESERVATIONS,
+            metavar="PAGES",
+            minimum=0,
+            maximum=511,
+            unit="pages",
         ),
     )
     align: Align | None = field(
@@ -371,6 +387,7 @@ class ReplayRequest:
             placement=self.placement or usual.placement,
             scan_interval=None if self.scan_interval is None else parse_every(self.scan_interval),
             fragmentation=self.fragmentation or usual.fragmentation,
+            host_offset=self.host_offset,
             align=self.align or usual.align,
             swap_read_ns=parse_duration(self.swap_read),
             swap_write_ns=parse_duration(self.swap_write),

@@ -13,6 +13,8 @@ in every structure and every docstring:
     guests         guests of the host
     guest_pages    pages of all guests, in flat numbers (instances.py); guest_blocks, regions: their 2 MB blocks
     vcpus          vCPUs of all guests, in flat numbers
+    objects        vm_objects of all guests
+    pv_chunks      pages of pv entries; pv_entries: _NPCPV a chunk; pv_chunk_words: _NPCM a chunk
     frames         physical pages of the host that hold data; frame_blocks, reservations: their 2 MB blocks
     entries        page-table entries, 512 per page-table page, by slot; of Tlbs: cached translations
     rows           rows of a batch of the trace; chunk: those that the access loop scans at once

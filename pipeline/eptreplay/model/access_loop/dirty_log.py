@@ -28,6 +28,7 @@ from eptreplay.model.state.rows import OP_WRITE
 from eptreplay.model.state.state import State, account, instance, instances_in
 from eptreplay.model.statistics.intervals import IntervalStatistics, note_harvest
 from eptreplay.model.vm.vm_fault import guest_access
+from eptreplay.model.vm.vm_pageout import vm_pageout_if_woken
 
 PML_ENTRIES = 512
 NO_PML = -1
@@ -128,6 +129,7 @@ def harvest_guest(states: State, statistics: IntervalStatistics, log: DirtyLog, 
     """Harvest one guest in every instance."""
     for number in range(instances_in(states)):
         _harvest_instance(instance(states, number), log, number, guest)
+        vm_pageout_if_woken(instance(states, number))
     known = instance(states, 0).guests[guest]
     note_harvest(statistics, states.fast_path, guest, np.int64(known.begin), np.int64(known.end))
 

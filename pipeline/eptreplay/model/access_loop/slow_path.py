@@ -25,6 +25,7 @@ from eptreplay.model.access_loop.dirty_log import DirtyLog, logged_access
 from eptreplay.model.cpu.tlb import NO_TRANSLATION, Tlbs, cached, flush_if_invalidated, serves
 from eptreplay.model.cpu.translation import translate_rows
 from eptreplay.model.cpu.walk import walk_changes_nothing
+from eptreplay.model.page.vm_reserv import vm_phys_foreseen
 from eptreplay.model.pmap.ptp import NULL, pmap_pde, pmap_pde_to_pte
 from eptreplay.model.state.fast_path import NO_MEMORY, NO_OP, NO_OP_SHIFT
 from eptreplay.model.state.guest_pages import page_at
@@ -50,9 +51,8 @@ from eptreplay.model.statistics.intervals import (
     note_unbacked,
 )
 from eptreplay.model.vm.sg_pager import device_access
-from eptreplay.model.vm.vm_map import NO_BAR, bar_at
+from eptreplay.model.vm.vm_map_entry import NO_BAR, bar_at
 from eptreplay.model.vm.vm_object import guest_of
-from eptreplay.model.vm.vm_reserv import vm_phys_foreseen
 
 AHEAD = 8  # accesses of the slow path whose memory is prefetched; the bytes that tell which memory that is, for twice as many
 ONE_NO_OP = np.uint8(1 << NO_OP_SHIFT)

@@ -29,7 +29,7 @@ from eptreplay.model.state.pages import PGA_REFERENCED
 from eptreplay.model.state.pte import NO_BITS, NPTEPG, PAGE_SHIFT, PDE_LEVEL
 from eptreplay.model.state.state import State, account, instance, instances_in
 from eptreplay.model.statistics.intervals import IntervalStatistics
-from eptreplay.model.vm.vm_pageout import vm_pageout_idle
+from eptreplay.model.vm.vm_pageout import vm_pageout_idle, vm_pageout_if_woken
 
 AHEAD = 32  # pages whose memory is prefetched
 
@@ -57,6 +57,7 @@ def age(states: State, statistics: IntervalStatistics) -> None:
             account(st).ts_referenced += deferred
             pmap_invalidate_pages(st, st.pmap[guest], deferred)
             _age_pages(st, statistics, guest, uncleared, number == 0, deferrable)
+            vm_pageout_if_woken(st)
     end_clearing(statistics.deferred)
     statistics.tally[0].deferring = np.uint8(deferrable != 0)
 

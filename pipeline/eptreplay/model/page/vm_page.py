@@ -9,6 +9,7 @@ import numpy as np
 
 from eptreplay.compiled import kernel
 from eptreplay.model._numba.types import Int
+from eptreplay.model.state.pages import PG_ZERO
 from eptreplay.model.state.pte import NPTEPG, PAGE_SHIFT
 from eptreplay.model.state.state import State, account
 
@@ -39,6 +40,15 @@ def vm_page_alloc(st: State, m: Int) -> None:
         st.page[m].allocated = 1
         st.reserv[m // NPTEPG] += 1
         account(st).pages_allocated += 1
+
+
+@kernel
+def take_zeroed(st: State, m: Int) -> bool:
+    """Return whether a page that was just taken is all zero already, which it does not stay (PG_ZERO)."""
+    zeroed = (st.page[m].oflags & PG_ZERO) != 0
+    if zeroed:
+        st.page[m].oflags &= ~PG_ZERO
+    return bool(zeroed)
 
 
 @kernel

@@ -1,9 +1,9 @@
 """The two queues of pages that the page daemon works on: active and inactive.
 
 A queue is a ring of pages through a head that is no page: the elements of `State.pageq` after the last page are
-the heads, by PQ_* number, and the page daemon's marker.  Pages are in order of age, the one to be looked at next
-first.  A page is on one queue or on none; on none while a fault handles it, while it is wired, and while it is
-free.  Free frames that are given one by one form a third ring of this kind.
+the heads, by PQ_* number, those of the lists of free runs (vm_phys.py), and the page daemon's marker.  Pages are in order of age,
+the one to be looked at next first.  A page is on one queue or on none; on none while a fault handles it, while it is wired, and
+while it is free.  Pages that were taken from their guest while they were held are on a third one, until they are released.
 
 Source: vm_page.c vm_page_enqueue, vm_page_dequeue, vm_page_requeue, vm_page_activate, vm_page_deactivate;
 vm_page.h ACT_*, FreeBSD 10.0.
@@ -13,12 +13,12 @@ from __future__ import annotations
 
 from eptreplay.compiled import kernel
 from eptreplay.model._numba.types import Int
-from eptreplay.model.state.state import EXTRA_PAGES, State
+from eptreplay.model.state.state import EXTRA_PAGES, VM_NFREEORDER, VM_NFREEPOOL, State
 
 PQ_NONE = 0
 PQ_INACTIVE = 1
 PQ_ACTIVE = 2
-PQ_FREE = 3  # not a queue of the page daemon: free single frames (vm_reserv.py)
+PQ_HELD = 3  # not a queue of the page daemon: pages of no object that become free when they are released (PG_UNHOLDFREE)
 
 ACT_DECLINE = 1  # what an unused page loses at every visit
 ACT_ADVANCE = 3  # what a used page gains, beside its references
@@ -28,8 +28,14 @@ ACT_MAX = 64  # the most that a page can reach by being used on the active queue
 
 @kernel
 def queue_head(st: State, queue: Int) -> Int:
-    """Return the element that is the head of PQ_INACTIVE, PQ_ACTIVE or PQ_FREE."""
+    """Return the element that is the head of PQ_INACTIVE, PQ_ACTIVE or PQ_HELD."""
     return len(st.pageq) - EXTRA_PAGES + queue - PQ_INACTIVE
+
+
+@kernel
+def free_list(st: State, pool: Int, order: Int) -> Int:
+    """Return the element that is the head of the list of free runs of a pool and an order."""
+    return len(st.pageq) - EXTRA_PAGES + PQ_HELD + pool * VM_NFREEORDER + order
 
 
 @kernel
@@ -40,9 +46,9 @@ def marker(st: State) -> Int:
 
 @kernel
 def vm_pagequeues_init(st: State) -> None:
-    """Make the queues empty."""
-    for queue in (PQ_INACTIVE, PQ_ACTIVE, PQ_FREE):
-        head = queue_head(st, queue)
+    """Make the queues and the lists of free runs empty."""
+    first = queue_head(st, PQ_INACTIVE)
+    for head in range(first, free_list(st, VM_NFREEPOOL, 0)):
         st.pageq[head].q_next = head
         st.pageq[head].q_prev = head
 
@@ -95,11 +101,9 @@ def vm_page_enqueue(st: State, queue: Int, m: Int) -> None:
 
 @kernel
 def vm_page_activate(st: State, m: Int) -> None:
-    """Put a page that was just used at the tail of the active queue; a wired one stays on no queue."""
-    if st.vm[0].page_daemon == 0:
-        return
-    st.pageq[m].act_count = max(st.pageq[m].act_count, ACT_INIT)
-    if st.pageq[m].wire_count == 0:
+    """Put a page that was just used, and is not on the active queue, at its tail; a wired one stays as it is, on no queue."""
+    if st.vm[0].page_daemon != 0 and st.pageq[m].wire_count == 0:
+        st.pageq[m].act_count = max(st.pageq[m].act_count, ACT_INIT)
         vm_page_enqueue(st, PQ_ACTIVE, m)
 
 
@@ -112,12 +116,17 @@ def note_reference(st: State, m: Int) -> None:
 
 @kernel
 def vm_page_xbusy(st: State, m: Int) -> None:
-    """Mark a page that a fault has just taken: new to every queue, and not to be written to swap now."""
+    """Mark a page that a fault handles: it is not to be written to swap now."""
     if st.vm[0].page_daemon != 0:
-        page = st.pageq[m]
-        page.act_count = 0
-        page.seen_once = 0
-        page.busy = 1
+        st.pageq[m].busy = 1
+
+
+@kernel
+def vm_page_is_new(st: State, m: Int) -> None:
+    """Mark a page that a fault has just taken as new to every queue."""
+    if st.vm[0].page_daemon != 0:
+        st.pageq[m].act_count = 0
+        st.pageq[m].seen_once = 0
 
 
 @kernel

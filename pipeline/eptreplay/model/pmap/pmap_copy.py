@@ -16,6 +16,7 @@ from eptreplay.model.pmap.ptp import (
     NULL,
     pmap_alloc_pt,
     pmap_allocpde,
+    pmap_free_zero_pages,
     pmap_next_pde,
     pmap_pde,
     pmap_unwire_pt,
@@ -90,6 +91,7 @@ def _copy_ptes(st: State, dst: Record, srctable: Int, start: np.uint64, end: np.
             if st.pt[slot] != EMPTY:
                 if pmap_unwire_pt(st, dst, va, table):
                     pmap_invalidate_page(st, dst)
+                    pmap_free_zero_pages(st)
                 return False
             pv_insert_page(st, dst, va, phys_to_vm_page(st, srcpte & PG_FRAME))
             pte_store(st, slot, srcpte & ~(PG_W | dst.PG_M | dst.PG_A))

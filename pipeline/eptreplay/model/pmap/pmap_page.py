@@ -19,7 +19,7 @@ from eptreplay.model.pmap.emulate import safe_to_clear_referenced
 from eptreplay.model.pmap.entry import pde_clear_bits, pte_clear_bits, pte_load_clear
 from eptreplay.model.pmap.invalidate import pmap_invalidate_page
 from eptreplay.model.pmap.pmap_range import pmap_remove_pte
-from eptreplay.model.pmap.ptp import pmap_pde, pmap_pde_to_pte, pmap_unwire_pt
+from eptreplay.model.pmap.ptp import pmap_free_zero_pages, pmap_pde, pmap_pde_to_pte, pmap_unwire_pt
 from eptreplay.model.pmap.pv import free_pv_entry, page_is_mapped, pv_first, pv_next, pv_remove
 from eptreplay.model.pmap.superpage import pmap_demote_pde
 from eptreplay.model.state.pages import PG_FICTITIOUS, PGA_REFERENCED, PGA_WRITEABLE, VPO_UNMANAGED
@@ -65,6 +65,7 @@ def pmap_remove_all(st: State, m: Int) -> None:
         _remove_first_mapping(st, m, pv)
         pv = pv_first(st, st.page[m].pv_last)
     st.page[m].aflags &= ~PGA_WRITEABLE
+    pmap_free_zero_pages(st)
 
 
 @kernel
@@ -181,6 +182,7 @@ def pmap_ts_referenced(st: State, m: Int) -> Int:
         pv = pv_first(st, st.page[m].pv_last)
         if pv == first or count >= PMAP_TS_REFERENCED_MAX:
             break
+    pmap_free_zero_pages(st)
     return count
 
 

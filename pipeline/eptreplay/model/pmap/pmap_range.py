@@ -13,7 +13,15 @@ from eptreplay.model._numba.types import ZERO, Int, Record
 from eptreplay.model.page.vm_page import phys_to_vm_page, vm_page_dirty
 from eptreplay.model.pmap.entry import pte_clear_bits, pte_load_clear, pte_load_store, set_bits
 from eptreplay.model.pmap.invalidate import pmap_invalidate_all, pmap_invalidate_page
-from eptreplay.model.pmap.ptp import NULL, pmap_next_pde, pmap_pde, pmap_pde_to_pte, pmap_unwire_pt, table_of
+from eptreplay.model.pmap.ptp import (
+    NULL,
+    pmap_free_zero_pages,
+    pmap_next_pde,
+    pmap_pde,
+    pmap_pde_to_pte,
+    pmap_unwire_pt,
+    table_of,
+)
 from eptreplay.model.pmap.pv import clear_writeable_if_unmapped, pv_free_page
 from eptreplay.model.pmap.superpage import pmap_demote_pde, pmap_protect_pde, pmap_remove_pde
 from eptreplay.model.state.pages import PGA_REFERENCED
@@ -69,6 +77,7 @@ def pmap_remove(st: State, pmap: Record, sva: np.uint64, eva: np.uint64) -> None
         pde = pmap_pde(st, pmap, sva)
         if pde != NULL and (st.pt[pde] & PG_PS) == NO_BITS:
             _remove_page(st, pmap, sva, pde)
+            pmap_free_zero_pages(st)
             return
     anyvalid = False
     va = sva
@@ -85,6 +94,7 @@ def pmap_remove(st: State, pmap: Record, sva: np.uint64, eva: np.uint64) -> None
         va = va_next
     if anyvalid:
         pmap_invalidate_all(st, pmap)
+    pmap_free_zero_pages(st)
 
 
 @kernel
@@ -246,6 +256,7 @@ def pmap_remove_pages(st: State, pmap: Record) -> None:
                 _discard_ptes(st, pmap, table_of(st.pt[pde]), va)
         va = va_next
     pmap_invalidate_all(st, pmap)
+    pmap_free_zero_pages(st)
 
 
 @kernel

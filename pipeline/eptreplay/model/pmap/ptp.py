@@ -3,8 +3,11 @@
 How an address is split into the indices of four tables is drawn in cpu/walk.py.  The wire count of a page-table page is the number of valid entries in it.  The resident count of a pmap
 includes every page-table page but the root.
 
+Every page-table page is a page of the kernel's own (vm_reserv.py).  One that becomes empty is free when the whole operation is done,
+the last of several first.
+
 Source: pmap.c pmap_pml4e to pmap_pde_to_pte, _pmap_allocpte, pmap_allocpde, pmap_unwire_ptp,
-pmap_unuse_pt, pmap_insert_pt_page, pmap_lookup_pt_page, pmap_remove_pt_page, FreeBSD 10.0.
+pmap_unuse_pt, pmap_add_delayed_free_list, pmap_free_zero_pages, pmap_insert_pt_page, pmap_lookup_pt_page, pmap_remove_pt_page, FreeBSD 10.0.
 """
 
 from __future__ import annotations
@@ -13,8 +16,10 @@ import numpy as np
 
 from eptreplay.compiled import kernel
 from eptreplay.model._numba.types import ZERO, Int, Record
-from eptreplay.model.page.vm_phys import vm_phys_alloc_wired, vm_phys_free_wired
+from eptreplay.model.page.vm_page import take_zeroed
+from eptreplay.model.page.vm_reserv import vm_phys_alloc_wired, vm_phys_free_wired
 from eptreplay.model.pmap.entry import link_table, pte_store, unlink_table
+from eptreplay.model.state.pages import PG_ZERO
 from eptreplay.model.state.pte import (
     EMPTY,
     INDEX_MASK,
@@ -119,18 +124,42 @@ def ptp_alloc(st: State) -> Int:
     else:
         host.exhausted = 1
     st.ptp[table].wire_count = 1
-    vm_phys_alloc_wired(st)
+    m = vm_phys_alloc_wired(st)
+    st.ptp[table].ptp_frame = m + 1
+    if m >= 0:
+        take_zeroed(st, m)
     return table
 
 
 @kernel
 def ptp_free(st: State, table: Int) -> None:
-    """Give back a page-table page all of whose entries are zero."""
-    host = st.host[0]
-    vm_phys_free_wired(st)
+    """Give back a page-table page all of whose entries are zero, when the operation is done (pmap_add_delayed_free_list).
+
+    The frame is known to be zero: a guest page that gets it next need not be filled (PG_ZERO).
+    """
+    if st.ptp[table].ptp_frame != 0:
+        st.page[st.ptp[table].ptp_frame - 1].oflags |= PG_ZERO
+    ptp_free_used(st, table)
+
+
+@kernel
+def ptp_free_used(st: State, table: Int) -> None:
+    """Give back a page-table page in which the kernel has left entries, likewise; here they are zero, see ptp_zero."""
     st.ptp[table].wire_count = 0
-    st.ptp[table].next_free = host.ptp_free
-    host.ptp_free = table
+    st.ptp[table].next_free = st.host[0].ptp_delayed
+    st.host[0].ptp_delayed = table
+
+
+@kernel
+def pmap_free_zero_pages(st: State) -> None:
+    """Free the page-table pages that became empty in an operation that is done now."""
+    host = st.host[0]
+    while host.ptp_delayed != 0:
+        table = np.int64(host.ptp_delayed)
+        host.ptp_delayed = st.ptp[table].next_free
+        vm_phys_free_wired(st, np.int64(st.ptp[table].ptp_frame) - 1)
+        st.ptp[table].next_free = host.ptp_free
+        host.ptp_free = table
 
 
 @kernel
@@ -151,13 +180,13 @@ def _pmap_alloc_pdp(st: State, pmap: Record, va: np.uint64) -> Int:
 
 @kernel
 def _pmap_alloc_pd(st: State, pmap: Record, va: np.uint64) -> Int:
-    """Make the level-2 table for an address, and the one above if it is missing."""
+    """Make the level-2 table for an address, and after it the one above if it is missing."""
+    table = ptp_alloc(st)
     pml4e = st.pt[pmap_pml4e(pmap, va)]
     if (pml4e & pmap.PG_V) == NO_BITS:
         _pmap_alloc_pdp(st, pmap, va)
     else:
         st.ptp[table_of(pml4e)].wire_count += 1
-    table = ptp_alloc(st)
     link_table(st, pmap_pdpe(st, pmap, va), table_entry(pmap, table))
     pmap.resident_count += 1
     return table
@@ -165,9 +194,9 @@ def _pmap_alloc_pd(st: State, pmap: Record, va: np.uint64) -> Int:
 
 @kernel
 def pmap_alloc_pt(st: State, pmap: Record, va: np.uint64) -> Int:
-    """Make the level-1 table for an address, and those above that are missing (_pmap_allocpte)."""
-    pmap_allocpde(st, pmap, va)
+    """Make the level-1 table for an address, and after it those above that are missing (_pmap_allocpte)."""
     table = ptp_alloc(st)
+    pmap_allocpde(st, pmap, va)
     link_table(st, pmap_pde(st, pmap, va), table_entry(pmap, table))
     pmap.resident_count += 1
     return table

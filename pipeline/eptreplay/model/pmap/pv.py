@@ -5,7 +5,14 @@ list of the superpages over that block.  Order matters: pmap_ts_referenced visit
 and rotates them.  A list is a ring that is named by its last entry (see PV_ENTRY): functions that change a list
 take its last entry and return the new one.
 
-Source: pmap.c pmap_pvh_remove, pmap_pvh_free, pmap_pv_demote_pde, pmap_pv_promote_pde, get_pv_entry, FreeBSD 10.0.
+Entries come from chunks, each of them a page of the kernel's own with room for 168 entries of one pmap.  A pmap has a list of its chunks.
+An entry is taken from the chunk at the head, its lowest one; a chunk that has no more goes to the tail.  An entry that is given back
+brings its chunk to the head, and a chunk that is wholly free is freed.  So the chunks that have free entries are at the
+head, before all those that have none, and a new chunk is taken, to the head, when the one there has none.
+
+Source: pmap.c pmap_pvh_remove, pmap_pvh_free, pmap_pv_demote_pde, pmap_pv_promote_pde, get_pv_entry, free_pv_entry,
+free_pv_chunk, reserve_pv_entries, FreeBSD 10.0.  Which chunks are taken and freed when is proven by recordings of reservations
+(docs/conformance.md, "traces").
 """
 
 from __future__ import annotations
@@ -13,24 +20,126 @@ from __future__ import annotations
 import numpy as np
 
 from eptreplay.compiled import kernel
-from eptreplay.model._numba.types import Int, Record
+from eptreplay.model._numba.bits import first_bits, lowest
+from eptreplay.model._numba.types import ONE, ZERO, Int, Record
+from eptreplay.model.page.vm_page import take_zeroed
+from eptreplay.model.page.vm_reserv import vm_phys_alloc_wired, vm_phys_free_wired
+from eptreplay.model.state.address_space import _NPCM, _NPCPV
 from eptreplay.model.state.pages import PGA_WRITEABLE
 from eptreplay.model.state.pte import NPTEPG, PAGE_SIZE
 from eptreplay.model.state.state import State
+
+WORD_BITS = 64
+
+
+@kernel
+def _pc_insert_head(st: State, pmap: Record, chunk: Int) -> None:
+    """Put a chunk that is on no list at the head of a pmap's list."""
+    head = pmap.pm_pvchunk_first
+    st.pvc[chunk].pc_prev = 0
+    st.pvc[chunk].pc_next = head
+    if head != 0:
+        st.pvc[head].pc_prev = chunk
+    else:
+        pmap.pm_pvchunk_last = chunk
+    pmap.pm_pvchunk_first = chunk
+
+
+@kernel
+def _pc_insert_tail(st: State, pmap: Record, chunk: Int) -> None:
+    """Put a chunk that is on no list at the tail of a pmap's list."""
+    tail = pmap.pm_pvchunk_last
+    st.pvc[chunk].pc_next = 0
+    st.pvc[chunk].pc_prev = tail
+    if tail != 0:
+        st.pvc[tail].pc_next = chunk
+    else:
+        pmap.pm_pvchunk_first = chunk
+    pmap.pm_pvchunk_last = chunk
+
+
+@kernel
+def _pc_remove(st: State, pmap: Record, chunk: Int) -> None:
+    """Take a chunk off a pmap's list."""
+    before, after = st.pvc[chunk].pc_prev, st.pvc[chunk].pc_next
+    if before != 0:
+        st.pvc[before].pc_next = after
+    else:
+        pmap.pm_pvchunk_first = after
+    if after != 0:
+        st.pvc[after].pc_prev = before
+    else:
+        pmap.pm_pvchunk_last = before
+
+
+@kernel
+def _pc_words(st: State, chunk: Int) -> tuple[np.uint64, np.uint64, np.uint64]:
+    """Return the map of the free entries of a chunk, lowest first."""
+    at = _NPCM * chunk
+    return st.pc_map[at], st.pc_map[at + 1], st.pc_map[at + 2]
+
+
+@kernel
+def _new_pv_chunk(st: State, pmap: Record) -> Int:
+    """Take a page of the kernel's own as a chunk all of whose entries are free, to the head of a pmap's list."""
+    host = st.host[0]
+    chunk = np.int64(host.pc_free)
+    if chunk != 0:
+        host.pc_free = st.pvc[chunk].pc_next
+    elif host.pc_used < len(st.pvc):
+        chunk = np.int64(host.pc_used)
+        host.pc_used += 1
+    else:
+        host.exhausted = 1
+        return chunk
+    m = vm_phys_alloc_wired(st)
+    st.pvc[chunk].frame = m + 1
+    if m >= 0:
+        take_zeroed(st, m)
+    at = _NPCM * chunk
+    st.pc_map[at] = ~ZERO
+    st.pc_map[at + 1] = ~ZERO
+    st.pc_map[at + 2] = first_bits(_NPCPV - 2 * WORD_BITS)
+    _pc_insert_head(st, pmap, chunk)
+    return chunk
+
+
+@kernel
+def _free_pv_chunk(st: State, pmap: Record, chunk: Int) -> None:
+    """Give back the page of a chunk all of whose entries are free."""
+    _pc_remove(st, pmap, chunk)
+    vm_phys_free_wired(st, np.int64(st.pvc[chunk].frame) - 1)
+    st.pvc[chunk].pc_next = st.host[0].pc_free
+    st.host[0].pc_free = chunk
 
 
 @kernel
 def get_pv_entry(st: State, pmap: Record, va: np.uint64) -> Int:
     """Take a pv entry and fill it in for a mapping; it is on no list yet."""
-    host = st.host[0]
-    pv = np.int64(host.pv_free)
-    if pv != 0:
-        host.pv_free = st.pv[pv].pv_next
-    elif host.pv_used < len(st.pv):
-        pv = np.int64(host.pv_used)
-        host.pv_used += 1
-    else:
-        host.exhausted = 1
+    chunk: Int = np.int64(pmap.pm_pvchunk_first)
+    low, middle, high = _pc_words(st, chunk)
+    if chunk == 0 or (low | middle | high) == ZERO:
+        chunk = _new_pv_chunk(st, pmap)
+        if chunk == 0:
+            return chunk  # the pool is exhausted
+        low, middle, high = _pc_words(st, chunk)
+    at = _NPCM * chunk
+    pv = _NPCPV * chunk
+    if low != ZERO:
+        pv += np.int64(lowest(low))
+        low &= low - ONE
+        st.pc_map[at] = low
+    elif middle != ZERO:
+        pv += np.int64(lowest(middle)) + WORD_BITS
+        middle &= middle - ONE
+        st.pc_map[at + 1] = middle
+    elif high != ZERO:
+        pv += np.int64(lowest(high)) + 2 * WORD_BITS
+        high &= high - ONE
+        st.pc_map[at + 2] = high
+    if (low | middle | high) == ZERO and chunk != pmap.pm_pvchunk_last:
+        _pc_remove(st, pmap, chunk)
+        _pc_insert_tail(st, pmap, chunk)
     st.pv[pv].pv_va = va
     st.pv[pv].pv_pmap = pmap.pm_id
     return pv
@@ -39,8 +148,42 @@ def get_pv_entry(st: State, pmap: Record, va: np.uint64) -> Int:
 @kernel
 def free_pv_entry(st: State, pv: Int) -> None:
     """Give back a pv entry that is on no list."""
-    st.pv[pv].pv_next = st.host[0].pv_free
-    st.host[0].pv_free = pv
+    pmap = st.pmap[st.pv[pv].pv_pmap]
+    chunk = pv // _NPCPV
+    bit = pv - chunk * _NPCPV
+    st.pc_map[_NPCM * chunk + bit // WORD_BITS] |= ONE << np.uint64(bit % WORD_BITS)
+    low, middle, high = _pc_words(st, chunk)
+    if (low & middle) == ~ZERO and high == first_bits(_NPCPV - 2 * WORD_BITS):
+        _free_pv_chunk(st, pmap, chunk)
+    elif chunk != pmap.pm_pvchunk_first:
+        _pc_remove(st, pmap, chunk)
+        _pc_insert_head(st, pmap, chunk)
+
+
+@kernel
+def _bits_set(word: np.uint64) -> Int:
+    """Return how many bits of a word are set."""
+    count: Int = 0
+    while word != ZERO:
+        word &= word - ONE
+        count += 1
+    return count
+
+
+@kernel
+def reserve_pv_entries(st: State, pmap: Record, needed: Int) -> None:
+    """Take as many chunks as it needs beforehand to have `needed` free entries."""
+    available: Int = 0
+    chunk = np.int64(pmap.pm_pvchunk_first)
+    while chunk != 0 and available < needed:
+        low, middle, high = _pc_words(st, chunk)
+        if (low | middle | high) == ZERO:
+            break
+        available += _bits_set(low) + _bits_set(middle) + _bits_set(high)
+        chunk = np.int64(st.pvc[chunk].pc_next)
+    while available < needed:
+        _new_pv_chunk(st, pmap)
+        available += _NPCPV
 
 
 @kernel
@@ -129,7 +272,7 @@ def clear_writeable_if_unmapped(st: State, m: Int) -> None:
 def pmap_pv_promote_pde(st: State, pmap: Record, va: np.uint64, m: Int) -> None:
     """Replace the pv entries of 512 4 KB mappings from page `m` by one of a 2 MB mapping.
 
-    The first page's entry moves over; the others are freed.
+    The first page's entry moves over; those of the others are given back, in order.
     """
     last, pv = pv_remove(st, st.page[m].pv_last, pmap, va)
     st.page[m].pv_last = last
@@ -141,7 +284,10 @@ def pmap_pv_promote_pde(st: State, pmap: Record, va: np.uint64, m: Int) -> None:
 
 @kernel
 def pmap_pv_demote_pde(st: State, pmap: Record, va: np.uint64, m: Int) -> None:
-    """Replace the pv entry of a 2 MB mapping of page `m`'s block by one for each of its 512 pages."""
+    """Replace the pv entry of a 2 MB mapping of page `m`'s block by one for each of its 512 pages.
+
+    The caller has made sure that there are entries for it (reserve_pv_entries).
+    """
     block = m // NPTEPG
     last, pv = pv_remove(st, st.pv_table[block], pmap, va)
     st.pv_table[block] = last

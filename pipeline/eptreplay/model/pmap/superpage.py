@@ -18,13 +18,14 @@ from eptreplay.model.pmap.entry import pde_demote, pde_load_store, pde_promote, 
 from eptreplay.model.pmap.invalidate import CAUSE_DEMOTION, pmap_invalidate_page
 from eptreplay.model.pmap.ptp import (
     pmap_allocpde,
+    pmap_free_zero_pages,
     pmap_insert_pt_page,
     pmap_lookup_pt_page,
     pmap_pdpe,
     pmap_remove_pt_page,
     pmap_unwire_pd,
     ptp_alloc,
-    ptp_free,
+    ptp_free_used,
     ptp_zero,
     table_entry,
     table_of,
@@ -35,6 +36,7 @@ from eptreplay.model.pmap.pv import (
     pmap_pv_promote_pde,
     pv_free_pde,
     pv_insert_pde,
+    reserve_pv_entries,
 )
 from eptreplay.model.state.pages import PG_FICTITIOUS, PGA_REFERENCED, VPO_UNMANAGED
 from eptreplay.model.state.pte import (
@@ -147,7 +149,7 @@ def pmap_demote_pde(st: State, pmap: Record, pde: Int, va: np.uint64) -> bool:
     Returns False if the mapping was removed.
 
     Left out of the original: the failure to allocate a page-table page, since pools are large enough (HOST.exhausted tells
-    if not); reserve_pv_entries, for the same reason; pmap_swap_pat, workaround_erratum383, locks and assertions, see
+    if not); pmap_swap_pat, workaround_erratum383, locks and assertions, see
     pmap_promote_pde; the invalidation of the recursive mapping of the page-table page, which is for kernel addresses only.
     """
     base = va & ~PDRMASK
@@ -158,6 +160,7 @@ def pmap_demote_pde(st: State, pmap: Record, pde: Int, va: np.uint64) -> bool:
         st.host[0].cause = CAUSE_DEMOTION
         pmap_invalidate_page(st, pmap)
         st.host[0].cause = cause
+        pmap_free_zero_pages(st)
         return False
 
     newpte = oldpde & ~PG_PS
@@ -174,6 +177,8 @@ def pmap_demote_pde(st: State, pmap: Record, pde: Int, va: np.uint64) -> bool:
     elif (st.pt[firstpte] & pmap.PG_PTE_PROMOTE) != (newpte & pmap.PG_PTE_PROMOTE):
         pmap_fill_ptp(st, firstpte, newpte)
 
+    if (oldpde & PG_MANAGED) != NO_BITS:
+        reserve_pv_entries(st, pmap, NPTEPG - 1)
     pde_demote(st, pde, (table_entry(pmap, table) & ~PG_U) | (oldpde & PG_U))
     if (oldpde & PG_MANAGED) != NO_BITS:
         pmap_pv_demote_pde(st, pmap, base, phys_to_vm_page(st, oldpde & PG_PS_FRAME))
@@ -203,7 +208,7 @@ def pmap_remove_pde(st: State, pmap: Record, pde: Int, va: np.uint64) -> None:
         pmap_remove_pt_page(st, pde)
         pmap.resident_count -= 1
         ptp_zero(st, table)
-        ptp_free(st, table)
+        ptp_free_used(st, table)
     pmap_unwire_pd(st, pmap, va, table_of(st.pt[pmap_pdpe(st, pmap, va)]))
 
 

@@ -47,3 +47,25 @@ def queue_hashes(states: State, hashes: NDArray[np.uint64]) -> None:
         st = instance(states, number)
         hashes[number, 0] = queue_hash(st, PQ_ACTIVE)
         hashes[number, 1] = queue_hash(st, PQ_INACTIVE)
+
+
+@entry_point
+def queue_entries(states: State, number: Int, queue: Int, entries: NDArray[np.int64]) -> Int:
+    """Write the first pages of a queue of an instance to `entries`, shape [pages, 4]; return the length of the whole queue.
+
+    An entry is the page of its guest, act_count, the dirty field, and whether it was passed over once.
+    """
+    st = instance(states, number)
+    head = queue_head(st, queue)
+    length: Int = 0
+    m = st.pageq[head].q_next
+    while m != head:
+        if length < len(entries):
+            flat = st.page[m].pindex
+            entries[length, 0] = flat - st.guests[guest_of(st, flat)].begin
+            entries[length, 1] = st.pageq[m].act_count
+            entries[length, 2] = st.page[m].dirty
+            entries[length, 3] = st.pageq[m].seen_once
+        length += 1
+        m = st.pageq[m].q_next
+    return length

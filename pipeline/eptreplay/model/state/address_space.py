@@ -43,6 +43,8 @@ PMAP_FIELDS = (
     Field("pm_vcpus",           np.int64,  "",      "instances",                       "CPUs that may be: the vCPUs of the guest"),
     Field("pm_cause",           np.int64,  "",      "pmap/invalidate",                 "why the last invalidation happened, CAUSE_* in invalidate.py"),
     Field("pm_eptgen",          np.int64,  "",      "pmap/invalidate",                 "invalidations so far (PT_EPT only)"),
+    Field("pm_pvchunk_first",   np.int32,  "",      "pmap/pv",                         "head of its list of pv chunks (pm_pvchunk), 0: none"),
+    Field("pm_pvchunk_last",    np.int32,  "",      "pmap/pv",                         "tail of that list"),
     Field("resident_count",     np.int64,  "pages", "pmap/*",                          "pages mapped, with page-table pages but without the root"),
     Field("wired_count",        np.int64,  "pages", "pmap/*",                          "pages mapped wired"),
     Field("pm_fast_path",       np.int64,  "",      "instances",                       "where this address space begins in State.fast_path"),
@@ -59,18 +61,34 @@ PV_ENTRY_FIELDS = (
     #     name       type       unit     owner      meaning
     Field("pv_va",   np.uint64, "bytes", "pmap/pv", "byte address where the mapping begins"),
     Field("pv_pmap", np.int32,  "",      "pmap/pv", "number of the pmap that maps it"),
-    Field("pv_next", np.int32,  "",      "pmap/pv", "next in the ring; in the free list the next free one"),
+    Field("pv_next", np.int32,  "",      "pmap/pv", "next in the ring"),
 )
 # fmt: on
 
 PV_ENTRY = record_type(PV_ENTRY_FIELDS)
 
+# struct pv_chunk: one page of the kernel's with room for _NPCPV pv entries of one pmap.  Entry e of chunk c is pv entry
+# _NPCPV c + e.
+_NPCM = 3  # words of its map of free entries (State.pc_map)
+_NPCPV = 168  # entries
+# fmt: off
+PV_CHUNK_FIELDS = (
+    #     name       type      unit          owner      meaning
+    Field("pc_next", np.int32, "",           "pmap/pv", "next in the list of its pmap; in the free list the next free one"),
+    Field("pc_prev", np.int32, "",           "pmap/pv", "the one before it in the list of its pmap"),
+    Field("frame",   np.int32, "number + 1", "pmap/pv", "1 + the frame that holds it, 0: none"),
+)
+# fmt: on
+
+PV_CHUNK = record_type(PV_CHUNK_FIELDS)
+
 # The vm_page of a page-table page, as far as it is used.
 # fmt: off
 PTP_FIELDS = (
-    #     name          type      unit owner       meaning
-    Field("wire_count", np.int32, "", "pmap/*",   "valid entries in it (1 while it is new and empty)"),
-    Field("next_free",  np.int32, "", "pmap/ptp", "next in the free list"),
+    #     name          type      unit          owner       meaning
+    Field("wire_count", np.int32, "",           "pmap/*",   "valid entries in it (1 while it is new and empty)"),
+    Field("next_free",  np.int32, "",           "pmap/ptp", "next in the free list, or in that of those that are about to be free"),
+    Field("ptp_frame",  np.int32, "number + 1", "pmap/ptp", "1 + the frame that holds it, 0: none"),
 )
 # fmt: on
 

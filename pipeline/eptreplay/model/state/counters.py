@@ -50,6 +50,7 @@ COUNTERS_FIELDS = (
     Field("ipis_saved",            np.int64, "events", "pmap/invalidate",                               "IPIs not sent: the vCPU was not in the guest", INVALIDATION_CAUSES),
     Field("invepts",               np.int64, "events", "cpu/vmm pmap/invalidate",                       "entries that found a new generation, by its last cause", INVALIDATION_CAUSES),
     Field("zero_fills",            np.int64, "pages",  "vm/vm_fault",                                   "pages given to the guest empty"),
+    Field("zeroed_before",         np.int64, "pages",  "vm/vm_fault",                                   "those of them whose frame was all zero already"),
     Field("swap_ins",              np.int64, "pages",  "vm/vm_fault",                                   "pages read back from swap"),
     Field("soft_faults",           np.int64, "events", "vm/vm_fault",                                   "faults on pages that were in memory"),
     Field("reactivated",           np.int64, "events", "vm/vm_pageout",                                 "inactive pages that turned out to be used"),
@@ -71,12 +72,14 @@ COUNTERS_FIELDS = (
     Field("dma_reads",             np.int64, "pages",  "vm/hypervisor",                                 "pages that a device read"),
     Field("dma_writes",            np.int64, "pages",  "vm/hypervisor",                                 "pages that a device wrote"),
     Field("dma_pages",             np.int64, "pages",  "vm/hypervisor",                                 "distinct pages that a device wrote"),
-    Field("v_wired",               np.int64, "pages",  "vm/hypervisor",                                 "pages of the guest that are wired now"),
+    Field("v_wired",               np.int64, "pages",  "vm/vm_wire",                                    "pages of the guest that are wired now"),
     Field("v_resident",            np.int64, "pages",  "vm/vm_object",                                  "frames that hold pages of the guest now"),
-    Field("reservations",          np.int64, "events", "vm/vm_reserv",                                  "2 MB blocks of frames that were reserved"),
-    Field("reservations_refused",  np.int64, "pages",  "vm/vm_reserv",                                  "pages given single frames where a reservation could have served"),
-    Field("reservations_broken",   np.int64, "events", "vm/vm_reserv",                                  "reservations that were broken up because frames were scarce"),
-    Field("promotions_lost",       np.int64, "events", "vm/vm_reserv",                                  "2 MB blocks that became whole in single frames: no superpage"),
+    Field("reservations",          np.int64, "events", "page/vm_reserv",                                "2 MB blocks of frames that were reserved"),
+    Field("reservations_refused",  np.int64, "pages",  "page/vm_reserv",                                "pages given single frames where a reservation could have served"),
+    Field("reservations_broken",   np.int64, "events", "page/vm_reserv",                                "reservations that were broken up because frames were scarce"),
+    Field("reservations_freed",    np.int64, "events", "page/vm_reserv",                                "reservations that ended with their last page"),
+    Field("pages_reserved",        np.int64, "pages",  "page/vm_reserv",                                "pages that got a frame of a reservation"),
+    Field("promotions_lost",       np.int64, "events", "page/vm_reserv",                                "2 MB blocks that became whole in single frames: no superpage"),
 )
 # fmt: on
 

@@ -28,19 +28,24 @@ from eptreplay.model._numba.arrays import allocated, array, arrays_in, places_of
 from eptreplay.model._numba.pointer import row, rows
 from eptreplay.model._numba.types import Int, Record, Records
 from eptreplay.model.state import pte
-from eptreplay.model.state.address_space import PMAP, PTP, PV_ENTRY
+from eptreplay.model.state.address_space import _NPCM, _NPCPV, PMAP, PTP, PV_CHUNK, PV_ENTRY
 from eptreplay.model.state.counters import COUNTERS
 from eptreplay.model.state.guests import GUEST, VCPU
 from eptreplay.model.state.host import HOST, VM
-from eptreplay.model.state.objects import OBJECT_BLOCK, OBJECT_PAGE, RESERV
+from eptreplay.model.state.objects import OBJECT_BLOCK, OBJECT_PAGE, RESERV, VM_OBJECT
 from eptreplay.model.state.pages import VM_PAGE, VM_PAGE_QUEUE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-EXTRA_PAGES = 4  # in State.pageq: the heads of three lists, and a marker
-EXTRA_RESERVATIONS = 2  # in State.rv: the heads of two lists
+VM_NFREEPOOL = 3  # pools of free frames (vm_phys.py)
+VM_NFREEORDER = 13  # orders of runs of free frames
+EXTRA_PAGES = (
+    4 + VM_NFREEPOOL * VM_NFREEORDER
+)  # in State.pageq: the heads of three queues and of the free lists, and a marker
+BLOCKS_BESIDE = 3  # blocks that an object can have beside whole 512s of its pages, wherever its blocks begin
+EXTRA_RESERVATIONS = 1  # in State.rv: the head of the queue
 
 
 # fmt: off
@@ -61,7 +66,12 @@ class State:
         np.int16, "frame_blocks", unit="pages", owner="page/vm_page",
         meaning="pages of that reservation that are allocated (vm_reserv popcnt)",
     )
-    pv: Records = array(PV_ENTRY, "pv_entries", meaning="pv entries; 0 is never used")
+    pv: Records = array(PV_ENTRY, "pv_entries", meaning="pv entries, chunk by chunk; those of chunk 0 are never used")
+    pvc: Records = array(PV_CHUNK, "pv_chunks", meaning="pv chunks; 0 is never used")
+    pc_map: NDArray[np.uint64] = array(
+        np.uint64, "pv_chunk_words", unit="flags", owner="pmap/pv",
+        meaning="_NPCM words per pv chunk: the entries of it that are free, a bit each",
+    )
     pt: NDArray[np.uint64] = array(
         np.uint64, "entries", unit="entry", owner="pmap/entry",
         meaning="the entries themselves, 512 per page-table page",
@@ -79,8 +89,9 @@ class State:
         VM_PAGE_QUEUE, "queue_places", meaning="one place per frame; the heads of lists and the page daemon's marker follow"
     )
     object: Records = array(OBJECT_PAGE, "guest_pages", meaning="guest pages, in flat numbers")
-    blocks: Records = array(OBJECT_BLOCK, "guest_blocks", meaning="2 MB blocks of guest pages")
-    rv: Records = array(RESERV, "reservations", meaning="one per block of frames; the heads of two lists follow")
+    objects: Records = array(VM_OBJECT, "objects", meaning="the vm_objects of all guests, in the order of flat pages")
+    blocks: Records = array(OBJECT_BLOCK, "guest_blocks", meaning="blocks of 512 guest pages, object by object")
+    rv: Records = array(RESERV, "reservations", meaning="one per block of frames; the head of the queue follows")
     swblk: NDArray[np.int32] = array(
         np.int32, "guest_pages", unit="swap slot", owner="vm/vm_object",
         meaning="where the swap device holds a copy, 0: nowhere",
@@ -114,6 +125,7 @@ class Room(NamedTuple):
         vcpus: vCPUs of all guests.
         flat_pages: guest pages of all guests, as State.object numbers them.
         log_words: words of State.log.
+        objects: vm_objects of all guests.
     """
 
     pmaps: int
@@ -124,23 +136,29 @@ class Room(NamedTuple):
     vcpus: int = 1
     flat_pages: int = 0
     log_words: int = 0
+    objects: int = 1
 
     def lengths(self) -> dict[str, int]:
         """Return the lengths of the axes of State's arrays."""
         blocks = -(-self.pages // pte.NPTEPG)
+        # A pmap takes a new pv chunk when all its chunks are full, so every pmap has less than one whole chunk to spare.
+        chunks = self.mappings // _NPCPV + self.pmaps + 1
         return {
             "one": 1,
             "pmaps": self.pmaps,
             "frames": blocks * pte.NPTEPG,
             "frame_blocks": blocks,
-            "pv_entries": self.mappings + 1,
+            "pv_entries": chunks * _NPCPV,
+            "pv_chunks": chunks,
+            "pv_chunk_words": chunks * _NPCM,
             "entries": (self.tables + 1) * pte.NPTEPG,
             "page_tables": self.tables + 1,
             "guests": self.guests,
             "vcpus": self.vcpus,
             "queue_places": blocks * pte.NPTEPG + EXTRA_PAGES,
             "guest_pages": self.flat_pages,
-            "guest_blocks": -(-self.flat_pages // pte.NPTEPG),
+            "objects": self.objects,
+            "guest_blocks": self.flat_pages // pte.NPTEPG + BLOCKS_BESIDE * self.objects,
             "reservations": blocks + EXTRA_RESERVATIONS,
             "swap_slots": self.flat_pages + 1,
             "log_words": self.log_words,
@@ -158,7 +176,7 @@ def new_states(instances: int, room: Room, fast_path: NDArray[np.uint8], pbase: 
     """
     arrays = allocated(State, room.lengths(), {"fast_path": fast_path}, stack=(instances,))
     arrays["host"].pbase = pbase
-    arrays["host"].pv_used = 1
+    arrays["host"].pc_used = 1
     arrays["host"].ptp_used = 1
     arrays["vm"].swap_used = 1
     return stacked(arrays)

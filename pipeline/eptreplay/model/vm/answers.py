@@ -16,7 +16,6 @@ OK = 0
 NO_HOLD = 1  # a release without a hold
 NOT_WIRED = 2  # an unwire of a page that is not wired
 NOT_MEMORY = 3  # a page that is not memory, or not mapped any more
-IN_USE = 4  # an unmap of a page that is wired or held
 IS_THERE = 5  # a map of a page that is mapped
 NO_DEVICE = 6  # DMA of a guest without a passthrough device
 NOT_ALLOWED = 7  # rights that the map entry does not give

@@ -5,13 +5,22 @@ A debugging aid, and properties for tests; every check looks at all pages.
 
 from __future__ import annotations
 
+import numpy as np
+
 from eptreplay.compiled import entry_point, kernel
 from eptreplay.model._numba.types import Int
-from eptreplay.model.page.vm_pagequeue import PQ_ACTIVE, PQ_FREE, PQ_INACTIVE, PQ_NONE, queue_head
+from eptreplay.model.page.vm_pagequeue import PQ_ACTIVE, PQ_HELD, PQ_INACTIVE, PQ_NONE, free_list, queue_head
 from eptreplay.model.pmap.pv import pv_first, pv_next
 from eptreplay.model.state.guest_pages import page_at
 from eptreplay.model.state.pte import NPTEPG, PAGE_SHIFT
-from eptreplay.model.state.state import EXTRA_PAGES, State, instance, instances_in
+from eptreplay.model.state.state import (
+    EXTRA_PAGES,
+    VM_NFREEORDER,
+    VM_NFREEPOOL,
+    State,
+    instance,
+    instances_in,
+)
 from eptreplay.model.vm.vm_object import pmap_guest
 
 # Which law is broken: an index of LAWS.
@@ -87,7 +96,13 @@ def _count_unqueued(st: State) -> Int:
                 unqueued += 1
     allocated: Int = 0
     for m in range(len(st.page)):
-        allocated += 1 if st.page[m].allocated != 0 and st.page[m].oflags == 0 else 0
+        if st.page[m].allocated != 0 and st.page[m].oflags == 0:
+            allocated += 1
+            if st.pageq[m].queue == PQ_HELD:
+                resident += 1
+                unqueued += 1
+                if st.pageq[m].hold_count == 0 or st.page[m].pv_last != 0:
+                    return -1
     return unqueued if allocated == resident else -1
 
 
@@ -150,25 +165,84 @@ def _mappings_hold(st: State, m: Int) -> bool:
 def _is_home(st: State, pv: Int, m: Int, offset: Int) -> bool:
     """Return whether a mapping, in which page `m` comes `offset` pages after its beginning, is where the page belongs."""
     guest = pmap_guest(st, st.pv[pv].pv_pmap)
-    flat = st.guests[guest].begin + (st.pv[pv].pv_va >> PAGE_SHIFT) + offset
+    page = np.int64(st.pv[pv].pv_va >> PAGE_SHIFT) + offset
+    if st.pmap[st.pv[pv].pv_pmap].pm_process != 0:
+        page -= st.vm[0].host_offset
+    flat = st.guests[guest].begin + page
     return st.page[m].allocated != 0 and st.page[m].pindex == flat
 
 
 @kernel
 def _free_holds(st: State) -> bool:
-    """Return whether free single frames, whole blocks and the free frames of reservations are all frames that hold nothing."""
-    head = queue_head(st, PQ_FREE)
-    singles: Int = 0
-    m = st.pageq[head].q_next
-    while m != head and singles <= len(st.page):
-        if st.page[m].allocated != 0 or st.rv[m // NPTEPG].singly == 0:
-            return False
-        singles += 1
-        m = st.pageq[m].q_next
-    free: Int = singles
-    taken: Int = 0
+    """Return whether free runs, reservations, guest pages and the kernel's own pages are all the frames there are.
+
+    Runs are aligned, in the list of their own pool and order, without a buddy to be joined with, and hold nothing.
+    """
+    free: Int = 0
+    for pool in range(VM_NFREEPOOL):
+        for order in range(VM_NFREEORDER):
+            head = free_list(st, pool, order)
+            m = st.pageq[head].q_next
+            while m != head:
+                if not _run_holds(st, m, pool, order):
+                    return False
+                free += 1 << order
+                m = st.pageq[m].q_next
     for block in range((st.vm[0].v_page_count + NPTEPG - 1) // NPTEPG):
-        taken += st.reserv[block]
         if st.rv[block].singly == 0:
             free += NPTEPG - st.reserv[block]
-    return free + taken == st.vm[0].v_page_count
+        if (st.rv[block].object_block != 0) != (st.rv[block].singly == 0):
+            return False
+        if (st.rv[block].listed != 0) != (st.rv[block].singly == 0 and st.reserv[block] < NPTEPG):
+            return False
+    return free == st.vm[0].v_free_count and _kernel_holds(st)
+
+
+@kernel
+def _run_holds(st: State, begin: Int, pool: Int, order: Int) -> bool:
+    """Return whether a run of free frames is what its list says."""
+    known = st.pageq[begin]
+    size = 1 << order
+    if known.order != order + 1 or known.pool != pool or begin % size != 0:
+        return False
+    buddy = begin ^ size
+    last = VM_NFREEORDER - 1
+    if order < last and buddy < st.vm[0].v_page_count and st.pageq[buddy].order == order + 1:
+        return False
+    for m in range(begin, begin + size):
+        if st.page[m].allocated != 0 or (m != begin and st.pageq[m].order != 0):
+            return False
+    return bool(st.rv[begin // NPTEPG].singly != 0)
+
+
+@kernel
+def _kernel_holds(st: State) -> bool:
+    """Return whether the frames of the kernel's own pages hold nothing else and are not free."""
+    found: Int = 0
+    for table in range(1, st.host[0].ptp_used):
+        if st.ptp[table].wire_count != 0:
+            found += 1
+            if not _kernel_frame_holds(st, st.ptp[table].ptp_frame):
+                return False
+    for pm in range(len(st.pmap)):
+        chunk = np.int64(st.pmap[pm].pm_pvchunk_first)
+        while chunk != 0:
+            found += 1
+            if not _kernel_frame_holds(st, st.pvc[chunk].frame):
+                return False
+            chunk = np.int64(st.pvc[chunk].pc_next)
+    return found == st.vm[0].kernel_pages
+
+
+@kernel
+def _kernel_frame_holds(st: State, frame: Int) -> bool:
+    """Return whether a frame, by its number + 1, is one that a page of the kernel's own can have."""
+    if st.vm[0].page_tables_count == 0:
+        return frame == 0
+    m = frame - 1
+    if m < 0 or st.page[m].allocated != 0 or st.rv[m // NPTEPG].singly == 0:
+        return False
+    begins = False
+    for order in range(VM_NFREEORDER):
+        begins |= st.pageq[m >> order << order].order == order + 1
+    return not begins

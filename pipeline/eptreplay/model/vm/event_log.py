@@ -11,7 +11,7 @@ from eptreplay.model._numba.types import Int
 from eptreplay.model.page.vm_pagequeue import PQ_ACTIVE, PQ_INACTIVE, queue_head
 from eptreplay.model.state.guest_pages import page_at
 from eptreplay.model.state.pages import PGA_REFERENCED, PGA_WRITEABLE
-from eptreplay.model.state.state import State, instance, instances_in
+from eptreplay.model.state.state import State, account, instance, instances_in
 
 LOG_ALLOCATE = 1  # flat guest page, free frames after it
 LOG_SCAN = 2  # pass, free frames; then for both queues, active first: length, and LOG_PAGE_WORDS a page
@@ -20,6 +20,7 @@ LOG_FREE = 4  # flat guest page, 1 if it has a copy in swap
 LOG_SWAP_IN = 5  # flat guest page, 0
 LOG_ZERO_FILL = 6  # flat guest page, 0
 LOG_SOFT_FAULT = 7  # flat guest page, 0
+LOG_FRAME = 8  # frame of a page that was just allocated, 3 x reservations broken for it + how: 0 alone, 1 from a reservation, 2 from a new one
 
 LOG_PAGE_WORDS = (
     7  # flat guest page, act_count, dirty, seen_once, referenced and writeable flag, copy in swap
@@ -42,6 +43,15 @@ def log_event(st: State, kind: Int, first: Int, second: Int) -> None:
         _word(st, kind)
         _word(st, first)
         _word(st, second)
+
+
+@kernel
+def log_frame(st: State, m: Int, reservations: Int, reserved: Int, broken: Int) -> None:
+    """Append how a page got its frame, from what these counters were before it."""
+    if len(st.log) != 0:
+        cnt = account(st)
+        how = cnt.pages_reserved - reserved + cnt.reservations - reservations
+        log_event(st, LOG_FRAME, m, 3 * (cnt.reservations_broken - broken) + how)
 
 
 @kernel

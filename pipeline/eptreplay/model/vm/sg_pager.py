@@ -26,7 +26,8 @@ from eptreplay.model.state.pages import PG_FICTITIOUS, UNCACHEABLE, VPO_UNMANAGE
 from eptreplay.model.state.pte import PAGE_SHIFT
 from eptreplay.model.state.state import State, account
 from eptreplay.model.vm.vm_fault import REFUSED, access_page
-from eptreplay.model.vm.vm_map import max_protection
+from eptreplay.model.vm.vm_map_entry import max_protection
+from eptreplay.model.vm.vm_pageout import vm_pageout_if_woken
 
 
 @kernel
@@ -53,6 +54,7 @@ def device_access(st: State, guest: Int, vcpu: Int, bar: Int, page: Int, op: Int
         seen = vm_exit(st, pmap)
         while outcome == REFUSED and _vm_fault(st, guest, bar, page, 1 << op):
             outcome = access_page(st, pmap, va, 1 << op)
+        vm_pageout_if_woken(st)
         vm_enter(st, pmap, seen)
 
 

@@ -11,14 +11,16 @@ from eptreplay.compiled import kernel, part
 from eptreplay.model._numba.types import Int, Record
 from eptreplay.model.cpu.vmm import vm_enter, vm_exit
 from eptreplay.model.cpu.walk import walk
-from eptreplay.model.page.vm_page import vm_page_alloc, vm_page_dirty
+from eptreplay.model.page.vm_page import take_zeroed, vm_page_alloc, vm_page_dirty
 from eptreplay.model.page.vm_pagequeue import (
     note_reference,
     vm_page_activate,
     vm_page_dequeue,
+    vm_page_is_new,
     vm_page_xbusy,
     vm_page_xunbusy,
 )
+from eptreplay.model.page.vm_reserv import vm_object_color, vm_phys_alloc
 from eptreplay.model.pmap.emulate import HANDLED, pmap_emulate_accessed_dirty
 from eptreplay.model.pmap.pmap import leaf_of
 from eptreplay.model.pmap.pmap_enter import pmap_enter
@@ -26,7 +28,14 @@ from eptreplay.model.state.guest_pages import page_at
 from eptreplay.model.state.objects import GONE
 from eptreplay.model.state.pte import PDE_LEVEL, PTE_LEVEL, VM_PROT_ALL, VM_PROT_EXECUTE, VM_PROT_WRITE
 from eptreplay.model.state.state import State, account
-from eptreplay.model.vm.event_log import LOG_ALLOCATE, LOG_SOFT_FAULT, LOG_SWAP_IN, LOG_ZERO_FILL, log_event
+from eptreplay.model.vm.event_log import (
+    LOG_ALLOCATE,
+    LOG_SOFT_FAULT,
+    LOG_SWAP_IN,
+    LOG_ZERO_FILL,
+    log_event,
+    log_frame,
+)
 from eptreplay.model.vm.vm_object import (
     NOT_RESIDENT,
     swap_pager_unswapped,
@@ -34,8 +43,7 @@ from eptreplay.model.vm.vm_object import (
     vm_page_insert,
     vm_page_lookup,
 )
-from eptreplay.model.vm.vm_pageout import vm_pageout
-from eptreplay.model.vm.vm_reserv import vm_phys_alloc
+from eptreplay.model.vm.vm_pageout import vm_pageout, vm_pageout_if_woken
 
 # How an access came out.
 HIT = 0  # the walker allowed it
@@ -69,66 +77,90 @@ def access_page(st: State, pmap: Record, va: np.uint64, access: Int) -> Int:
 
 
 @part
-def vm_fault_page(st: State, flat: Int) -> Int:
-    """Bring a guest page into memory if it is not, and take it off its queue; return the page, -1 without a frame.
+def vm_fault_page(st: State, flat: Int, color: Int) -> Int:
+    """Bring a guest page into memory if it is not, take it off its queue, and mark it busy; return the page, -1 without a frame.
 
-    It belongs to the guest that events are counted for (HOST.guest).  The page daemon runs to its end in here when
+    `color` is what the page's object is coloured with if this is the first fault in it.  The page belongs to the guest that events are counted for (HOST.guest).  The page daemon runs to its end in here when
     frames are scarce: before the frame is taken if they are very scarce, else after it.
     """
     vm = st.vm[0]
     m = vm_page_lookup(st, flat)
     if m != NOT_RESIDENT:
         vm_page_dequeue(st, m)
+        vm_page_xbusy(st, m)
         account(st).soft_faults += 1
         log_event(st, LOG_SOFT_FAULT, flat, 0)
         return m
     if vm.v_free_count < vm.v_free_severe:
         vm_pageout(st)
     guest = np.int64(st.host[0].guest)
+    if vm.identity == 0:
+        vm_object_color(st, flat, color)
+    cnt = account(st)
+    reservations, reserved, broken = cnt.reservations, cnt.pages_reserved, cnt.reservations_broken
     m = vm_phys_alloc(st, guest, flat)
     if m < 0:
         vm.out_of_memory = 1
         return m
     vm_page_alloc(st, m)
     vm_page_insert(st, m, guest, flat)
+    vm_page_is_new(st, m)
     vm_page_xbusy(st, m)
     note_reference(st, m)
     log_event(st, LOG_ALLOCATE, flat, vm.v_free_count)
+    log_frame(st, m, reservations, reserved, broken)
     if vm.v_free_count < vm.vm_pageout_wakeup_thresh:
         vm_pageout(st)
+    zeroed = take_zeroed(st, m)
     if swap_slot(st, flat) != 0:
         account(st).swap_ins += 1
         log_event(st, LOG_SWAP_IN, flat, 0)
     else:
         account(st).zero_fills += 1
+        account(st).zeroed_before += np.int64(zeroed)
         log_event(st, LOG_ZERO_FILL, flat, 0)
-    vm_page_xunbusy(st, m)
     return m
+
+
+@part
+def vm_fault_entered(st: State, m: Int) -> None:
+    """End what vm_fault_page began, when the page is mapped.
+
+    Where the mapping took pages of the kernel's own and so woke the page daemon, it runs here: in the kernel it has waited for
+    the lock of the pmap.
+    """
+    vm_pageout_if_woken(st)
+    vm_page_xunbusy(st, m)
 
 
 @part
 def vm_fault(st: State, pmap: Record, va: np.uint64, access: Int, flat: Int) -> bool:
     """Resolve a fault on a guest's memory: map the page, dirty on a write, with every right that its map entry gives.
 
+    Where the entry is wired, the access becomes every right (vm_map_lookup).  The hypervisor process has every right to the
+    guest's memory, whatever the guest has, and its own entry is not wired.
+
     Returns whether the access may go on: the map entry allows it, and there was a frame.
     """
-    taken = st.object[page_at(flat)].taken
+    known = st.object[page_at(flat)]
+    of_guest = pmap.pm_process == 0
+    taken = np.int64(known.taken) if of_guest else 0
     if (access & taken) != 0:
         account(st).denied += 1
         st.host[0].refused = 1
         return False
-    m = vm_fault_page(st, flat)
+    m = vm_fault_page(st, flat, 0 if of_guest else st.vm[0].host_offset)
     if m < 0:
         return False
-    # As long as the guest has no wired page, the count of this page is not loaded from memory.
-    wired = account(st).v_wired != 0 and st.pageq[m].wire_count != 0 and pmap.pm_process == 0
+    wired = of_guest and known.wired != 0
     rights = VM_PROT_ALL & ~taken
     if wired:
-        access = rights  # a wired page is faulted in for every kind of access at once (vm_map_lookup)
+        access = rights
     if (access & VM_PROT_WRITE) != 0:
         vm_page_dirty(st, m)
         swap_pager_unswapped(st, flat)
     pmap_enter(st, pmap, va, access, m, rights, wired)
+    vm_fault_entered(st, m)
     vm_page_activate(st, m)
     note_reference(st, m)
     return True

@@ -62,18 +62,20 @@ class HostMemory(NamedTuple):
     Args:
         frames: 4 KB frames for guests; None: one for every guest page.
         identity: whether every guest page has a frame of its own for good; else reservations choose.
-        unusable: whole 2 MB blocks that cannot be reserved.
+        in_use: whole 2 MB blocks of each of which somebody else has one frame for good, so that none can be reserved.
         update_period: idle scans in which every active page is visited once.
-        page_tables_count: whether page-table pages take frames.
+        page_tables_count: whether the kernel's own pages (page-table pages, pv chunks) take frames.
         page_daemon: whether there is one, which looks at pages even without pressure.
+        host_offset: pages behind a multiple of 2 MB at which the hypervisor process maps a guest's page 0.
     """
 
     frames: int | None = None
     identity: bool = True
-    unusable: int = 0
+    in_use: int = 0
     update_period: int = 1
     page_tables_count: bool = False
     page_daemon: bool = True
+    host_offset: int = 0
 
     def set_up(self, vm: Any, most_frames: int) -> None:  # noqa: ANN401 - a numpy record has no static type
         """Write the limits and choices to an instance's VM record; `most_frames` is what all guests can use."""
@@ -86,3 +88,4 @@ class HostMemory(NamedTuple):
         vm["page_daemon"] = self.page_daemon
         vm["vm_pageout_update_period"] = self.update_period
         vm["page_tables_count"] = self.page_tables_count
+        vm["host_offset"] = self.host_offset

@@ -1,18 +1,14 @@
-"""The address space of a guest: which of its pages are memory, which are a device's, and with which rights.
+"""Changes of a guest's address space: rights taken and given, memory unmapped and mapped again, advice about its use.
 
-bhyve makes two kinds of map entry in a guest's vmspace:
+An event concerns a range of pages, all of which have a map entry (or it answers NOT_MEMORY), and is one call, entry by entry: a superpage that
+lies in an entry and in the range as a whole is protected or unmapped as one.
 
-* a segment of memory: an object of anonymous pages (OBJT_DEFAULT), with all rights;
-* a BAR of a device that was passed through: a list of physical addresses (OBJT_SG), to be read and written.
-  Its pages are fictitious and not managed: they are on no pv list and no queue, are never paged out, belong to no
-  reservation, and are not wired with the guest's memory.
+The pages of memory that is unmapped are freed, also those that are wired, which are unwired first, and those that the hypervisor
+process still maps.  One that is held leaves its guest at once, and is free when it is released.  That part is from reading; the
+rest is proven by recordings of wiring (docs/conformance.md, rules 6 and 8).
 
-`State.fast_path` says where memory is (NO_MEMORY), GUEST where BARs are.  What events change of an entry is kept per
-page (OBJECT_PAGE.taken and .absent), so that no entry is ever split.  A page is named by its flat number: pages of memory
-from GUEST.begin on, pages of BARs by numbers beyond all memory, one BAR after the other.
-
-Source: vm_map.c vm_map_protect, vm_map_delete, vm_map_insert, vm_map_madvise; vm_object.c vm_object_madvise;
-vm_page.c vm_page_advise; amd64/vmm/vmm_mem.c vmm_mem_alloc, vmm_mmio_alloc, FreeBSD 10.0.
+Source: vm_map.c vm_map_protect, vm_map_delete, vm_map_insert, vm_map_madvise; vm_object.c vm_object_page_remove, vm_object_madvise;
+vm_page.c vm_page_advise, vm_page_free_toq (PG_UNHOLDFREE), FreeBSD 10.0.
 """
 
 from __future__ import annotations
@@ -24,26 +20,36 @@ from eptreplay.model._numba.types import Int
 from eptreplay.model.page.vm_page import vm_page_dirty, vm_page_free
 from eptreplay.model.page.vm_pagequeue import (
     ACT_INIT,
+    PQ_HELD,
     PQ_INACTIVE,
     vm_page_deactivate,
     vm_page_deactivate_next,
     vm_page_dequeue,
+    vm_page_enqueue,
 )
+from eptreplay.model.page.vm_reserv import vm_phys_free, vm_reserv_removed
 from eptreplay.model.pmap.invalidate import CAUSE_ADVISE, CAUSE_PROTECT, CAUSE_UNMAP
 from eptreplay.model.pmap.pmap_page import pmap_is_modified, pmap_remove_all
 from eptreplay.model.pmap.pmap_range import MADV_FREE, pmap_advise, pmap_protect, pmap_remove
 from eptreplay.model.state.fast_path import NO_MEMORY
 from eptreplay.model.state.guest_pages import page_at
 from eptreplay.model.state.pages import PGA_REFERENCED
-from eptreplay.model.state.pte import PAGE_SHIFT, PAGE_SIZE, VM_PROT_ALL, VM_PROT_READ, VM_PROT_WRITE
+from eptreplay.model.state.pte import PAGE_SIZE
 from eptreplay.model.state.state import State, instance, instances_in
-from eptreplay.model.vm.answers import IN_USE, IS_THERE, NOT_ALLOWED, NOT_MEMORY, OK, begin_event
+from eptreplay.model.vm.answers import IS_THERE, NOT_ALLOWED, NOT_MEMORY, OK, begin_event
+from eptreplay.model.vm.vm_map_entry import (
+    NO_BAR,
+    address_of,
+    bar_of,
+    entry_end,
+    is_mapped,
+    max_protection,
+    pages_mapped,
+    process_maps,
+)
 from eptreplay.model.vm.vm_object import NOT_RESIDENT, swap_pager_unswapped, vm_page_lookup, vm_page_remove
-from eptreplay.model.vm.vm_reserv import vm_phys_free
-
-VM_PROT_RW = VM_PROT_READ | VM_PROT_WRITE
-
-NO_BAR = -1
+from eptreplay.model.vm.vm_pageout import vm_pageout_if_woken
+from eptreplay.model.vm.vm_wire import forget_wiring, unwire_for_ever, vm_fault_unwire
 
 # vm_page_advise counts the pages that it was called for, and decides by bits of that count what happens to a page.  The count
 # begins past the first values, at which pages are left alone, like that of a host that has run for long.
@@ -53,114 +59,84 @@ TO_THE_TAIL = 0x70  # if none of these is, it goes to the tail of the inactive q
 
 
 @kernel
-def is_memory(states: State, flat: Int) -> bool:
-    """Return whether a flat page is memory that its guest has now."""
-    inside = 0 <= flat < len(states.fast_path) - 1
-    return bool(
-        inside
-        and (states.fast_path[page_at(flat)] & NO_MEMORY) == 0
-        and instance(states, 0).object[page_at(flat)].absent == 0
-    )
-
-
-@kernel
-def bar_at(st: State, guest: Int, page: Int) -> Int:
-    """Return the number of the BAR that has a guest page, NO_BAR if none has it or it is unmapped."""
-    known = st.guests[guest]
-    for bar in range(known.bars):
-        offset = page - known.bar_page[bar]
-        if 0 <= offset < known.bar_pages[bar]:
-            return bar if st.object[page_at(known.bar_flat[bar] + offset)].absent == 0 else NO_BAR
-    return NO_BAR
-
-
-@kernel
-def bar_of(st: State, guest: Int, flat: Int) -> Int:
-    """Return the number of the BAR of a guest that a flat page belongs to, NO_BAR if to none."""
-    known = st.guests[guest]
-    for bar in range(known.bars):
-        if 0 <= flat - known.bar_flat[bar] < known.bar_pages[bar]:
-            return bar
-    return NO_BAR
-
-
-@kernel
-def address_of(st: State, guest: Int, flat: Int) -> np.uint64:
-    """Return the guest-physical address of a flat page of a guest."""
-    bar = bar_of(st, guest, flat)
-    known = st.guests[guest]
-    page = flat - known.begin if bar == NO_BAR else known.bar_page[bar] + flat - known.bar_flat[bar]
-    return np.uint64(page) << PAGE_SHIFT
-
-
-@kernel
-def max_protection(bar: Int) -> Int:
-    """Return the rights that an entry can give: a BAR's, or that of memory (NO_BAR)."""
-    return VM_PROT_ALL if bar == NO_BAR else VM_PROT_RW
-
-
-@kernel
-def _is_mapped(states: State, bar: Int, flat: Int) -> bool:
-    """Return whether there is a map entry for a flat page, of memory (NO_BAR) or of a BAR."""
-    return bool(
-        is_memory(states, flat) if bar == NO_BAR else instance(states, 0).object[page_at(flat)].absent == 0
-    )
+def _bytes(pages: Int) -> np.uint64:
+    """Return how many bytes so many pages are."""
+    return np.uint64(pages) * PAGE_SIZE
 
 
 @entry_point
-def vm_map_protect(states: State, guest: Int, flat: Int, prot: Int) -> Int:
-    """Let the map entry of a page give these rights and no others."""
-    bar = bar_of(instance(states, 0), guest, flat)
-    if not _is_mapped(states, bar, flat):
+def vm_map_protect(states: State, guest: Int, flat: Int, pages: Int, prot: Int) -> Int:
+    """Let the map entries of a range give these rights and no others: OK, or NOT_ALLOWED where they never could.
+
+    Rights that are taken go from the mappings at once; those that are added take effect at the next fault.
+    """
+    if pages_mapped(states, guest, flat, pages) != pages:
         return NOT_MEMORY
+    bar = bar_of(instance(states, 0), guest, flat)
     most = max_protection(bar)
     if (prot & ~most) != 0:
         return NOT_ALLOWED
     for number in range(instances_in(states)):
         st = begin_event(states, number, guest, CAUSE_PROTECT)
-        lost = most & ~prot & ~st.object[page_at(flat)].taken
-        st.object[page_at(flat)].taken = most & ~prot
-        if lost != 0:  # rights that are added take effect at the next fault
-            va = address_of(st, guest, flat)
-            pmap_protect(st, st.pmap[guest], va, va + PAGE_SIZE, prot)
+        begin = flat
+        while begin < flat + pages:
+            end = entry_end(st, begin, flat + pages)
+            lost = most & ~prot & ~st.object[page_at(begin)].taken
+            for page in range(begin, end):
+                st.object[page_at(page)].taken = most & ~prot
+            if lost != 0:
+                va = address_of(st, guest, begin)
+                pmap_protect(st, st.pmap[guest], va, va + _bytes(end - begin), prot)
+            begin = end
+        vm_pageout_if_woken(st)
     return OK
 
 
 @entry_point
-def vm_map_delete(states: State, guest: Int, flat: Int) -> Int:
-    """Take a page from the guest: of memory, with its contents and its copy in swap; or of a BAR."""
-    bar = bar_of(instance(states, 0), guest, flat)
-    if not _is_mapped(states, bar, flat):
+def vm_map_delete(states: State, guest: Int, flat: Int, pages: Int) -> Int:
+    """Take a range from the guest: of memory, with its contents and its copies in swap; or of a BAR."""
+    if pages_mapped(states, guest, flat, pages) != pages:
         return NOT_MEMORY
-    for number in range(instances_in(states)):
-        st = instance(states, number)
-        m = vm_page_lookup(st, flat)
-        if m != NOT_RESIDENT and (st.pageq[m].wire_count != 0 or st.pageq[m].hold_count != 0):
-            return IN_USE
+    bar = bar_of(instance(states, 0), guest, flat)
     for number in range(instances_in(states)):
         st = begin_event(states, number, guest, CAUSE_UNMAP)
-        if bar == NO_BAR:
-            _free_memory(st, flat)
-        else:
-            va = address_of(st, guest, flat)
-            pmap_remove(st, st.pmap[guest], va, va + PAGE_SIZE)
-        st.object[page_at(flat)].taken = 0
-        st.object[page_at(flat)].absent = 1
+        begin = flat
+        while begin < flat + pages:
+            end = entry_end(st, begin, flat + pages)
+            if bar == NO_BAR and st.object[page_at(begin)].wired != 0:
+                for page in range(begin, end):
+                    vm_fault_unwire(st, guest, page)
+                forget_wiring(st, begin, end)
+            va = address_of(st, guest, begin)
+            pmap_remove(st, st.pmap[guest], va, va + _bytes(end - begin))
+            for page in range(begin, end):
+                if bar == NO_BAR:
+                    _page_remove(st, page)
+                st.object[page_at(page)].taken = 0
+                st.object[page_at(page)].absent = 1
+            begin = end
+        vm_pageout_if_woken(st)
     if bar == NO_BAR:
-        states.fast_path[page_at(flat)] |= NO_MEMORY
+        for page in range(flat, flat + pages):
+            states.fast_path[page_at(page)] |= NO_MEMORY
     return OK
 
 
 @kernel
-def _free_memory(st: State, flat: Int) -> None:
-    """Free a page of memory and its copy in swap; it is as if it had never been used."""
+def _page_remove(st: State, flat: Int) -> None:
+    """Free a page of memory and its copy in swap; it is as if it had never been used (vm_object_page_remove)."""
     m = vm_page_lookup(st, flat)
     if m != NOT_RESIDENT:
         pmap_remove_all(st, m)
+        unwire_for_ever(st, m)
         vm_page_dequeue(st, m)
         vm_page_remove(st, m)
-        vm_page_free(st, m)
-        vm_phys_free(st, m, flat)
+        if st.pageq[m].hold_count != 0:
+            vm_reserv_removed(st, m, flat)
+            vm_page_enqueue(st, PQ_HELD, m)
+        else:
+            vm_page_free(st, m)
+            vm_phys_free(st, m, flat)
     swap_pager_unswapped(st, flat)
     st.object[page_at(flat)].frame = 0
 
@@ -174,7 +150,7 @@ def vm_map_insert(states: State, guest: Int, flat: Int) -> Int:
     ):
         return NOT_MEMORY
     if instance(states, 0).object[page_at(flat)].absent == 0:
-        return IS_THERE if _is_mapped(states, bar, flat) else NOT_MEMORY
+        return IS_THERE if is_mapped(states, bar, flat) else NOT_MEMORY
     for number in range(instances_in(states)):
         instance(states, number).object[page_at(flat)].absent = 0
     if bar == NO_BAR:
@@ -183,25 +159,40 @@ def vm_map_insert(states: State, guest: Int, flat: Int) -> Int:
 
 
 @entry_point
-def vm_map_madvise(states: State, guest: Int, flat: Int, advice: Int) -> Int:
-    """Carry out advice that a page is not needed soon (MADV_DONTNEED), or its contents not at all (MADV_FREE)."""
-    bar = bar_of(instance(states, 0), guest, flat)
-    if not _is_mapped(states, bar, flat):
+def vm_map_madvise(states: State, guest: Int, flat: Int, pages: Int, advice: Int) -> Int:
+    """Carry out advice that a range is not needed soon (MADV_DONTNEED), or its contents not at all (MADV_FREE).
+
+    The latter goes beyond the guest's mappings only while nobody else maps the memory (OBJ_ONEMAPPING).
+    """
+    if pages_mapped(states, guest, flat, pages) != pages:
         return NOT_MEMORY
-    if bar != NO_BAR:
+    if bar_of(instance(states, 0), guest, flat) != NO_BAR:
         return OK  # pages that are not managed have nothing to clear
     for number in range(instances_in(states)):
         st = begin_event(states, number, guest, CAUSE_ADVISE)
-        va = address_of(st, guest, flat)
-        pmap_advise(st, st.pmap[guest], va, va + PAGE_SIZE, advice)
-        m = vm_page_lookup(st, flat)
-        if m != NOT_RESIDENT:
-            if st.pageq[m].wire_count != 0 or st.pageq[m].hold_count != 0:
-                continue
-            _vm_page_advise(st, m, advice)
-        if advice == MADV_FREE:
-            swap_pager_unswapped(st, flat)
+        begin = flat
+        while begin < flat + pages:
+            end = entry_end(st, begin, flat + pages)
+            va = address_of(st, guest, begin)
+            pmap_advise(st, st.pmap[guest], va, va + _bytes(end - begin), advice)
+            if advice != MADV_FREE or not process_maps(st, guest):
+                for page in range(begin, end):
+                    _object_madvise(st, page, advice)
+            begin = end
+        vm_pageout_if_woken(st)
     return OK
+
+
+@kernel
+def _object_madvise(st: State, flat: Int, advice: Int) -> None:
+    """Carry out advice about one page, unless it is wired or held (vm_object_madvise)."""
+    m = vm_page_lookup(st, flat)
+    if m != NOT_RESIDENT:
+        if st.pageq[m].wire_count != 0 or st.pageq[m].hold_count != 0:
+            return
+        _vm_page_advise(st, m, advice)
+    if advice == MADV_FREE:
+        swap_pager_unswapped(st, flat)
 
 
 @kernel

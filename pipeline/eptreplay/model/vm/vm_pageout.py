@@ -32,6 +32,7 @@ from eptreplay.model.page.vm_pagequeue import (
     vm_page_dequeue,
     vm_page_enqueue,
 )
+from eptreplay.model.page.vm_reserv import vm_phys_free
 from eptreplay.model.pmap.invalidate import CAUSE_AGING, CAUSE_PAGE_DAEMON
 from eptreplay.model.pmap.pmap_page import (
     pmap_is_modified,
@@ -44,7 +45,6 @@ from eptreplay.model.state.pages import PGA_REFERENCED
 from eptreplay.model.state.state import State, account
 from eptreplay.model.vm.event_log import LOG_FREE, LOG_LAUNDER, log_event, log_scan
 from eptreplay.model.vm.vm_object import NOT_RESIDENT, guest_of, swap_out, vm_page_lookup, vm_page_remove
-from eptreplay.model.vm.vm_reserv import vm_phys_free
 
 MAX_LAUNDER = 32  # clusters that the first pass may write (vm_max_launder)
 MAX_LAUNDER_LATER = 10000  # and every later one
@@ -69,7 +69,15 @@ def vm_pageout(st: State) -> None:
         vm_pageout_scan(st, number)
         if vm.v_free_count >= vm.v_free_min and vm.v_free_count >= vm.vm_pageout_wakeup_thresh:
             vm.vm_pages_needed = 0
+    vm.woken = 0
     host.guest, host.cause = guest, cause
+
+
+@kernel
+def vm_pageout_if_woken(st: State) -> None:
+    """Run the page daemon if pages of the kernel's own that were taken have woken it (VM.woken)."""
+    if st.vm[0].woken != 0:
+        vm_pageout(st)
 
 
 @kernel
@@ -79,6 +87,7 @@ def vm_pageout_idle(st: State) -> None:
     guest, cause = host.guest, host.cause
     host.cause = CAUSE_AGING
     vm_pageout_scan(st, 0)
+    st.vm[0].woken = 0  # by what the daemon itself took
     host.guest, host.cause = guest, cause
 
 
@@ -112,6 +121,9 @@ def _references(st: State, m: Int) -> Int:
 @part
 def _scan_inactive(st: State, number: Int) -> Int:
     """Free or launder inactive pages until the target is met; return how many were found stuck.
+
+    A page that was used is activated, also one that is held.  Any other that is held is stuck: it counts as one that is missing for
+    the scan of the active queue (recordings of wiring, docs/conformance.md).
 
     The page that is looked at next is the one after the marker, which is inserted after a page before that page is
     handled: the page may leave the queue, and others with it.
@@ -206,8 +218,6 @@ def vm_page_cache(st: State, m: Int) -> None:
     vm_page_free(st, m)
     vm_phys_free(st, m, flat)
     vm.v_tfree += 1
-    if vm.v_free_count >= vm.v_free_min:
-        vm.vm_pages_needed = 0
     log_event(st, LOG_FREE, flat, 1 if copied else 0)
 
 

@@ -19,6 +19,8 @@ from eptreplay.model.vm.vm_map import (
     vm_map_madvise,
     vm_map_protect,
 )
+from eptreplay.model.vm.vm_map_entry import pages_mapped
+from eptreplay.model.vm.vm_wire import vm_map_unwire, vm_map_wire
 from eptreplay.units import PAGE_BYTES
 
 if TYPE_CHECKING:
@@ -42,7 +44,6 @@ REASONS = {
     answers.NO_HOLD: "release_without_hold",
     answers.NOT_WIRED: "unwire_without_wire",
     answers.NOT_MEMORY: "event_outside_memory",
-    answers.IN_USE: "unmap_in_use",
     answers.IS_THERE: "map_of_mapped",
     answers.NO_DEVICE: "dma_without_device",
     answers.NOT_ALLOWED: "event_not_allowed",
@@ -108,23 +109,41 @@ def _on_pages(host: Host, event: HostEvent) -> str:
         return "unknown_device"
     if bits not in _MEANINGS.get(event.kind, range(1 << 64)):
         return "unknown_argument"
-    act = _ACTS[event.kind]
     flat = flat_page(host.guests, event.guest, first)
     last = flat_page(host.guests, event.guest, first + pages - 1)
     if flat < 0 or last - flat != pages - 1:
         return REASONS[answers.NOT_MEMORY]
-    done, reason = flat, ""
-    for page in range(flat, last + 1):
-        answer = int(act(host, event.guest, page, bits))
-        if answer != answers.OK:
-            reason = REASONS[answer]
-            break
-        if page < len(host.statistics.deferred):
-            host.statistics.deferred[page] = 0
-        done = page + 1
+    if event.kind is Event.MAP:
+        done, answer = _map(host, event.guest, flat, pages)
+    elif event.kind in _RANGES:
+        done, answer = _on_range(host, event, flat, pages, bits)
+    else:
+        answer = int(_ACTS[event.kind](host, event.guest, flat, bits))
+        done = int(answer == answers.OK)
     if flat < len(host.statistics.deferred):
-        host.given_back[event.guest].note(event, range(flat, done), host.statistics, host.states)
-    return reason
+        host.statistics.deferred[flat : flat + done] = 0
+        host.given_back[event.guest].note(event, range(flat, flat + done), host.statistics, host.states)
+    return REASONS.get(answer, "")
+
+
+def _map(host: Host, guest: int, flat: int, pages: int) -> tuple[int, int]:
+    """Map pages again, one after the other; return how many, and the answer for the next one."""
+    for done in range(pages):
+        answer = int(vm_map_insert(host.states, guest, flat + done))
+        if answer != answers.OK:
+            return done, answer
+    return pages, answers.OK
+
+
+def _on_range(host: Host, event: HostEvent, flat: int, pages: int, bits: int) -> tuple[int, int]:
+    """Carry out an event on a range in one call, as far as pages are mapped; return how many, and the answer."""
+    mapped = int(pages_mapped(host.states, event.guest, flat, pages))
+    if mapped == 0:
+        return 0, answers.NOT_MEMORY
+    answer = int(_CALLS[event.kind](host.states, event.guest, flat, mapped, bits))
+    if answer != answers.OK:
+        return 0, answer
+    return mapped, answers.OK if mapped == pages else answers.NOT_MEMORY
 
 
 _RANGES = frozenset({Event.MAP, Event.UNMAP, Event.PROTECT, Event.WIRE, Event.UNWIRE, Event.ADVISE})
@@ -151,13 +170,16 @@ _ACTS: dict[Event, Callable[[Host, int, int, int], Int]] = {
     Event.HOST_WRITE: lambda host, guest, flat, _: hypervisor.host_access(host.states, guest, flat, True),
     Event.DMA_READ: lambda host, guest, flat, _: hypervisor.dma(host.states, guest, flat, False),
     Event.DMA_WRITE: lambda host, guest, flat, _: hypervisor.dma(host.states, guest, flat, True),
-    Event.MAP: lambda host, guest, flat, _: vm_map_insert(host.states, guest, flat),
-    Event.UNMAP: lambda host, guest, flat, _: vm_map_delete(host.states, guest, flat),
-    Event.PROTECT: lambda host, guest, flat, bits: vm_map_protect(host.states, guest, flat, bits),
-    Event.WIRE: lambda host, guest, flat, _: hypervisor.wire(host.states, guest, flat),
-    Event.UNWIRE: lambda host, guest, flat, _: hypervisor.unwire(host.states, guest, flat),
-    Event.ADVISE: lambda host, guest, flat, bits: vm_map_madvise(host.states, guest, flat, bits),
 }
+
+_CALLS: dict[Event, Callable[[Any, int, int, int, int], Int]] = {
+    Event.UNMAP: lambda states, guest, flat, pages, _: vm_map_delete(states, guest, flat, pages),
+    Event.PROTECT: vm_map_protect,
+    Event.WIRE: lambda states, guest, flat, pages, _: vm_map_wire(states, guest, flat, pages),
+    Event.UNWIRE: lambda states, guest, flat, pages, _: vm_map_unwire(states, guest, flat, pages),
+    Event.ADVISE: vm_map_madvise,
+}
+"""What is done to a range in one call."""
 
 
 def bad_event_callback(

@@ -102,6 +102,8 @@ class GivenBack:
         if event.kind is Event.UNMAP:
             self._absent[flat - self.first_page] = True
         elif event.kind is Event.ADVISE and event.arg & LOW_BITS == MADV_FREE:
+            if _process_maps(states, event.guest):
+                return
             flat = flat[~_is_kept(states, flat)]
         else:
             return
@@ -215,6 +217,11 @@ class GivenBack:
         for_ever = {loss.page for loss in losses if loss.again == FOREVER}
         twice = [loss.before == NEVER and loss.again != FOREVER and loss.page in for_ever for loss in losses]
         return np.where(twice, NEVER, last)
+
+
+def _process_maps(states: State, guest: int) -> bool:
+    """Return whether the hypervisor process maps the guest's memory, too: free advice gives nothing up then."""
+    return bool(states.pmap.pm_pml4[0, states.guests.shape[1] + guest] != 0)
 
 
 def _is_kept(states: State, flat: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from eptreplay.errors import UsageError
-from eptreplay.model.instances import page_table_pages
+from eptreplay.model.instances import page_table_pages, pv_chunks
 from eptreplay.model.vm.vm_limits import HostMemory, limits
 from eptreplay.request.host import HostOptions, Placement
 from eptreplay.units import BLOCK_PAGES, PAGE_BYTES, binary_size
@@ -25,6 +25,7 @@ class Need(NamedTuple):
     """The least memory that guests can run in, in pages."""
 
     wired: int
+    fragmentation: int
     page_tables: int
     free_target: int
     at_once: int
@@ -37,9 +38,16 @@ class Need(NamedTuple):
     def __str__(self) -> str:
         """Return the arithmetic."""
         return (
-            f"{self.wired:,} pages of wired guest memory + at least {self.page_tables:,} page-table pages"
+            f"{self.wired:,} pages of wired guest memory{self._fragmentation} + at least {self.page_tables:,} page-table pages"
             f" + {self.free_target:,} that the page daemon keeps free + {self.at_once:,} for the vCPUs"
             f" = {self.total:,} pages, {binary_size(self.total * PAGE_BYTES)}"
+        )
+
+    @property
+    def _fragmentation(self) -> str:
+        """Return the term of the fragmentation, if there is any."""
+        return (
+            f" + {self.fragmentation:,} that break blocks up (--fragmentation)" if self.fragmentation else ""
         )
 
 
@@ -53,10 +61,10 @@ def host_memory(options: HostOptions, guests: Sequence[GuestMemory], wired_pages
     if options.memory is None:
         if identity:
             return HostMemory()
-        frames = _ample(guests)
+        frames = _ample(guests, options.fragmentation)
     else:
         frames = options.memory // PAGE_BYTES
-        need = least_need(frames, guests, wired_pages)
+        need = least_need(frames, guests, wired_pages, options.fragmentation)
         if frames < need.total:
             raise UsageError(
                 f"--host-memory is {frames:,} pages ({binary_size(options.memory)}), but the guests need {need};"
@@ -65,30 +73,40 @@ def host_memory(options: HostOptions, guests: Sequence[GuestMemory], wired_pages
     return HostMemory(
         frames=frames,
         identity=identity,
-        unusable=round(options.fragmentation * (frames // BLOCK_PAGES)),
+        in_use=_fragmented(frames, options.fragmentation),
         page_tables_count=not identity,
+        host_offset=options.host_offset,
     )
 
 
-def least_need(frames: int, guests: Sequence[GuestMemory], wired_pages: int) -> Need:
+def _fragmented(frames: int, fragmentation: float) -> int:
+    """Return how many whole blocks of a host have a frame that somebody else uses for good."""
+    return round(fragmentation * (frames // BLOCK_PAGES))
+
+
+def least_need(
+    frames: int, guests: Sequence[GuestMemory], wired_pages: int, fragmentation: float = 0.0
+) -> Need:
     """Return the least memory that guests can run in on a host of so many frames."""
     return Need(
         wired_pages,
+        _fragmented(frames, fragmentation),
         PATH_TABLES * len(guests),
         limits(frames).v_free_target,
         PAGES_PER_VCPU * sum(guest.vcpus for guest in guests),
     )
 
 
-def _ample(guests: Sequence[GuestMemory]) -> int:
-    """Return as many frames as whole blocks of all guest memory, page tables, and what the page daemon keeps free need."""
+def _ample(guests: Sequence[GuestMemory], fragmentation: float) -> int:
+    """Return as many frames as whole blocks of all guest memory, the kernel's own pages, and what the page daemon keeps free need."""
     blocks = sum(
         int(-(-end // BLOCK_PAGES) - begin // BLOCK_PAGES)
         for guest in guests
         for begin, end in guest.ram_pages
     )
-    need = blocks * BLOCK_PAGES + sum(page_table_pages(guest) for guest in guests)
+    kernel = 2 * sum(page_table_pages(guest) + pv_chunks(guest) for guest in guests)  # the process's, too
+    need = blocks * BLOCK_PAGES + -(-kernel // BLOCK_PAGES) * BLOCK_PAGES
     frames = need
-    while frames - limits(frames).v_free_target < need:
-        frames = need + limits(frames).v_free_target
+    while frames - limits(frames).v_free_target - _fragmented(frames, fragmentation) < need:
+        frames = need + limits(frames).v_free_target + _fragmented(frames, fragmentation)
     return frames

@@ -55,6 +55,10 @@ ACTIVITY = (
     ("soft_faults", "Soft faults", "exits"),
 )
 NOTHING = ("0", "0 B", "0 s")
+BLOCKS = (
+    "2 MB blocks are those of the guest's addresses, unless the hypervisor process touches memory first, through a mapping"
+    " at another offset (--host-offset); at which one bhyve of FreeBSD 10 mapped it is not known."
+)
 FIRST_IN_LINE = 5
 """Candidates shown of every profile; the CSV file has all."""
 
@@ -111,6 +115,8 @@ def host_memory(context: Context) -> Part:
                 )
     after = silent(context.guest)
     texts = [f"Over the host's time.{after} There the host takes it to stand still."] if after else []
+    if charts:
+        texts.append(BLOCKS)
     return Part(charts=charts, texts=texts)
 
 
