@@ -9,8 +9,8 @@ import typer.main
 from tests.command_line import eptreplay, small_trace
 
 from eptreplay.cli.app import app
-from eptreplay.ingest.importing.options import IMPORT_OPTIONS
 from eptreplay.cli.conform import CONFORM
+from eptreplay.ingest.importing.options import IMPORT_OPTIONS
 from eptreplay.request.replay import REPLAY
 from eptreplay.run.effects import OF_TRACES
 

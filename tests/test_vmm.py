@@ -6,8 +6,8 @@ from tests.small_host import READ, WRITE, SmallHost
 
 from eptreplay.model.pmap.invalidate import CAUSE_AGING, CAUSE_FAULT, CAUSE_UNMAP, CAUSE_WIRING
 from eptreplay.model.vm import answers as event
-from eptreplay.model.vm import hypervisor as host_events
 from eptreplay.model.vm import vm_map
+from eptreplay.model.vm.vm_wire import vm_map_wire
 
 
 def two_vcpus(profile: str = "ept-ad") -> SmallHost:
@@ -107,5 +107,5 @@ def test_a_host_cpu_runs_one_vcpu_of_a_guest_at_a_time() -> None:
 
 def test_wiring_wakes_nobody() -> None:
     host = two_vcpus()
-    assert host_events.wire(host.replay.states, 0, 2) == event.OK
+    assert vm_map_wire(host.replay.states, 0, 2, 1) == event.OK
     assert host.by_cause("invalidations", CAUSE_WIRING) == 0

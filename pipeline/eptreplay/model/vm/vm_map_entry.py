@@ -38,7 +38,7 @@ def is_memory(states: State, flat: Int) -> bool:
     inside = 0 <= flat < len(states.fast_path) - 1
     return bool(
         inside
-        and (states.fast_path[flat] & NO_MEMORY) == 0
+        and (states.fast_path[page_at(flat)] & NO_MEMORY) == 0
         and instance(states, 0).object[page_at(flat)].absent == 0
     )
 
