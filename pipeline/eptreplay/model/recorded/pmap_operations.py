@@ -22,6 +22,7 @@ from eptreplay.model.pmap.pmap_enter import (
     pmap_enter_quick,
     pmap_object_init_pt,
 )
+from eptreplay.model.pmap.pmap_enter_2m import pmap_enter_2m
 from eptreplay.model.pmap.pmap_page import (
     pmap_clear_modify,
     pmap_is_modified,
@@ -40,6 +41,8 @@ from eptreplay.model.pmap.pmap_range import (
     pmap_remove,
     pmap_remove_pages,
 )
+from eptreplay.model.pmap.pmap_unwire import pmap_unwire
+from eptreplay.model.pmap.release import set_allow_2m_x_ept
 from eptreplay.model.recorded.codes import (
     ACCESS,
     ACCESS_FAULT,
@@ -53,6 +56,7 @@ from eptreplay.model.recorded.codes import (
     COPY,
     EMULATE_AD,
     ENTER,
+    ENTER_2M,
     ENTER_OBJECT,
     ENTER_QUICK,
     ENTER_RUN,
@@ -73,9 +77,12 @@ from eptreplay.model.recorded.codes import (
     REMOVE_WRITE,
     RUN_SHIFT,
     SET_ACTIVE,
+    SET_ALLOW_2M_X,
     TS_REFERENCED,
     TS_RUN,
     UNDIRTY,
+    UNWIRE,
+    UNWIRE_RUN,
     WIRED_MAPPINGS,
 )
 from eptreplay.model.state.pte import NBPDR, NO_BITS, PAGE_SHIFT, PAGE_SIZE, PG_W, VM_PROT_ALL
@@ -116,6 +123,8 @@ def _page_operation(st: State, op: Record) -> Int:
         ret = pmap_page_wired_mappings(st, m)
     elif op.op == IS_MAPPED:
         ret = np.int64(pmap_page_is_mapped(st, m))
+    elif op.op == SET_ALLOW_2M_X:
+        set_allow_2m_x_ept(st, np.int64(op.arg))
     return ret
 
 
@@ -138,6 +147,12 @@ def _pmap_operation(st: State, regions: NDArray[np.uint64], op: Record) -> Int:
         pmap_change_wiring(st, pmap, op.va, op.wired != 0)
     elif code == CHANGE_WIRING_RUN:
         ret = _change_wiring_run(st, pmap, op)
+    elif code == ENTER_2M:
+        ret = pmap_enter_2m(st, pmap, op.va, op.access, op.page, op.prot, op.wired != 0)
+    elif code == UNWIRE:
+        pmap_unwire(st, pmap, op.va, op.eva)
+    elif code == UNWIRE_RUN:
+        ret = _unwire_run(st, pmap, op)
     elif code == ADVISE:
         pmap_advise(st, pmap, op.va, op.eva, np.int64(op.arg))
     elif code == EXTRACT:
@@ -247,5 +262,18 @@ def _change_wiring_run(st: State, pmap: Record, op: Record) -> Int:
         va = op.va + np.uint64(k) * PAGE_SIZE
         if _can_change_wiring(st, pmap, va, op.wired != 0):
             pmap_change_wiring(st, pmap, va, op.wired != 0)
+            done += 1
+    return done
+
+
+@kernel
+def _unwire_run(st: State, pmap: Record, op: Record) -> Int:
+    """Unwire those of `n` pages from `va` that are wired, one by one; return how many were."""
+    done: Int = 0
+    for k in range(op.n):
+        va = op.va + np.uint64(k) * PAGE_SIZE
+        level, slot = leaf_of(st, pmap, va)
+        if level != 0 and (st.pt[slot] & PG_W) != NO_BITS:
+            pmap_unwire(st, pmap, va, va + PAGE_SIZE)
             done += 1
     return done

@@ -14,7 +14,7 @@ from eptreplay.model.access_loop import sweep
 from eptreplay.model.access_loop.deferred_accessed import write_deferred
 from eptreplay.model.access_loop.dirty_log import DirtyLog, harvest, new_dirty_log
 from eptreplay.model.cpu.tlb import TLB_COUNTERS, Tlbs, flush_all_if_invalidated, new_tlbs, no_tlbs
-from eptreplay.model.instances import GuestMemory, flat_ram_pages, guest_bases, new_instances
+from eptreplay.model.instances import GuestMemory, Kernel, flat_ram_pages, guest_bases, new_instances
 from eptreplay.model.recorded.checksum import state_sums
 from eptreplay.model.state.address_space import PMAP
 from eptreplay.model.state.counters import COUNTERS
@@ -129,6 +129,7 @@ class Replay:
             self.hosts or [HostMemory(page_daemon=False)] * len(self.profiles),
             GUEST_PBASE,
             self.log_words,
+            [Kernel(profile.release, profile.allow_2m_x_ept, profile.fault_2m) for profile in self.profiles],
         )
         ram_pages = flat_ram_pages(self.guests)
         pages = int(ram_pages[-1, 1])
