@@ -209,7 +209,11 @@ def _home_page(regions: NDArray[np.uint64], va: np.uint64) -> Int:
 
 @kernel
 def _access_fault(st: State, pmap: Record, regions: NDArray[np.uint64], va: np.uint64, access: Int) -> Int:
-    """Make one access; a fault maps the address's home page with all rights and leaves its dirty field alone."""
+    """Make one access; a fault maps the address's home page with all rights and leaves its dirty field alone.
+
+    The answer is what resolved it last: a page that vm_fault maps may become part of a superpage that was not accessed, which
+    emulation then has to say that it was.
+    """
     outcome = access_page(st, pmap, va, access)
     if outcome != REFUSED:
         return outcome
@@ -220,7 +224,7 @@ def _access_fault(st: State, pmap: Record, regions: NDArray[np.uint64], va: np.u
         vm_page_alloc(st, m)
         pmap_enter(st, pmap, va, access, m, VM_PROT_ALL, False)
         outcome = access_page(st, pmap, va, access)
-    return FAULTED
+    return FAULTED if outcome == HIT else outcome
 
 
 @kernel

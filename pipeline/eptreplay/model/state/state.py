@@ -79,6 +79,10 @@ class State:
         VM_PAGE_QUEUE, "queue_places", meaning="one place per frame; the heads of lists and the page daemon's marker follow"
     )
     object: Records = array(OBJECT_PAGE, "guest_pages", meaning="guest pages, in flat numbers")
+    ts_dirty: NDArray[np.uint8] = array(
+        np.uint8, "guest_pages", unit="flag", owner="access_loop/sweep",
+        meaning="1: the last aging sweep that visited the page dirtied it, and so will one that finds its entry as it left it",
+    )
     blocks: Records = array(OBJECT_BLOCK, "guest_blocks", meaning="2 MB blocks of guest pages")
     rv: Records = array(RESERV, "reservations", meaning="one per block of frames; the heads of two lists follow")
     swblk: NDArray[np.int32] = array(
