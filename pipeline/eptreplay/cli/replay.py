@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from eptreplay import profiles as cpu
 from eptreplay.errors import UsageError
+from eptreplay.request.choices import ReleaseName
 from eptreplay.request.effects import refuse_without_effect
 
 if TYPE_CHECKING:
@@ -16,13 +17,23 @@ if TYPE_CHECKING:
 
 def replay(request: ReplayRequest) -> int:
     """Carry out `replay` and return the exit code."""
-    profiles = [cpu.resolve(spec) for spec in request.profile]
+    profiles = [cpu.resolve(spec) for spec in _with_releases(request)]
     _refuse_twice([profile.name for profile in profiles])
     options = request.options()
     refuse_without_effect(request)
     from eptreplay.cli.replay_traces import replay_traces  # noqa: PLC0415 - an unknown profile is refused without waiting for numba
 
     return replay_traces(request, profiles, options)
+
+
+def _with_releases(request: ReplayRequest) -> list[str]:
+    """Return the profiles that are asked for, each that names no release once under every release that is."""
+    releases = request.release or [ReleaseName.FREEBSD_10_0]
+    return [
+        under
+        for spec in request.profile
+        for under in ([spec] if cpu.names_release(spec) else [cpu.under(spec, name) for name in releases])
+    ]
 
 
 def _refuse_twice(names: Sequence[str]) -> None:

@@ -160,6 +160,7 @@ def _pmap(golden: _Golden) -> AnyPmap:
 
 def _checkpoint(replay: Replay) -> list[dict[str, int]]:
     """Return the counters of every profile with the checksum of its tables."""
+    replay.check_asserted()
     now = counters([replay.snapshot(None)])
     return [
         {name: int(values[0, number]) for name, values in now.items()} | {"state_sum": state_sum}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from eptreplay import __version__
+from eptreplay.profiles import described
 from eptreplay.tables.files import slug
 
 if TYPE_CHECKING:
@@ -44,12 +45,10 @@ def describe(
         "failed": [{"guest": failure.guest, "error": failure.message()} for failure in failures],
         "profiles": [
             {
-                "name": profile.name,
+                **described(profile),
                 "slug": slug(profile.name),
                 "title": profile.title,
                 "vendor": profile.vendor,
-                "entries": profile.pmap_type.name,
-                "flags": [flag.name for flag in profile.pmap_flags],
                 "assumptions": list(profile.assumptions),
                 "costs": {
                     name: {"value": fact.value, "status": str(fact.status)}

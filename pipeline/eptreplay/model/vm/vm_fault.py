@@ -207,7 +207,7 @@ def fault_cause(st: State, pmap: Record, va: np.uint64, flat: Int) -> Int:
 
 @part
 def guest_access(st: State, pmap: Record, va: np.uint64, op: Int, flat: Int) -> None:
-    """Make one access of a guest to its own memory, see it through and count what it took.
+    """Make one access of a guest to its own memory, see it through and count it once, by what resolved it last.
 
     Args:
         st: the host.
@@ -220,11 +220,14 @@ def guest_access(st: State, pmap: Record, va: np.uint64, op: Int, flat: Int) -> 
     outcome = access_page(st, pmap, va, access)
     if outcome == HIT:
         return
+    emulated = CAUSE_DIRTY if access == VM_PROT_WRITE else CAUSE_ACCESSED
     if outcome == EMULATED:
-        account(st).faults[op, CAUSE_DIRTY if access == VM_PROT_WRITE else CAUSE_ACCESSED] += 1
+        account(st).faults[op, emulated] += 1
         return
-    account(st).faults[op, fault_cause(st, pmap, va, flat)] += 1
+    cause = fault_cause(st, pmap, va, flat)
     seen = vm_exit(st, pmap)
     while outcome == REFUSED and vm_fault(st, pmap, va, access, flat):
         outcome = access_page(st, pmap, va, access)
+    # A page that vm_fault mapped may be part of a superpage that was not accessed, until emulation says so (14-later).
+    account(st).faults[op, emulated if outcome == EMULATED else cause] += 1
     vm_enter(st, pmap, seen)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eptreplay.errors import UsageError
 from eptreplay.model._numba.arrays import loaded, loaded_arrays, saved
 from eptreplay.model.access_loop import fast_path as kernels
 from eptreplay.model.access_loop import sweep
@@ -18,6 +19,7 @@ from eptreplay.model.instances import GuestMemory, Kernel, flat_ram_pages, guest
 from eptreplay.model.recorded.checksum import state_sums
 from eptreplay.model.state.address_space import PMAP
 from eptreplay.model.state.counters import COUNTERS
+from eptreplay.model.state.releases import ASSERTIONS
 from eptreplay.model.state.rows import Rows, rows_of
 from eptreplay.model.state.state import State, stacked
 from eptreplay.model.statistics.close_interval import close_interval
@@ -271,6 +273,21 @@ class Replay:
     def statistics_of(self, guest: int) -> GuestStatistics:
         """Return the interval statistics of one guest, as views."""
         return statistics_of(self.statistics, self.states.guests[0, guest])
+
+    def check_asserted(self) -> None:
+        """Refuse what was found if something occurred that the kernel asserts never does.
+
+        Raises:
+            UsageError: it did; with the profile and what occurred.
+        """
+        for number, asserted in enumerate(self.states.host["asserted"][:, 0]):
+            if asserted:
+                named = getattr(self.profiles[number], "name", f"number {number}")
+                raise UsageError(
+                    f"profile '{named}': by row {self.rows:,} something occurred that the kernel asserts never does: "
+                    f"{ASSERTIONS[int(asserted)]}. A kernel with INVARIANTS panics there, and what another does is not modelled: "
+                    "replay without this profile"
+                )
 
     def state_sums(self) -> list[int]:
         """Return the checksum of every profile's tables."""

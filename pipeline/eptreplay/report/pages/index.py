@@ -130,8 +130,8 @@ def headline(run: Run, lines: Sequence[Line]) -> str:
 
 def superpages(run: Run) -> str:
     """Return whose superpages the run shows; empty if no profile has any that later releases would not make."""
-    notes = (superpages_note(profile["entries"], profile["flags"]) for profile in run.profiles)
-    return next(filter(None, notes), "")
+    notes = (superpages_note(profile) for profile in run.profiles)
+    return " ".join(dict.fromkeys(filter(None, notes)))
 
 
 def fleet_answers(lines: Sequence[Line]) -> list[Answer]:

@@ -42,7 +42,7 @@ def superpages(context: Context) -> Part:
         Series(line.name, np.cumsum(line.values - gone.values), line.profile)
         for line, gone in zip(made, split, strict=True)
     ]
-    notes = (superpages_note(profile["entries"], profile["flags"]) for profile in context.profiles)
+    notes = (superpages_note(profile) for profile in context.profiles)
     return Part(
         texts=[*dict.fromkeys(filter(None, notes))],
         charts=[
