@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from eptreplay.errors import TraceError
-from eptreplay.model.state.releases import FREEBSD_10_0, FREEBSD_14_0, FREEBSD_14_LATER
+from eptreplay.model.state.releases import ASSERTIONS, FREEBSD_10_0, FREEBSD_14_0, FREEBSD_14_LATER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from eptreplay.model.state.state import State
 
 UNNAMED: Final = "10.0"
 
@@ -39,3 +41,18 @@ def release_of(recording: Mapping[str, Any], where: str) -> int:
             expected=" or ".join(repr(name) for name in _RECORDED),
         )
     return _RECORDED[text]
+
+
+def refuse_asserted(st: State, where: str, operation: str) -> None:
+    """Refuse an operation in which something occurs that the kernel asserts never does, if that is why it was the last.
+
+    Raises:
+        TraceError: with what that is.
+    """
+    asserted = int(st.host[0].asserted)
+    if asserted:
+        raise TraceError(
+            where,
+            f"the kernel asserts that this never occurs: {ASSERTIONS[asserted]}, in {operation}",
+            expected="operations at which a kernel with INVARIANTS goes on",
+        )

@@ -160,16 +160,21 @@ def new_instances(
         states.guests.first_vcpu[:, number] = sum(before.vcpus for before in guests[:number])
         states.guests.vcpus[:, number] = guest.vcpus
         _place_bars(states, guests, number, bar_frame)
-    for number, kernel in enumerate(kernels):
-        states.host.release[number] = kernel.release
-        states.host.allow_2m_x_ept[number] = kernel.allow_2m_x_ept
-        states.host.fault_2m[number] = kernel.fault_2m
+    _set_kernels(states, kernels)
     for number, host in enumerate(hosts):
         host.set_up(states.vm[number, 0], frames[-1])
     states.blocks.reservable[:] = _reservable(ram_pages, states.blocks.shape[1])
     unusable = np.array([host.unusable for host in hosts], np.int64)
     init_instances(states, pmap_types, pmap_flags, unusable)
     return states
+
+
+def _set_kernels(states: State, kernels: Sequence[Kernel]) -> None:
+    """Write what the kernel of every instance decides, before there is any pmap."""
+    for number, kernel in enumerate(kernels):
+        states.host.release[number] = kernel.release
+        states.host.allow_2m_x_ept[number] = kernel.allow_2m_x_ept
+        states.host.fault_2m[number] = kernel.fault_2m
 
 
 def _place_bars(states: State, guests: Sequence[GuestMemory], number: int, bar_frame: int) -> None:

@@ -14,7 +14,17 @@ from eptreplay.profiles.rules import X86_REFUSES, in_words, refusals
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-OVERVIEW_HEADER = ("profile", "CPU", "since", "entries", "A/D", "superpages", "from 14.0", "exec-only", "facts")
+OVERVIEW_HEADER = (
+    "profile",
+    "CPU",
+    "since",
+    "entries",
+    "A/D",
+    "superpages",
+    "from 14.0",
+    "exec-only",
+    "facts",
+)
 
 
 def overview_rows() -> list[tuple[str, ...]]:
@@ -84,7 +94,9 @@ def described(profile: Profile) -> dict[str, Any]:
 
 def _release_lines(profile: Profile) -> list[str]:
     """Say which release runs, which others can, and what this one decides."""
-    stands_in = "; 10.0's bhyve runs on Intel alone, and is a stand-in here" if profile.vendor == "AMD" else ""
+    stands_in = (
+        "; 10.0's bhyve runs on Intel alone, and is a stand-in here" if profile.vendor == "AMD" else ""
+    )
     others = ", ".join(release.label for release in Release if release is not profile.release)
     lines = [f"{profile.release.title}; can run under {others}, too{stands_in}"]
     if profile.release is Release.FREEBSD_10_0:

@@ -60,11 +60,15 @@ def kernel_choice(
     """
     if release is Release.FREEBSD_10_0:
         for key in overrides:
-            raise refuse(f"{key}= does not apply under 10.0, which has no such thing; write {cpu.name}@14.0:{key}=…")
+            raise refuse(
+                f"{key}= does not apply under 10.0, which has no such thing; write {cpu.name}@14.0:{key}=…"
+            )
         return KernelChoice(cpu.pmap_type, 0, False, cpu.under_10_0)
     pmap_type = PmapType.PT_RVI if cpu.vendor == "AMD" else cpu.pmap_type
     if ALLOW_2M_X_EPT in overrides and pmap_type is not PmapType.PT_EPT:
-        raise refuse(f"{ALLOW_2M_X_EPT}= does not apply: it is about EPT entries alone, and these are {pmap_type.name}")
+        raise refuse(
+            f"{ALLOW_2M_X_EPT}= does not apply: it is about EPT entries alone, and these are {pmap_type.name}"
+        )
     return KernelChoice(
         pmap_type,
         int(overrides.get(ALLOW_2M_X_EPT, _forbids_2m_x(cpu))),
@@ -88,7 +92,8 @@ def _assumed(cpu: Cpu, overrides: Mapping[str, bool]) -> tuple[str, ...]:
     fact = cpu.features.get(PSCHANGE_MC_NO, ABSENT)
     if cpu.vendor != "Intel" or fact.value is not None or ALLOW_2M_X_EPT in overrides:
         return ()
-    return (
+    text = (
         "Nobody says whether this CPU sets PSCHANGE_MC_NO (bit 6 of IA32_ARCH_CAPABILITIES); it is taken as clear, so the kernel "
-        f"forbids executable 2 MB mappings; if yours sets it, write feature.{PSCHANGE_MC_NO}=on.",
+        f"forbids executable 2 MB mappings; if yours sets it, write feature.{PSCHANGE_MC_NO}=on."
     )
+    return (text,)

@@ -59,7 +59,9 @@ def pschange_mc_no(arch_capabilities: int | None) -> Fact[FeatureValue]:
     if arch_capabilities is None:
         return Fact(None, Status.UNKNOWN, (), f"{ARCH_CAPABILITIES} (MSR 10AH) was not given")
     is_set = bool(arch_capabilities >> PSCHANGE_MC_NO_BIT & 1)
-    return Fact(is_set, Status.GIVEN, (), f"bit {PSCHANGE_MC_NO_BIT} of {ARCH_CAPABILITIES} {arch_capabilities:#x}")
+    return Fact(
+        is_set, Status.GIVEN, (), f"bit {PSCHANGE_MC_NO_BIT} of {ARCH_CAPABILITIES} {arch_capabilities:#x}"
+    )
 
 
 def parse_arch_capabilities(text: str) -> int:
@@ -84,11 +86,11 @@ def describe_arch_capabilities(value: int) -> list[str]:
         lines.append(f"  bit {entry['bit']:<5} {name:<30} {state:<6} {entry['meaning']}")
     if value >> PSCHANGE_MC_NO_BIT & 1:
         return [*lines, "  so releases from November 2019 on make executable 2 MB mappings in EPT"]
-    return [
-        *lines,
+    none = (
         "  so releases from November 2019 on make no executable 2 MB mapping in EPT, and a guest gets no superpage, unless "
-        "vm.pmap.allow_2m_x_ept=0 (1 forbids, whatever its name says)",
-    ]
+        "vm.pmap.allow_2m_x_ept=0 (1 forbids, whatever its name says)"
+    )
+    return [*lines, none]
 
 
 def parse_register(text: str, spec: str) -> int:

@@ -198,5 +198,7 @@ def write_deferred(states: State, statistics: IntervalStatistics) -> None:
         if statistics.deferred[page_at(flat)] & (DEFERRED | NO_OP) != 0:
             _write_deferred_of(states, statistics, guest_of(instance(states, 0), flat), flat)
         if dirties:
-            statistics.deferred[page_at(flat)] = NOT_CLEARED  # State.ts_dirty may not hold after whatever follows
+            statistics.deferred[page_at(flat)] = (
+                NOT_CLEARED  # State.ts_dirty may not hold after whatever follows
+            )
     statistics.tally[0].deferring = 0

@@ -114,7 +114,9 @@ def _age_pages(
         flat = np.int64(statistics.listed[k])
         frame = st.object[page_at(flat)].frame
         kinds = st.fast_path[page_at(flat)] & deferrable
-        shows_use = wired or statistics.tally[0].no_ops == 0 or (dirties and statistics.tally[0].deferrable == 0)
+        shows_use = (
+            wired or statistics.tally[0].no_ops == 0 or (dirties and statistics.tally[0].deferrable == 0)
+        )
         if frame > 0:
             m = np.int64(frame) - 1
             shows_use |= st.pv_table[m // NPTEPG] != 0 or _mapped_twice(st, m)

@@ -25,7 +25,7 @@ COUNTERS_FIELDS = (
     Field("inv_page",              np.int64, "events", "pmap/invalidate",                               "calls of pmap_invalidate_page"),
     Field("inv_range",             np.int64, "events", "pmap/invalidate",                               "calls of pmap_invalidate_range: always 0 under 10.0, where nobody calls it for a guest"),
     Field("inv_all",               np.int64, "events", "pmap/invalidate",                               "calls of pmap_invalidate_all"),
-    Field("dirty_calls",           np.int64, "events", "page/vm_page",                                  "calls of vm_page_dirty"),
+    Field("dirty_calls",           np.int64, "events", "access_loop/sweep page/vm_page",                "calls of vm_page_dirty"),
     Field("traps",                 np.int64, "events", "vm/hypervisor vm/vm_fault",                     "accesses that the walker refused, every attempt"),
     Field("pages_allocated",       np.int64, "pages",  "page/vm_page",                                  "pages given to an object, ever"),
     Field("faults",                np.int64, "events", "vm/vm_fault",                                   "refused accesses by kind and cause, see vm_fault.py", (FAULT_KINDS, FAULT_CAUSES)),

@@ -16,7 +16,7 @@ from eptreplay.model.page.vm_pagequeue import PQ_ACTIVE, vm_page_enqueue
 from eptreplay.model.pmap.invalidate import CAUSE_HOST_ACCESS, CAUSE_WIRING
 from eptreplay.model.pmap.pmap import leaf_of, pmap_pinit_type
 from eptreplay.model.pmap.pmap_enter import pmap_enter
-from eptreplay.model.pmap.pmap_range import pmap_change_wiring
+from eptreplay.model.pmap.pmap_unwire import unwire_page
 from eptreplay.model.state.guest_pages import page_at
 from eptreplay.model.state.pte import (
     PMAP_PDE_SUPERPAGE,
@@ -75,7 +75,7 @@ def unwire(states: State, guest: Int, flat: Int) -> Int:
             va = address_of(st, guest, flat)
             level, _ = leaf_of(st, st.pmap[guest], va)
             if level != 0:
-                pmap_change_wiring(st, st.pmap[guest], va, False)
+                unwire_page(st, st.pmap[guest], va)
             if st.vm[0].page_daemon != 0:
                 vm_page_enqueue(st, PQ_ACTIVE, m)  # with the act_count that it had
     return OK

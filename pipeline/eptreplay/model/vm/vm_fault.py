@@ -28,7 +28,15 @@ from eptreplay.model.pmap.pmap_enter_2m import KERN_SUCCESS, pmap_enter_2m
 from eptreplay.model.pmap.superpage import pmap_ps_enabled
 from eptreplay.model.state.guest_pages import page_at
 from eptreplay.model.state.objects import GONE
-from eptreplay.model.state.pte import NPTEPG, PDE_LEVEL, PDRMASK, PTE_LEVEL, VM_PROT_ALL, VM_PROT_EXECUTE, VM_PROT_WRITE
+from eptreplay.model.state.pte import (
+    NPTEPG,
+    PDE_LEVEL,
+    PDRMASK,
+    PTE_LEVEL,
+    VM_PROT_ALL,
+    VM_PROT_EXECUTE,
+    VM_PROT_WRITE,
+)
 from eptreplay.model.state.state import State, account
 from eptreplay.model.vm.event_log import LOG_ALLOCATE, LOG_SOFT_FAULT, LOG_SWAP_IN, LOG_ZERO_FILL, log_event
 from eptreplay.model.vm.vm_object import (

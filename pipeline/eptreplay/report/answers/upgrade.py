@@ -96,12 +96,11 @@ def upgrade_figures(guest: Guest, found: Sequence[Standing]) -> tuple[str, str] 
         return None
     most = max(pairs, key=lambda pair: abs(pair.after.seconds - pair.before.seconds))
     rows = guest.summary[most.before.profile], guest.summary[most.after.profile]
-    numbers = [
-        f"{each.name} {each.of(rows[0]):,} -> {each.of(rows[1]):,}"
-        for each in CHANGED[:4]
-    ]
+    numbers = [f"{each.name} {each.of(rows[0]):,} -> {each.of(rows[1]):,}" for each in CHANGED[:4]]
     cost = difference_text(most.before, most.after) or "the same"
-    figure = f"{cost} by estimated cost" if distinguishable(most.before, most.after) else "exits or IPIs alone"
+    figure = (
+        f"{cost} by estimated cost" if distinguishable(most.before, most.after) else "exits or IPIs alone"
+    )
     sentence = (
         f"From {most.before.profile} under 10.0 to {most.after.profile}: {'; '.join(numbers)}; "
         f"estimated cost {range_of(most.before, most.after)}.{_kept_from(rows[1])}"

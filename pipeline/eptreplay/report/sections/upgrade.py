@@ -52,7 +52,10 @@ def upgrade(context: Context) -> Part:
                 link,
                 [
                     Head("number"),
-                    *(Head(pair.after.profile, f"measured by {pair.before.profile}", pair.numbers[1]) for pair in pairs),
+                    *(
+                        Head(pair.after.profile, f"measured by {pair.before.profile}", pair.numbers[1])
+                        for pair in pairs
+                    ),
                 ],
                 rows,
             )
