@@ -163,7 +163,7 @@ def check_arguments(
     Raises:
         TraceError: with the operation and the column.
     """
-    for rule in [*_rules(arguments, pmaps, pages, copies=copies), *_release_rules(arguments, release)]:
+    for rule in [*_release_rules(arguments, release), *_rules(arguments, pmaps, pages, copies=copies)]:
         wrong = np.flatnonzero(~rule.kept)
         if len(wrong):
             i = int(wrong[0])
