@@ -27,6 +27,7 @@ VALUES = {
     "swap_write": ("--swap-write", "1ms"),
     "idle_gap": ("--idle-gap", "1ms"),
     "check_conservation": ("--check-conservation",),
+    "release": ("--release", "14.0", "-p", "haswell@14.0"),
     "align": ("--align", "start"),
 }
 """An option of `replay` with a value, which may be the one that holds anyway, and without what it needs."""
@@ -41,6 +42,7 @@ NEEDED = {
     "swap_write": "--host-memory",
     "idle_gap": "--vcpus activity",
     "check_conservation": "--host-memory",
+    "release": "a profile that names no release of its own",
     "align": "two guests or more",
 }
 
@@ -65,7 +67,7 @@ OTHERS = {
     "bench": {"traces", "runs", "as_json"},
     "profiles list": set(),
     "profiles show": {"name"},
-    "profiles from-msr": {"value"},
+    "profiles from-msr": {"value", "arch_capabilities"},
 }
 """By command, options that always have an effect."""
 

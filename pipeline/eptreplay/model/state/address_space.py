@@ -30,7 +30,7 @@ PMAP_FIELDS = (
     Field("PG_G",               np.uint64, "mask",  "pmap/pmap",                       "global (none in EPT)"),
     Field("PG_CACHE_WB",        np.uint64, "mask",  "pmap/pmap",                       "bits of a write-back leaf of either size"),
     Field("PG_CACHE_UC",        np.uint64, "mask",  "pmap/pmap",                       "bits of an uncacheable PTE"),
-    Field("PG_PTE_PROMOTE",     np.uint64, "mask",  "pmap/pmap",                       "promotion rule: the bits in which 512 PTEs must agree to become one PDE (pmap_promote_pde)"),
+    Field("PG_PTE_PROMOTE",     np.uint64, "mask",  "pmap/pmap pmap/release",          "promotion rule: the bits in which 512 PTEs must agree to become one PDE (pmap_promote_pde)"),
     Field("PG_KEEPS_A",         np.uint64, "mask",  "pmap/pmap",                       "a leaf with any of these cannot lose PG_A (safe_to_clear_referenced)"),
     Field("PG_READ",            np.uint64, "mask",  "pmap/pmap",                       "hardware: bits that every level needs for a read"),
     Field("PG_WRITE",           np.uint64, "mask",  "pmap/pmap",                       "hardware: bits that every level needs for a write"),

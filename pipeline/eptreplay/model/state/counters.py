@@ -20,7 +20,7 @@ COUNTERS_FIELDS = (
     Field("x86_ipis",              np.int64, "events", "pmap/invalidate",                               "the same for PT_X86 shootdowns"),
     Field("promotions",            np.int64, "events", "pmap/superpage",                                "vm.pmap.pde.promotions: 512 PTEs became one PDE"),
     Field("demotions",             np.int64, "events", "pmap/superpage",                                "vm.pmap.pde.demotions: one PDE became 512 PTEs"),
-    Field("mappings",              np.int64, "events", "pmap/pmap_enter pmap/pmap_copy pmap/superpage", "vm.pmap.pde.mappings: 2 MB mappings made directly"),
+    Field("mappings",              np.int64, "events", "pmap/pmap_copy pmap/pmap_enter pmap/pmap_enter_2m pmap/superpage", "vm.pmap.pde.mappings: 2 MB mappings made directly"),
     Field("p_failures",            np.int64, "events", "pmap/superpage",                                "vm.pmap.pde.p_failures: promotions that failed"),
     Field("inv_page",              np.int64, "events", "pmap/invalidate",                               "calls of pmap_invalidate_page"),
     Field("inv_range",             np.int64, "events", "pmap/invalidate",                               "calls of pmap_invalidate_range: always 0 under 10.0, where nobody calls it for a guest"),
