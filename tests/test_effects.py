@@ -30,6 +30,7 @@ VALUES = {
     "idle_gap": ("--idle-gap", "1ms"),
     "checkpoint_every": ("--checkpoint-every", "256M", "--host-memory", "64M"),
     "check_conservation": ("--check-conservation",),
+    "release": ("--release", "14.0", "-p", "haswell@14.0"),
     "align": ("--align", "start"),
     "clock_mhz": ("--clock-mhz", "2400"),
 }
@@ -47,6 +48,7 @@ NEEDED = {
     "swap_write": "--host-memory",
     "idle_gap": "--vcpus activity",
     "check_conservation": "--host-memory",
+    "release": "a profile that names no release of its own",
     "align": "two guests or more",
     "clock_mhz": "a trace that counts cycles",
 }
@@ -78,7 +80,7 @@ OTHERS = {
     "export": {"export_format", "trace", "out", "overwrite"},
     "profiles list": set(),
     "profiles show": {"name"},
-    "profiles from-msr": {"value"},
+    "profiles from-msr": {"value", "arch_capabilities"},
 }
 """By command, options that always have an effect."""
 

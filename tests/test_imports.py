@@ -120,7 +120,15 @@ A room is a folder, or a file that stands beside folders.  It may import rooms o
 
 MODEL_NEEDS = {"llvmlite", "numba", "numpy"}  # llvmlite is what numba makes code with
 HEAVY = ("numba", "numpy", "polars", "pyarrow")
-OF_PROFILES = {"CostParameter", "Status", "cost_parameters", "sources", "superpages_note"}
+OF_PROFILES = {
+    "CostParameter",
+    "Status",
+    "cost_parameters",
+    "daemon_note",
+    "is_later",
+    "sources",
+    "superpages_note",
+}
 """What `report` takes of the profiles: what an event costs, who says so, and whose superpages a replay shows."""
 
 

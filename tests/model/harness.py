@@ -11,6 +11,7 @@ from eptreplay.model.recorded.codes import ARGUMENTS, NO_PAGE, RESULTS, Operatio
 from eptreplay.model.recorded.operations import init_pmap, run_operations
 from eptreplay.model.state import pte
 from eptreplay.model.state.pages import PG_FICTITIOUS, PGA_REFERENCED, PGA_WRITEABLE, VPO_UNMANAGED
+from eptreplay.model.state.releases import FREEBSD_10_0
 from eptreplay.model.state.state import Room, State, new_states, single
 
 if TYPE_CHECKING:
@@ -41,11 +42,17 @@ FAULTED: Final = 3
 
 
 class Kind(NamedTuple):
-    """A kind of pmap."""
+    """A kind of pmap, and the kernel that makes it: release FREEBSD_*, and its variable allow_2m_x_ept, of which 1 forbids."""
 
     name: str
     pm_type: int
     pm_flags: int
+    release: int = FREEBSD_10_0
+    allow_2m_x_ept: int = 0
+
+    def under(self, release: int, allow_2m_x_ept: int = 0) -> Kind:
+        """Return the same kind under a release."""
+        return self._replace(name=f"{self.name}@{release}", release=release, allow_2m_x_ept=allow_2m_x_ept)
 
 
 EPT_AD = Kind("ept-ad", pte.PT_EPT, pte.PMAP_PDE_SUPERPAGE)
@@ -54,6 +61,7 @@ EPT_EMUL = Kind("ept-emul", pte.PT_EPT, pte.PMAP_PDE_SUPERPAGE | pte.PMAP_EMULAT
 EPT_EMUL_NOSP = Kind("ept-emul-nosp", pte.PT_EPT, pte.PMAP_EMULATE_AD_BITS)
 EPT_EMUL_XO = Kind("ept-emul-xo", pte.PT_EPT, EPT_EMUL.pm_flags | pte.PMAP_SUPPORTS_EXEC_ONLY)
 X86 = Kind("x86", pte.PT_X86, pte.PMAP_PDE_SUPERPAGE)
+RVI = Kind("rvi", pte.PT_RVI, pte.PMAP_PDE_SUPERPAGE)
 
 KINDS: Final = (EPT_AD, EPT_AD_NOSP, EPT_EMUL, EPT_EMUL_NOSP, EPT_EMUL_XO, X86)
 WITH_SUPERPAGES: Final = (EPT_AD, EPT_EMUL, EPT_EMUL_XO, X86)
@@ -125,6 +133,8 @@ class Host:
         )
         self.st = single(states)
         self.st.page.oflags[self.pages - devices * NPTEPG :] = PG_FICTITIOUS | VPO_UNMANAGED
+        self.st.host[0].release = self.kinds[0].release
+        self.st.host[0].allow_2m_x_ept = self.kinds[0].allow_2m_x_ept
         for number, kind in enumerate(self.kinds):
             init_pmap(self.st, number, kind.pm_type, kind.pm_flags, hashes[number])
         if fast_path:
@@ -195,6 +205,22 @@ class Host:
 
     def protect(self, va: int, pages: int, prot: int, pm: int = 0) -> Outcome:
         return self.run(Operation.PROTECT, pm, va=va, eva=va + pages * PAGE, prot=prot)
+
+    def enter_2m(
+        self, va: int, page: int, access: int = W, prot: int = ALL, *, wired: bool = False, pm: int = 0
+    ) -> Outcome:
+        return self.run(Operation.ENTER_2M, pm, va=va, page=page, access=access, prot=prot, wired=wired)
+
+    def unwire(self, va: int, pages: int, pm: int = 0) -> Outcome:
+        return self.run(Operation.UNWIRE, pm, va=va, eva=va + pages * PAGE)
+
+    def asserted(self) -> int:
+        """Return what occurred that the kernel asserts never does, ASSERT_*; 0: nothing."""
+        return int(self.st.host[0].asserted)
+
+    def is_promoted(self, va: int, pm: int = 0) -> bool:
+        """Return whether the leaf entry for an address has PG_PROMOTED."""
+        return self.find(va, pm).raw & int(pte.PG_PROMOTED) != 0
 
     def advise(self, va: int, pages: int, advice: int, pm: int = 0) -> Outcome:
         return self.run(Operation.ADVISE, pm, va=va, eva=va + pages * PAGE, arg=advice)

@@ -31,20 +31,22 @@ EMULATED_MASKS: Final = {
     "PG_HW_A": 0, "PG_HW_M": 0,
 }
 
-X86_NAMES: Final = {0: "V", 1: "RW", 2: "U", 3: "PWT", 4: "PCD", 5: "A", 6: "M", 8: "G", 10: "MANAGED", 11: "W", 63: "NX"}
-EPT_NAMES: Final = {0: "READ=V", 1: "WRITE=RW", 2: "EXECUTE=U", 6: "IPAT", 7: "PS", 8: "A", 9: "M", 10: "MANAGED", 11: "W", 63: "NX"}
-EMULATED_NAMES: Final = {0: "READ=A", 1: "WRITE=M", 2: "EXECUTE=U", 6: "IPAT", 7: "PS", 10: "MANAGED", 11: "W", 52: "EMUL_V", 53: "EMUL_RW", 63: "NX"}
+X86_NAMES: Final = {0: "V", 1: "RW", 2: "U", 3: "PWT", 4: "PCD", 5: "A", 6: "M", 8: "G", 10: "MANAGED", 11: "W", 54: "PROMOTED", 63: "NX"}
+EPT_NAMES: Final = {0: "READ=V", 1: "WRITE=RW", 2: "EXECUTE=U", 6: "IPAT", 7: "PS", 8: "A", 9: "M", 10: "MANAGED", 11: "W", 54: "PROMOTED", 63: "NX"}
+EMULATED_NAMES: Final = {0: "READ=A", 1: "WRITE=M", 2: "EXECUTE=U", 6: "IPAT", 7: "PS", 10: "MANAGED", 11: "W", 52: "EMUL_V", 53: "EMUL_RW", 54: "PROMOTED", 63: "NX"}
 # fmt: on
 
 
 def masks_of(pm_type: int, pm_flags: int) -> dict[str, int]:
     if pm_type == pte.PT_X86:
         return X86_MASKS
+    if pm_type == pte.PT_RVI:
+        return X86_MASKS | {"PG_G": 0, "PG_PTE_PROMOTE": X86_MASKS["PG_PTE_PROMOTE"] & ~X86_MASKS["PG_G"]}
     return EMULATED_MASKS if pm_flags & EMULATE else EPT_MASKS
 
 
 @pytest.mark.parametrize("pm_flags", range(8))
-@pytest.mark.parametrize("pm_type", [pte.PT_X86, pte.PT_EPT])
+@pytest.mark.parametrize("pm_type", [pte.PT_X86, pte.PT_EPT, pte.PT_RVI])
 def test_a_pmap_picks_its_masks_by_type_and_flags(pm_type: int, pm_flags: int) -> None:
     pmap = Host(Kind("", pm_type, pm_flags)).st.pmap[0]
     found = {name: int(pmap[name]) for name in X86_MASKS}
@@ -78,7 +80,8 @@ def test_the_constants_are_those_of_the_manual() -> None:
 def test_each_bit_of_an_x86_entry_has_its_name(pm_flags: int, level: int) -> None:
     table = X86_NAMES | {7: "PAT" if level == 1 else "PS"}
     for bit in range(64):
-        assert pte.names(1 << bit, pte.PT_X86, pm_flags, level) == ([table[bit]] if bit in table else [])
+        for pm_type in (pte.PT_X86, pte.PT_RVI):
+            assert pte.names(1 << bit, pm_type, pm_flags, level) == ([table[bit]] if bit in table else [])
 
 
 def test_bit_12_of_an_x86_pde_is_its_memory_type_in_a_superpage_only() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from eptreplay.cli.console import note, say
-from eptreplay.cli.replay import resolved
+from eptreplay.cli.replay import resolved, with_releases
 from eptreplay.errors import EptReplayError, Exit, UsageError
 from eptreplay.request.plan import Plan, PlannedRun, read_plan
 
@@ -46,7 +46,7 @@ def _profiles(plan: Plan, run: PlannedRun) -> list[Profile]:
         except UsageError as error:
             raise plan.error(run, "profile", str(error), spec) from error
     try:
-        return resolved(run.request.profile)
+        return resolved(with_releases(run.request))
     except UsageError as error:
         raise plan.error(run, "profile", str(error)) from error
 

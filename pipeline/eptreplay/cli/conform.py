@@ -48,6 +48,8 @@ def conform(
         report = conformance.check(folder, traces, only=only, slow_path=slow_path, tlb=tlb, on_rows=on_rows)
     for mismatch in report.first:
         _say_mismatch(mismatch)
+    for release in sorted(report.releases):
+        say(f"release    {release}")
     say(f"sequences  {report.sequences:,}")
     say(f"operations {report.operations:,}")
     say(f"compared   {report.values:,} values")

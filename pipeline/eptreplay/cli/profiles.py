@@ -20,10 +20,13 @@ def show(name: str) -> int:
     return Exit.BAD_INPUT if cpu.refusals(profile) else Exit.GOOD
 
 
-def from_msr(value: str) -> int:
+def from_msr(value: str, arch_capabilities: str | None = None) -> int:
     """Carry out `profiles from-msr` and return the exit code."""
-    decoded = cpu.from_ept_vpid_cap(cpu.parse_ept_vpid_cap(value))
+    arch = None if arch_capabilities is None else cpu.parse_arch_capabilities(arch_capabilities)
+    decoded = cpu.from_ept_vpid_cap(cpu.parse_ept_vpid_cap(value), arch)
     say_all(cpu.describe_ept_vpid_cap(decoded))
+    if arch is not None:
+        say_all(cpu.describe_arch_capabilities(arch))
     if decoded.refusals:
         note(f"bhyve would refuse this CPU: {'; '.join(decoded.refusals)}")
     return Exit.BAD_INPUT if decoded.refusals else Exit.GOOD

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from eptreplay import profiles as cpu
 from eptreplay.errors import Exit, UsageError
+from eptreplay.request.choices import ReleaseName
 from eptreplay.request.effects import refuse_without_effect
 from eptreplay.request.plan import plan_text
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 def replay(request: ReplayRequest) -> int:
     """Carry out `replay` and return the exit code."""
-    profiles = resolved(request.profile)
+    profiles = resolved(with_releases(request))
     options = request.options()
     refuse_without_effect(request)
     if request.print_plan:
@@ -39,6 +40,16 @@ def resolved(specs: Sequence[str]) -> list[Profile]:
     profiles = [cpu.resolve(spec) for spec in specs]
     _refuse_twice([profile.name for profile in profiles])
     return profiles
+
+
+def with_releases(request: ReplayRequest) -> list[str]:
+    """Return the profiles that are asked for, each that names no release once under every release that is."""
+    releases = request.release or [ReleaseName.FREEBSD_10_0]
+    return [
+        under
+        for spec in request.profile
+        for under in ([spec] if cpu.names_release(spec) else [cpu.under(spec, name) for name in releases])
+    ]
 
 
 def _refuse_twice(names: Sequence[str]) -> None:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from eptreplay.conform.releases import release_of
 from eptreplay.errors import TraceError
 from eptreplay.model.recorded.codes import NO_PAGE, RUN_SHIFT, Operation
 from eptreplay.model.state import pte
+from eptreplay.model.state.releases import FREEBSD_10_0
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,6 +38,7 @@ _RUNS_OF_ADDRESSES = (
     Operation.OBJECT_INIT_PT,
     Operation.ACCESS_RUN,
     Operation.ACCESS_PERM_RUN,
+    Operation.UNWIRE_RUN,
 )
 _PAGE_ALONE = (
     Operation.REMOVE_ALL,
@@ -58,6 +61,7 @@ _ADDRESS_AND_PAGE = (
     Operation.ENTER_QUICK,
     Operation.OBJECT_INIT_PT,
     Operation.EXISTS_QUICK,
+    Operation.ENTER_2M,
 )
 _WHOLE_PAGES = (
     Operation.REMOVE,
@@ -67,6 +71,9 @@ _WHOLE_PAGES = (
     Operation.ENTER_QUICK,
     Operation.OBJECT_INIT_PT,
     Operation.COPY,
+    Operation.ENTER_2M,
+    Operation.UNWIRE,
+    Operation.UNWIRE_RUN,
 )
 _ACCESSES = (
     Operation.ACCESS,
@@ -75,6 +82,10 @@ _ACCESSES = (
     Operation.ACCESS_PERM_RUN,
     Operation.EMULATE_AD,
 )
+
+
+_ONLY_10_0 = (Operation.CHANGE_WIRING, Operation.CHANGE_WIRING_RUN)
+_NOT_10_0 = (Operation.ENTER_2M, Operation.UNWIRE, Operation.UNWIRE_RUN, Operation.SET_ALLOW_2M_X)
 
 
 class _Rule(NamedTuple):
@@ -96,6 +107,8 @@ def check_sequence(sequence: Mapping[str, Any], where: str) -> None:
         if sequence[column] is None and column not in second:
             raise TraceError(where, "the value is null", column=column, expected="a value")
     regions = sequence["n_regions"]
+    release = release_of(sequence, where)
+    types = (pte.PT_X86, pte.PT_EPT) if release == FREEBSD_10_0 else (pte.PT_X86, pte.PT_EPT, pte.PT_RVI)
     rules = {
         "n_regions": (0 < regions <= REGIONS_MAX, f"1 to {REGIONS_MAX:,} regions"),
         "n_dev": (0 <= sequence["n_dev"] <= regions, "no more than n_regions"),
@@ -103,8 +116,9 @@ def check_sequence(sequence: Mapping[str, Any], where: str) -> None:
             sequence["pbase"] % int(pte.NBPDR) == 0 and 0 <= sequence["pbase"] < int(pte.PTP_BASE) >> 1,
             "a multiple of 2 MB below 2^49",
         ),
-        "type0": (sequence["type0"] in (pte.PT_X86, pte.PT_EPT), "0 or 1"),
-        "type1": (sequence["type1"] in (-1, pte.PT_X86, pte.PT_EPT), "-1, 0 or 1"),
+        "type0": (sequence["type0"] in types, f"one of {types}"),
+        "type1": (sequence["type1"] in (-1, *types), f"-1, or one of {types}"),
+        "allow_2m_x": (sequence.get("allow_2m_x", 0) in (0, 1), "0 or 1"),
         "va0": (_are_regions(sequence["va0"], regions), "an address below 2^47 for each region"),
         "va1": (
             sequence["type1"] < 0 or _are_regions(sequence["va1"], regions),
@@ -127,7 +141,15 @@ def _are_regions(addresses: object, regions: int) -> bool:
     )
 
 
-def check_arguments(arguments: Records, pmaps: int, pages: int, where: str, *, copies: bool = True) -> None:
+def check_arguments(
+    arguments: Records,
+    pmaps: int,
+    pages: int,
+    where: str,
+    *,
+    copies: bool = True,
+    release: int = FREEBSD_10_0,
+) -> None:
     """Refuse operations that concern no pmap, page or address of the sequence.
 
     Args:
@@ -136,11 +158,12 @@ def check_arguments(arguments: Records, pmaps: int, pages: int, where: str, *, c
         pages: physical pages of the sequence.
         where: names the sequence in messages.
         copies: whether one pmap can be copied to the other.
+        release: the release that answered, which has not all operations.
 
     Raises:
         TraceError: with the operation and the column.
     """
-    for rule in _rules(arguments, pmaps, pages, copies=copies):
+    for rule in [*_release_rules(arguments, release), *_rules(arguments, pmaps, pages, copies=copies)]:
         wrong = np.flatnonzero(~rule.kept)
         if len(wrong):
             i = int(wrong[0])
@@ -152,11 +175,29 @@ def check_arguments(arguments: Records, pmaps: int, pages: int, where: str, *, c
             )
 
 
+def _release_rules(arguments: Records, release: int) -> list[_Rule]:
+    """Return the rules for operations that not every release has."""
+    op, page, va = arguments["op"], arguments["page"], arguments["va"]
+    missing = _NOT_10_0 if release == FREEBSD_10_0 else _ONLY_10_0
+    large = op == Operation.ENTER_2M
+    return [
+        _Rule("op", ~np.isin(op, missing), "an operation that the release has, see docs/conformance.md"),
+        _Rule("page", ~large | (page % pte.NPTEPG == 0), "a multiple of 512"),
+        _Rule("va", ~large | (va & pte.PDRMASK == 0), "a multiple of 2 MB"),
+        _Rule(
+            "arg",
+            (op != Operation.SET_ALLOW_2M_X) | (arguments["arg"] <= np.uint64(1)),
+            "0 or 1",
+        ),
+    ]
+
+
 def _rules(arguments: Records, pmaps: int, pages: int, *, copies: bool) -> list[_Rule]:
     op, pm, page, n = arguments["op"], arguments["pm"], arguments["page"], arguments["n"]
     alone = np.isin(op, _PAGE_ALONE)
     end = int(pte.VM_MAXUSER_ADDRESS)
     last = np.uint64(end - 1)
+    no_pmap = alone | (op == Operation.SET_ALLOW_2M_X)
     needs_page = alone | np.isin(op, _ADDRESS_AND_PAGE)
     reach = np.where(np.isin(op, _RUNS_OF_ADDRESSES), n, 1)
     low = arguments["va"] <= last
@@ -166,8 +207,8 @@ def _rules(arguments: Records, pmaps: int, pages: int, *, copies: bool) -> list[
         _Rule("op", np.isin(op, list(Operation)), "a code of docs/conformance.md"),
         _Rule(
             "pm",
-            np.where(alone, pm == NO_PMAP, (pm >= 0) & (pm < pmaps)),
-            f"0 to {pmaps - 1}, and {NO_PMAP} for an operation on a page",
+            np.where(no_pmap, pm == NO_PMAP, (pm >= 0) & (pm < pmaps)),
+            f"0 to {pmaps - 1}, and {NO_PMAP} for an operation on a page or on the kernel",
         ),
         _Rule(
             "page",
@@ -179,7 +220,7 @@ def _rules(arguments: Records, pmaps: int, pages: int, *, copies: bool) -> list[
             (n >= 0) & (reach <= RUN_MAX) & (~np.isin(op, _RUNS_OF_PAGES) | (n <= pages - page)),
             f"a run of pages that exist, or of up to {RUN_MAX:,} addresses",
         ),
-        _Rule("va", low & (alone | (reach <= further.astype(np.int64) + 1)), "addresses below 2^47"),
+        _Rule("va", low & (no_pmap | (reach <= further.astype(np.int64) + 1)), "addresses below 2^47"),
         _Rule("eva", arguments["eva"] <= np.uint64(end), "an address up to 2^47"),
         *(
             _Rule(column, parts | (arguments[column] & pte.PAGE_MASK == 0), "a multiple of 4096")

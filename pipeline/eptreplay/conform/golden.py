@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from eptreplay.conform.releases import release_of, release_text
 from eptreplay.conform.report import Report
 from eptreplay.errors import TraceError, UsageError
 from eptreplay.ingest.sources.dataset import open_trace
@@ -117,7 +118,7 @@ def _check_group(
         raise UsageError(f"{path}: no such trace; give the folder of the traces with --traces")
     trace = open_trace(path)
     options = Options(policy=_MODES[int(head["mode"])], every=Every(head["every"], timed=False), intervals=0)
-    pmaps = [AnyPmap(int(golden.head["type"]), int(golden.head["flags"])) for golden in group]
+    pmaps = [_pmap(golden) for golden in group]
     guest = GuestMemory(np.array(head["ram_pages"], np.int64), int(head["nvcpus"]))
     replay = Replay(pmaps, [guest], slow_path=slow_path, tlb=TlbOptions() if tlb else None)
     schedules = [Schedule(Action.SWEEP, rows=head["every"]), Schedule(Action.CHECKPOINT, rows=head["every"])]
@@ -130,7 +131,11 @@ def _check_group(
         else:
             checkpoints.append(_checkpoint(replay))
     checkpoints.append(_checkpoint(replay))
-    report = Report(sequences=len(group), operations=replay.rows * len(group))
+    report = Report(
+        sequences=len(group),
+        operations=replay.rows * len(group),
+        releases={release_text(golden.head) for golden in group},
+    )
     for number, golden in enumerate(group):
         report.compare_lines(
             golden.path.name, golden.lines, [checkpoint[number] for checkpoint in checkpoints]
@@ -138,8 +143,24 @@ def _check_group(
     return report
 
 
+def _pmap(golden: _Golden) -> AnyPmap:
+    """Return the pmap that a golden file is about, under the release and the fault path that answered."""
+    head = golden.head
+    where = str(golden.path)
+    if head.get("fault", "home") not in ("home", "soft"):
+        raise TraceError(where, f"the fault path is {head['fault']!r}", expected="home or soft")
+    return AnyPmap(
+        int(head["type"]),
+        int(head["flags"]),
+        release=release_of(head, where),
+        allow_2m_x_ept=int(head.get("allow_2m_x", 0)),
+        fault_2m=head.get("fault", "home") == "soft",
+    )
+
+
 def _checkpoint(replay: Replay) -> list[dict[str, int]]:
     """Return the counters of every profile with the checksum of its tables."""
+    replay.check_asserted()
     now = counters([replay.snapshot(None)])
     return [
         {name: int(values[0, number]) for name, values in now.items()} | {"state_sum": state_sum}

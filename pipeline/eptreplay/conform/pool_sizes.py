@@ -59,6 +59,7 @@ def _entered(arguments: Records, pages: int) -> tuple[NDArray[np.int64], NDArray
     count = np.where(np.isin(op, (Operation.ENTER, Operation.ENTER_QUICK)), 1, 0)
     runs = np.isin(op, (Operation.ENTER_RUN, Operation.OBJECT_INIT_PT))
     count = np.where(runs, arguments["n"], count)
+    count = np.where(op == Operation.ENTER_2M, pte.NPTEPG, count)
     of_object = -(-(arguments["eva"].astype(np.int64) - va) // PAGE_SIZE)
     of_object = np.minimum(of_object, pages - arguments["page"])
     count = np.where(op == Operation.ENTER_OBJECT, of_object, count)

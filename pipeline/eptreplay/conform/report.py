@@ -39,6 +39,7 @@ class Report:
         operations: operations, or rows of traces counted once a golden file.
         values: single values compared.
         mismatches: values that differ.
+        releases: the releases of the kernels that answered, as the recordings name them.
         first: the first mismatch of every sequence or file that has one.
     """
 
@@ -46,6 +47,7 @@ class Report:
     operations: int = 0
     values: int = 0
     mismatches: int = 0
+    releases: set[str] = field(default_factory=set)
     first: list[Mismatch] = field(default_factory=list)
 
     def add(self, other: Report) -> None:
@@ -54,6 +56,7 @@ class Report:
         self.operations += other.operations
         self.values += other.values
         self.mismatches += other.mismatches
+        self.releases |= other.releases
         self.first += other.first
 
     def compare(self, where: str, step: str, expected: Mapping[str, Any], found: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from eptreplay.conform.arguments import SEQUENCE_COLUMNS, check_arguments, check_sequence
 from eptreplay.conform.pool_sizes import PoolSizes, pool_sizes_of
+from eptreplay.conform.releases import refuse_asserted, release_of, release_text
 from eptreplay.conform.report import Mismatch, Report
 from eptreplay.errors import TraceError, UsageError
 from eptreplay.model._numba.arrays import records
@@ -199,6 +200,8 @@ def _new_host(sequence: dict[str, Any], regions: NDArray[np.uint64], sizes: Pool
         sequence["pbase"],
     )
     st = single(states)
+    st.host.release[:] = release_of(sequence, "")
+    st.host.allow_2m_x_ept[:] = sequence.get("allow_2m_x", 0)
     st.page.oflags[pages - pte.NPTEPG * sequence["n_dev"] :] = PG_FICTITIOUS | VPO_UNMANAGED
     for pm in range(len(regions)):
         operations.init_pmap(
@@ -212,11 +215,14 @@ def _check_sequence(vectors: _Vectors, sequence: dict[str, Any]) -> Report:
     pmaps = 2 if sequence["type1"] >= 0 else 1
     regions = np.array([sequence[f"va{pm}"] for pm in range(pmaps)], np.uint64)
     pages = regions.shape[1] * pte.NPTEPG
-    check_arguments(rows.arguments, pmaps, pages, rows.where, copies=_can_copy(sequence))
+    release = release_of(sequence, rows.where)
+    check_arguments(rows.arguments, pmaps, pages, rows.where, copies=_can_copy(sequence), release=release)
     st = _new_host(sequence, regions, pool_sizes_of(rows.arguments, regions, pages))
     results = records(len(rows.arguments), codes.RESULTS)
     with np.errstate(over="ignore"):
         done = int(operations.run_operations(st, regions, pmaps, rows.arguments, results))
+    if done < len(results):
+        refuse_asserted(st, f"{rows.where}, operation {done}", _describe(rows.arguments[done]))
     if done < len(results):
         raise TraceError(
             f"{rows.where}, operation {done}",
@@ -224,7 +230,7 @@ def _check_sequence(vectors: _Vectors, sequence: dict[str, Any]) -> Report:
             column="va",
             expected="an address that is mapped, and if by a superpage, one that was used",
         )
-    report = Report(sequences=1, operations=len(results))
+    report = Report(sequences=1, operations=len(results), releases={release_text(sequence)})
     _compare_results(report, sequence, rows, results)
     _compare_dump(report, sequence, st, pmaps, vectors.dump, rows.where)
     _compare_pages(report, sequence, st, vectors.pages, rows.where)

@@ -20,6 +20,7 @@ from eptreplay.model.pmap.pmap import pmap_pinit_type
 from eptreplay.model.state.address_space import _NPCPV
 from eptreplay.model.state.fast_path import NO_MEMORY, UNSAMPLED
 from eptreplay.model.state.pte import NPTEPG
+from eptreplay.model.state.releases import FREEBSD_10_0
 from eptreplay.model.state.state import BLOCKS_BESIDE, Room, State, instance, instances_in, new_states
 from eptreplay.model.vm.vm_limits import HostMemory
 
@@ -54,6 +55,20 @@ class GuestMemory(NamedTuple):
     def bar_pages(self) -> int:
         """Pages of all its BARs."""
         return int((self.bars[:, 1] - self.bars[:, 0]).sum())
+
+
+class Kernel(NamedTuple):
+    """What a host's kernel decides for all its address spaces.
+
+    Args:
+        release: FREEBSD_* of releases.py.
+        allow_2m_x_ept: the sysctl of that name; 1 forbids executable 2 MB mappings in EPT.
+        fault_2m: whether vm_fault maps 2 MB at once where it can.
+    """
+
+    release: int = FREEBSD_10_0
+    allow_2m_x_ept: int = 0
+    fault_2m: bool = False
 
 
 def guest_bases(guests: Sequence[GuestMemory]) -> list[int]:
@@ -104,16 +119,18 @@ def new_instances(
     hosts: Sequence[HostMemory],
     pbase: int,
     log_words: int = 0,
+    kernels: Sequence[Kernel] = (),
 ) -> State:
     """Return one state per profile, each with the same empty guests, stacked and ready to replay.
 
     Args:
-        pmap_types: shape [profiles]: PT_X86 or PT_EPT.
+        pmap_types: shape [profiles]: PT_X86, PT_EPT or PT_RVI.
         pmap_flags: shape [profiles]: PMAP_* flags.
         guests: the guests.
         hosts: for every profile the memory of its host.
         pbase: physical address of frame 0, bytes, a multiple of 2 MB.
         log_words: room for State.log.
+        kernels: for every profile the kernel of its host; empty: 10.0.
     """
     bases = guest_bases(guests)
     frames = first_frames(guests)
@@ -148,6 +165,7 @@ def new_instances(
         states.guests.first_vcpu[:, number] = sum(before.vcpus for before in guests[:number])
         states.guests.vcpus[:, number] = guest.vcpus
         _place_bars(states, guests, number, bar_frame)
+    _set_kernels(states, kernels)
     for number, host in enumerate(hosts):
         host.set_up(states.vm[number, 0], frames[-1])
     states.objects.begin[:], states.objects.end[:] = ram_pages.T
@@ -155,6 +173,14 @@ def new_instances(
     in_use = np.array([host.in_use for host in hosts], np.int64)
     init_instances(states, pmap_types, pmap_flags, in_use)
     return states
+
+
+def _set_kernels(states: State, kernels: Sequence[Kernel]) -> None:
+    """Write what the kernel of every instance decides, before there is any pmap."""
+    for number, kernel in enumerate(kernels):
+        states.host.release[number] = kernel.release
+        states.host.allow_2m_x_ept[number] = kernel.allow_2m_x_ept
+        states.host.fault_2m[number] = kernel.fault_2m
 
 
 def _place_bars(states: State, guests: Sequence[GuestMemory], number: int, bar_frame: int) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from eptreplay.profiles.costs import CostParameter, cost_parameters
 from eptreplay.profiles.data import sources, status_meanings
-from eptreplay.profiles.describe import OVERVIEW_HEADER, describe, overview_rows
+from eptreplay.profiles.describe import OVERVIEW_HEADER, describe, described, overview_rows
 from eptreplay.profiles.facts import (
     Capability,
     EptVpidCap,
@@ -17,16 +17,33 @@ from eptreplay.profiles.facts import (
     PmapFlags,
     PmapType,
     Profile,
+    Release,
     Source,
     Status,
     TlbGeometry,
 )
-from eptreplay.profiles.naming import available, names, resolve
-from eptreplay.profiles.register import describe_ept_vpid_cap, from_ept_vpid_cap, parse_ept_vpid_cap
-from eptreplay.profiles.releases import SUPERPAGES_OF, superpages_note
+from eptreplay.profiles.naming import available, names, names_release, release_labels, resolve, under
+from eptreplay.profiles.register import (
+    describe_arch_capabilities,
+    describe_ept_vpid_cap,
+    from_ept_vpid_cap,
+    parse_arch_capabilities,
+    parse_ept_vpid_cap,
+)
+from eptreplay.profiles.releases import (
+    DAEMON_OF,
+    FORBIDDEN,
+    SUPERPAGES_OF,
+    daemon_note,
+    is_later,
+    release_label,
+    superpages_note,
+)
 from eptreplay.profiles.rules import refusals
 
 __all__ = [
+    "DAEMON_OF",
+    "FORBIDDEN",
     "OVERVIEW_HEADER",
     "SUPERPAGES_OF",
     "Capability",
@@ -36,20 +53,30 @@ __all__ = [
     "PmapFlags",
     "PmapType",
     "Profile",
+    "Release",
     "Source",
     "Status",
     "TlbGeometry",
     "available",
     "cost_parameters",
+    "daemon_note",
     "describe",
+    "describe_arch_capabilities",
     "describe_ept_vpid_cap",
+    "described",
     "from_ept_vpid_cap",
+    "is_later",
     "names",
+    "names_release",
     "overview_rows",
+    "parse_arch_capabilities",
     "parse_ept_vpid_cap",
     "refusals",
+    "release_label",
+    "release_labels",
     "resolve",
     "sources",
     "status_meanings",
     "superpages_note",
+    "under",
 ]

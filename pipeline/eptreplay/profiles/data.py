@@ -35,8 +35,8 @@ _AMD_STANDS_FOR = (
 )
 
 _AMD_FORMAT = (
-    "Entries have the PT_X86 format: the later pmap type PT_RVI has the same valid, write, accessed and dirty bits, "
-    "but the replayed pmap does not know it."
+    "Entries have the PT_X86 format: the later pmap type PT_RVI, which --release 14.0 has, has the same valid, write, accessed "
+    "and dirty bits, but 10.0 does not know it."
 )
 
 _AMD_INVALIDATION = (
@@ -140,23 +140,23 @@ def _load_cpu(name: str, entry: Table) -> Cpu:
         features=features,
         tlb={key: _fact(value, _geometry) for key, value in entry["tlb"].items()},
         costs={key: _fact(value, _plain) for key, value in entry["costs"].items()},
-        assumptions=_amd_assumptions(features) if amd else (),
+        assumptions=_no_nrip(features) if amd else (),
+        under_10_0=(_AMD_STANDS_FOR, _AMD_FORMAT, _AMD_INVALIDATION) if amd else (),
         since=_fact(entry["since"], int),
         dump=entry["dump"],
     )
 
 
-def _amd_assumptions(features: Mapping[str, Fact[FeatureValue]]) -> tuple[str, ...]:
-    """Say what an AMD profile assumes, and whether bhyve would start at all (check_svm_features in svm.c)."""
-    assumed = (_AMD_STANDS_FOR, _AMD_FORMAT, _AMD_INVALIDATION)
+def _no_nrip(features: Mapping[str, Fact[FeatureValue]]) -> tuple[str, ...]:
+    """Say of an AMD CPU if bhyve would not start on it (check_svm_features in svm.c)."""
     raw = features["raw_svm_edx"].value
     if not isinstance(raw, str) or int(raw, 16) & _SVM_NRIP_SAVE:
-        return assumed
+        return ()
     no_nrip = (
         "bhyve would not start on this CPU, because its dump lacks next-RIP saving (CPUID 8000_000AH EDX bit 3 of "
         f"{raw}): the replay shows what its nested paging would do."
     )
-    return (*assumed, no_nrip)
+    return (no_nrip,)
 
 
 @cache
@@ -189,7 +189,7 @@ def tunables(pmap_type: PmapType) -> dict[str, Tunable]:
 
 def requirements(pmap_type: PmapType) -> dict[str, str]:
     """Return what bhyve asks of a CPU: for each feature, its meaning and its bit (ept_init; check_svm_features)."""
-    if pmap_type is PmapType.PT_X86:
+    if pmap_type is not PmapType.PT_EPT:
         return dict.fromkeys(
             data()["bhyve"]["npt_requires"], "nested paging (npt, bit 0 of CPUID 8000_000AH EDX)"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag, StrEnum
-from typing import TYPE_CHECKING, Generic, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Literal, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +24,38 @@ class PmapType(IntEnum):
 
     PT_X86 = 0
     PT_EPT = 1
+    PT_RVI = 2
+
+
+class Release(IntEnum):
+    """A FreeBSD release whose rules are modelled."""
+
+    FREEBSD_10_0 = 0
+    FREEBSD_14_0 = 1
+    FREEBSD_14_LATER = 2
+
+    @property
+    def label(self) -> str:
+        """Its name on the command line and in tables."""
+        return RELEASE_LABELS[self]
+
+    @property
+    def title(self) -> str:
+        """What it is."""
+        return _RELEASE_TITLES[self]
+
+
+RELEASE_LABELS: Final = {
+    Release.FREEBSD_10_0: "10.0",
+    Release.FREEBSD_14_0: "14.0",
+    Release.FREEBSD_14_LATER: "14-later",
+}
+
+_RELEASE_TITLES: Final = {
+    Release.FREEBSD_10_0: "FreeBSD 10.0",
+    Release.FREEBSD_14_0: "FreeBSD 14.0-CURRENT of July 2022",
+    Release.FREEBSD_14_LATER: "FreeBSD 14 with the changes of pmap.c until October 2023",
+}
 
 
 class PmapFlags(IntFlag):
@@ -123,6 +155,9 @@ class Profile:
         tlb: facts about TLBs, by name.
         costs: facts about costs, by name; the unit is in the name.
         overrides: what the user changed, sorted by key.
+        release: the FreeBSD release that runs on it.
+        allow_2m_x_ept: the kernel's variable of that name; 1 forbids executable 2 MB mappings in EPT.
+        fault_2m: whether vm_fault maps 2 MB at once where it can.
         assumptions: sentences to show wherever results of this profile are shown.
         since: year of the first such CPU with nested paging; None when the profile is no real CPU.
         dump: the CPU whose registers were read; empty when there was none.
@@ -137,14 +172,22 @@ class Profile:
     tlb: Mapping[str, Fact[TlbGeometry | None]] = field(hash=False, repr=False)
     costs: Mapping[str, Fact[CostValue]] = field(hash=False, repr=False)
     overrides: tuple[tuple[str, bool], ...] = ()
+    release: Release = Release.FREEBSD_10_0
+    allow_2m_x_ept: int = 0
+    fault_2m: bool = False
     assumptions: tuple[str, ...] = field(default=(), repr=False)
     since: Fact[int] | None = field(default=None, repr=False)
     dump: str = ""
 
     @property
     def superpages(self) -> bool:
-        """Whether the pmap makes 2 MB mappings."""
-        return PmapFlags.PMAP_PDE_SUPERPAGE in self.pmap_flags
+        """Whether the pmap makes 2 MB mappings of a guest's memory."""
+        return PmapFlags.PMAP_PDE_SUPERPAGE in self.pmap_flags and not self.forbids_2m
+
+    @property
+    def forbids_2m(self) -> bool:
+        """Whether the 2m_x rule forbids superpages: every mapping of a guest's memory is executable."""
+        return self.allow_2m_x_ept != 0 and self.pmap_type is PmapType.PT_EPT
 
     @property
     def emulates_ad(self) -> bool:
@@ -220,7 +263,8 @@ class Tunable:
 class Cpu:
     """A CPU before overrides: what profiles.toml or a register value says about it.
 
-    `configured` holds a generic profile's switches and is None for a CPU, whose facts decide.
+    `configured` holds a generic profile's switches and is None for a CPU, whose facts decide.  `under_10_0` are assumptions that
+    hold under 10.0 alone.  AMD's CPUs have PT_X86 here; from 14.0 on that is PT_RVI.
     """
 
     name: str
@@ -232,5 +276,6 @@ class Cpu:
     costs: dict[str, Fact[CostValue]] = field(default_factory=dict)
     configured: dict[str, bool] | None = None
     assumptions: tuple[str, ...] = ()
+    under_10_0: tuple[str, ...] = ()
     since: Fact[int] | None = None
     dump: str = ""

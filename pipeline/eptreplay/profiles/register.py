@@ -1,17 +1,29 @@
-"""IA32_VMX_EPT_VPID_CAP (MSR 48CH): the register that bhyve's rules read, decoded (SDM volume 3, appendix A.10)."""
+"""The registers that decide, decoded: IA32_VMX_EPT_VPID_CAP (MSR 48CH), which bhyve reads, and IA32_ARCH_CAPABILITIES (10AH).
+
+Source: SDM volume 3, appendix A.10; volume 4, table 2-2, IA32_ARCH_CAPABILITIES.
+"""
 
 from __future__ import annotations
 
 import re
 
 from eptreplay.errors import UsageError
-from eptreplay.profiles.data import capabilities, from_register
-from eptreplay.profiles.facts import REGISTER, Cpu, EptVpidCap, PmapType, Status
+from eptreplay.profiles.data import capabilities, data, from_register
+from eptreplay.profiles.facts import REGISTER, Cpu, EptVpidCap, Fact, FeatureValue, PmapType, Status
+from eptreplay.profiles.kernel import PSCHANGE_MC_NO
 from eptreplay.profiles.rules import bad_spec, build, refusals
 
 READ_MSR = (
     "read it with 'cpucontrol -m 0x48c /dev/cpuctl0' on FreeBSD (write its two halves as one number) or "
     "'rdmsr 0x48c' on Linux, and give it as msr:0xf0106334141"
+)
+
+
+ARCH_CAPABILITIES = "IA32_ARCH_CAPABILITIES"
+PSCHANGE_MC_NO_BIT = 6
+READ_ARCH = (
+    "read it with 'cpucontrol -m 0x10a /dev/cpuctl0' on FreeBSD or 'rdmsr 0x10a' on Linux, and give it as 0x6b; "
+    "where reading it fails the CPU has none: give 0"
 )
 
 
@@ -21,19 +33,64 @@ def _unknown_bits(value: int) -> tuple[int, ...]:
     return tuple(bit for bit in range(64) if (value & ~known) >> bit & 1)
 
 
-def cpu_of_register(value: int) -> Cpu:
-    """Make the CPU that a value of IA32_VMX_EPT_VPID_CAP describes; it says nothing of TLBs and costs."""
+def cpu_of_register(value: int, arch_capabilities: int | None = None) -> Cpu:
+    """Make the CPU that values of IA32_VMX_EPT_VPID_CAP and IA32_ARCH_CAPABILITIES describe; they say nothing of TLBs and costs.
+
+    Args:
+        value: MSR 48CH.
+        arch_capabilities: MSR 10AH; None: not given. A CPU without the register has 0.
+    """
     unknown = ", ".join(str(bit) for bit in _unknown_bits(value))
     return Cpu(
         name=f"msr-{value:#x}",
         title=f"CPU with {REGISTER} {value:#x}",
         vendor="Intel",
         pmap_type=PmapType.PT_EPT,
-        features=from_register(value, Status.GIVEN, (), f"{value:#x}"),
+        features=from_register(value, Status.GIVEN, (), f"{value:#x}")
+        | {PSCHANGE_MC_NO: pschange_mc_no(arch_capabilities)},
         assumptions=(f"Bits {unknown} of {REGISTER} are set but not known; they change nothing.",)
         if unknown
         else (),
     )
+
+
+def pschange_mc_no(arch_capabilities: int | None) -> Fact[FeatureValue]:
+    """Return the fact that a value of IA32_ARCH_CAPABILITIES states about machine checks on page size changes."""
+    if arch_capabilities is None:
+        return Fact(None, Status.UNKNOWN, (), f"{ARCH_CAPABILITIES} (MSR 10AH) was not given")
+    is_set = bool(arch_capabilities >> PSCHANGE_MC_NO_BIT & 1)
+    return Fact(
+        is_set, Status.GIVEN, (), f"bit {PSCHANGE_MC_NO_BIT} of {ARCH_CAPABILITIES} {arch_capabilities:#x}"
+    )
+
+
+def parse_arch_capabilities(text: str) -> int:
+    """Read the value of IA32_ARCH_CAPABILITIES as a user types it, hexadecimal with or without 0x; 0 is one.
+
+    Raises:
+        UsageError: it is no hexadecimal number of at most 64 bits.
+    """
+    number = re.fullmatch(r"(?:0x)?([0-9a-f]{1,16})", text.strip(), re.IGNORECASE)
+    if number is None:
+        raise UsageError(
+            f"the value of {ARCH_CAPABILITIES} must be a hexadecimal number of at most 64 bits, not {text[:40]!r}; {READ_ARCH}"
+        )
+    return int(number[1], 16)
+
+
+def describe_arch_capabilities(value: int) -> list[str]:
+    """Write a decoded IA32_ARCH_CAPABILITIES as lines: bit, name, state and meaning of every field known."""
+    lines = [f"{ARCH_CAPABILITIES} (MSR 10AH) = {value:#018x}"]
+    for name, entry in data()["arch_capabilities"]["bits"].items():
+        state = "set" if value >> entry["bit"] & 1 else "clear"
+        lines.append(f"  bit {entry['bit']:<5} {name:<30} {state:<6} {entry['meaning']}")
+    if value >> PSCHANGE_MC_NO_BIT & 1:
+        return [*lines, "  so releases from November 2019 on make executable 2 MB mappings in EPT"]
+    none = (
+        "  so releases from November 2019 on make no executable 2 MB mapping in EPT, and a guest gets no superpage, unless "
+        "vm.pmap.allow_2m_x_ept=0 (1 forbids, whatever its name says)"
+    )
+    return [*lines, none]
 
 
 def parse_register(text: str, spec: str) -> int:
@@ -82,13 +139,13 @@ def _checked_register(value: int) -> int:
     return value
 
 
-def from_ept_vpid_cap(value: int) -> EptVpidCap:
+def from_ept_vpid_cap(value: int, arch_capabilities: int | None = None) -> EptVpidCap:
     """Decode a value of IA32_VMX_EPT_VPID_CAP, MSR 48CH (SDM volume 3, appendix A.10).
 
     Raises:
         UsageError: the value is negative, has more than 64 bits, or is 0.
     """
-    cpu = cpu_of_register(_checked_register(value))
+    cpu = cpu_of_register(_checked_register(value), arch_capabilities)
     profile = build(cpu, {}, cpu.name)
     return EptVpidCap(value, capabilities(value), _unknown_bits(value), profile, refusals(profile))
 

@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING
 
 from eptreplay.errors import UsageError
 from eptreplay.profiles.data import capabilities, requirements, tunables
-from eptreplay.profiles.facts import ABSENT, Cpu, Fact, PmapFlags, PmapType, Profile, Status, Tunable
+from eptreplay.profiles.facts import (
+    ABSENT,
+    Cpu,
+    Fact,
+    PmapFlags,
+    PmapType,
+    Profile,
+    Release,
+    Status,
+    Tunable,
+)
+from eptreplay.profiles.kernel import ALLOW_2M_X_EPT, KERNEL_OVERRIDES, PSCHANGE_MC_NO, kernel_choice
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -85,6 +96,7 @@ def _apply_features(cpu: Cpu, overrides: Mapping[str, bool], spec: str) -> Cpu:
 def _override_note(cpu: Cpu, name: str, change: str) -> str:
     """Say what a feature override changed, and whether the replay can notice."""
     deciding = {tunable.feature for tunable in tunables(cpu.pmap_type).values()}
+    deciding |= {PSCHANGE_MC_NO} if cpu.pmap_type is PmapType.PT_EPT else set()
     if name in deciding or name in requirements(cpu.pmap_type):
         return f"{change}."
     return f"{change}; nothing that bhyve tells the pmap depends on it."
@@ -156,28 +168,45 @@ def _unstated(cpu: Cpu) -> tuple[str, ...]:
     )
 
 
-def build(cpu: Cpu, overrides: Mapping[str, bool], spec: str) -> Profile:
-    """Make a profile of a CPU and a user's overrides.
+def _suffix(overrides: Mapping[str, bool]) -> str:
+    """Write overrides as a user does; those of a tunable that means the contrary of its name as the number that it has."""
+    words = {
+        key: str(int(on)) if key == ALLOW_2M_X_EPT else in_words(on) for key, on in sorted(overrides.items())
+    }
+    return ",".join(f"{key}={word}" for key, word in words.items())
+
+
+def build(
+    cpu: Cpu, overrides: Mapping[str, bool], spec: str, release: Release = Release.FREEBSD_10_0
+) -> Profile:
+    """Make a profile of a CPU, a user's overrides and the release that runs on it.
 
     Raises:
         UsageError: an override that the CPU does not allow.
     """
     features = {key: on for key, on in overrides.items() if key.startswith(FEATURE)}
     cpu = _apply_features(cpu, features, spec)
-    used = _apply_tunables(cpu, {key: on for key, on in overrides.items() if key not in features}, spec)
+    of_kernel = {key: on for key, on in overrides.items() if key in KERNEL_OVERRIDES}
+    kernel = kernel_choice(cpu, release, of_kernel, lambda why: bad_spec(spec, why))
+    of_bhyve = {key: on for key, on in overrides.items() if key not in features and key not in of_kernel}
+    used = _apply_tunables(cpu, of_bhyve, spec)
     hardware_ad = (_HARDWARE_AD_ASSUMPTION,) if cpu.vendor == "Intel" and used["ad"] else ()
-    suffix = ",".join(f"{key}={in_words(on)}" for key, on in sorted(overrides.items()))
+    under = "" if release is Release.FREEBSD_10_0 else f"@{release.label}"
+    suffix = f":{_suffix(overrides)}" if overrides else ""
     return Profile(
-        name=f"{cpu.name}:{suffix}" if suffix else cpu.name,
+        name=f"{cpu.name}{under}{suffix}",
         title=cpu.title,
         vendor=cpu.vendor,
-        pmap_type=cpu.pmap_type,
+        pmap_type=kernel.pmap_type,
         pmap_flags=_flags(cpu.pmap_type, used),
         features=cpu.features,
         tlb=cpu.tlb,
         costs=cpu.costs,
         overrides=tuple(sorted(overrides.items())),
-        assumptions=(*cpu.assumptions, *_unstated(cpu), *hardware_ad),
+        release=release,
+        allow_2m_x_ept=kernel.allow_2m_x_ept,
+        fault_2m=kernel.fault_2m,
+        assumptions=(*kernel.assumptions, *cpu.assumptions, *_unstated(cpu), *hardware_ad),
         since=cpu.since,
         dump=cpu.dump,
     )

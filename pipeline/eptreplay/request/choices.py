@@ -17,6 +17,14 @@ class Policy(StrEnum):
     HARVEST = "harvest"
 
 
+class ReleaseName(StrEnum):
+    """The FreeBSD releases whose rules are modelled (profiles/facts.py has what they are)."""
+
+    FREEBSD_10_0 = "10.0"
+    FREEBSD_14_0 = "14.0"
+    FREEBSD_14_LATER = "14-later"
+
+
 class MissRatio(StrEnum):
     """How the miss-ratio curve is found."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from eptreplay.errors import UsageError
-from eptreplay.request.choices import MissRatio, OnBadRows, Policy
+from eptreplay.request.choices import MissRatio, OnBadRows, Policy, ReleaseName
 from eptreplay.request.host import Align, HostOptions, Placement, VcpuModel
 from eptreplay.request.link import DEFAULT_BANDWIDTHS, GBIT, Link
 from eptreplay.request.option import ALWAYS, Needs, option, options_of
@@ -32,6 +32,10 @@ _OWN_HOSTS = Needs["ReplayRequest"](
 _SHARED_HOST = Needs["ReplayRequest"](
     "a host that guests share: give --host-memory, or another option of the host, too",
     lambda request: bool(request.given_of_host()),
+)
+_NO_RELEASE_NAMED = Needs["ReplayRequest"](
+    "a profile that names no release of its own",
+    lambda request: not all("@" in spec for spec in request.profile),
 )
 _TLB = Needs["ReplayRequest"]("--tlb", lambda request: request.tlb)
 _RESERVATIONS = Needs["ReplayRequest"](
@@ -79,10 +83,19 @@ class ReplayRequest:
     profile: Sequence[str] = field(
         default=("ept-ad", "ept-emul", "x86"),
         metadata=option(
-            "CPU feature profile, as in haswell or haswell:superpages=off,ad=off; may be given several times.",
+            "CPU feature profile, as in haswell, haswell@14.0 or haswell:superpages=off,ad=off; may be given several times.",
             needs=ALWAYS,
             short="-p",
-            metavar="NAME[:KEY=on|off,...]",
+            metavar="NAME[@RELEASE][:KEY=on|off,...]",
+        ),
+    )
+    release: Sequence[ReleaseName] | None = field(
+        default=None,
+        metadata=option(
+            "FreeBSD whose rules hold: 10.0, 14.0 (of July 2022), or 14-later (October 2023); may be given several times. A profile "
+            "can name its own, as in haswell@14.0.",
+            needs=_NO_RELEASE_NAMED,
+            unset=ReleaseName.FREEBSD_10_0,
         ),
     )
     out: Path = field(

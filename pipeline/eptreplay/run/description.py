@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from eptreplay import __version__
+from eptreplay import profiles as cpu
 from eptreplay.tables.files import slug
 
 if TYPE_CHECKING:
@@ -36,12 +37,10 @@ def configuration(profiles: Sequence[Profile], options: Options) -> dict[str, An
         "host": None if options.host is None else options.host.described(),
         "profiles": [
             {
-                "name": profile.name,
+                **cpu.described(profile),
                 "slug": slug(profile.name),
                 "title": profile.title,
                 "vendor": profile.vendor,
-                "entries": profile.pmap_type.name,
-                "flags": [flag.name for flag in profile.pmap_flags],
                 "assumptions": list(profile.assumptions),
                 "costs": {
                     name: {"value": fact.value, "status": str(fact.status)}

@@ -38,6 +38,9 @@ PROFILE = {
     "assumptions": [str],
     "costs": Maybe(Each({"value": float, "status": str})),
     "base": Maybe(int),
+    "release": Maybe(str),
+    "allow_2m_x_ept": Maybe(int),
+    "fault_2m": Maybe(int),
 }
 
 GUEST = {

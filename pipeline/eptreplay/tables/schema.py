@@ -77,14 +77,14 @@ COUNTERS: Final = (
         "resident",
         "int64",
         "pages",
-        "pm_stats.resident_count: 4 KB pages mapped, page-table pages included but the root; a level",
+        "pm_stats.resident_count: 4 KB pages mapped, page-table pages included, the root too from 14.0 on; a level",
     ),
     Column("wired", "int64", "pages", "pm_stats.wired_count: pages mapped wired; a level"),
     Column(
         "eptgen",
         "int64",
         "invalidations",
-        "pm_eptgen: invalidations of the nested page tables; 0 for x86-format tables",
+        "pm_eptgen: invalidations of the nested page tables; 0 under PT_X86",
     ),
     Column(
         "ipis",
@@ -102,6 +102,24 @@ COUNTERS: Final = (
     Column("dirty_last_harvest", "int64", "pages", "pages found dirty by the last harvest sweep; a level"),
     Column(
         "dirty_all_harvests", "int64", "pages", "pages found dirty by harvest sweeps, summed over the sweeps"
+    ),
+    Column(
+        "soft_maps",
+        "int64",
+        "superpages",
+        "2 MB mapped at once by a fault on a page in memory; 0 under 10.0",
+    ),
+    Column(
+        "soft_fails",
+        "int64",
+        "faults",
+        "faults that would have, but for the 2m_x rule (docs/releases.md)",
+    ),
+    Column(
+        "soft_fail_reads",
+        "int64",
+        "faults",
+        "those of soft_fails that were reads or fetches: the page is dirty all the same",
     ),
 )
 

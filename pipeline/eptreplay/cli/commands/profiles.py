@@ -32,15 +32,22 @@ def profiles_show(
 @app.command(
     "from-msr",
     short_help="Decode a machine's EPT capabilities.",
-    epilog="Example:  eptreplay profiles from-msr 0xf0106334141",
+    epilog="Example:  eptreplay profiles from-msr 0xf0106334141 --arch-capabilities 0x6b",
     context_settings={"ignore_unknown_options": True},  # -1 is a value, though a wrong one
 )
 def profiles_from_msr(
     value: Annotated[
         str, typer.Argument(metavar="VALUE", help="IA32_VMX_EPT_VPID_CAP (MSR 48CH), hexadecimal.")
     ],
+    arch_capabilities: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VALUE",
+            help="IA32_ARCH_CAPABILITIES (MSR 10AH), hexadecimal; its bit 6 decides about superpages from 14.0 on.",
+        ),
+    ] = None,
 ) -> None:
     """Decode a real machine's IA32_VMX_EPT_VPID_CAP and say what bhyve would make of it."""
     from eptreplay.cli.profiles import from_msr  # noqa: PLC0415 - help must wait for neither numba nor polars
 
-    raise typer.Exit(from_msr(value))
+    raise typer.Exit(from_msr(value, arch_capabilities))

@@ -112,14 +112,28 @@ def write_deferred_for(
 ) -> None:
     """Write the accessed bits that an access may look at: those of its page, and those of its block if it may promote."""
     _write_deferred_of(states, statistics, guest, flat)
+    written = False
     for number in range(instances_in(states)):
         st = instance(states, number)
         pmap = st.pmap[guest]
-        if not walk_allows(st, pmap, va, access) and _nearly_full(st, pmap, va):
+        if walk_allows(st, pmap, va, access):
+            continue
+        spreads = spreads_use(st, pmap)
+        if spreads or (not written and _nearly_full(st, pmap, va)):
+            written = True
             block = flat // NPTEPG * NPTEPG
             for page in range(block, min(block + NPTEPG, len(statistics.deferred))):
                 _write_deferred_of(states, statistics, guest, page)
+                if spreads:
+                    statistics.deferred[page_at(page)] = NOT_CLEARED
+        if spreads:
             return
+
+
+@kernel
+def spreads_use(st: State, pmap: Record) -> bool:
+    """Return whether an access can make a superpage of pages that were not all accessed, and so show a use of all of them."""
+    return st.host[0].fault_2m != 0 or pmap.pm_promotes_unused != 0
 
 
 @kernel
@@ -176,7 +190,15 @@ def write_deferred(states: State, statistics: IntervalStatistics) -> None:
     """Write all deferred accessed bits, so that anybody can look at the entries and change them."""
     if statistics.tally[0].deferring == 0:
         return
+    dirties = False
+    for number in range(instances_in(states)):
+        for guest in range(len(instance(states, number).guests)):
+            dirties |= instance(states, number).pmap[guest].pm_ts_dirties != 0
     for flat in range(len(statistics.deferred)):
         if statistics.deferred[page_at(flat)] & (DEFERRED | NO_OP) != 0:
             _write_deferred_of(states, statistics, guest_of(instance(states, 0), flat), flat)
+        if dirties:
+            statistics.deferred[page_at(flat)] = (
+                NOT_CLEARED  # State.ts_dirty may not hold after whatever follows
+            )
     statistics.tally[0].deferring = 0

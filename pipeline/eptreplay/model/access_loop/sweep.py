@@ -19,6 +19,7 @@ from eptreplay.model.access_loop.deferred_accessed import (
     NOT_CLEARED,
     clear_deferred,
     end_clearing,
+    spreads_use,
 )
 from eptreplay.model.pmap.invalidate import CAUSE_AGING, pmap_invalidate_pages
 from eptreplay.model.pmap.pmap import leaf_of
@@ -41,9 +42,12 @@ def age(states: State, statistics: IntervalStatistics) -> None:
     Pages that are CLEARED or DEFERRED (deferred_accessed.py) need no visit: what it would find is known.
     """
     deferrable = statistics.tally[0].deferrable
+    spreads = False
     for number in range(instances_in(states)):
         for guest in range(len(instance(states, number).guests)):
-            deferrable &= NO_OP if instance(states, number).pmap[guest].PG_HW_A != NO_BITS else np.uint8(0)
+            pmap = instance(states, number).pmap[guest]
+            deferrable &= NO_OP if pmap.PG_HW_A != NO_BITS else np.uint8(0)
+            spreads |= spreads_use(instance(states, number), pmap)
     for guest in range(len(instance(states, 0).guests)):
         known = instance(states, 0).guests[guest]
         deferred = clear_deferred(
@@ -56,10 +60,28 @@ def age(states: State, statistics: IntervalStatistics) -> None:
             st.host[0].guest = guest
             account(st).ts_referenced += deferred
             pmap_invalidate_pages(st, st.pmap[guest], deferred)
+            if st.pmap[guest].pm_ts_dirties != 0:
+                account(st).dirty_calls += _count_dirtied(
+                    statistics.deferred[known.begin : known.end], st.ts_dirty[known.begin : known.end]
+                )
             _age_pages(st, statistics, guest, uncleared, number == 0, deferrable)
             vm_pageout_if_woken(st)
     end_clearing(statistics.deferred)
-    statistics.tally[0].deferring = np.uint8(deferrable != 0)
+    statistics.tally[0].deferring = np.uint8(
+        deferrable != 0 or (spreads and statistics.tally[0].deferrable != 0)
+    )
+
+
+@kernel
+def _count_dirtied(deferred: NDArray[np.uint8], ts_dirty: NDArray[np.uint8]) -> Int:
+    """Return how many pages that are CLEARED a visit would make dirty: they are already, so there is nothing to do but count.
+
+    What a visit found of a page holds as long as the page is CLEARED: whatever changes its entries takes that from it.
+    """
+    found: Int = 0
+    for page in range(len(deferred)):
+        found += np.int64(deferred[page_at(page)] & CLEARED & ts_dirty[page_at(page)])
+    return found
 
 
 @kernel
@@ -82,6 +104,10 @@ def _age_pages(
     the sweep demotes it; and that of a wired page is not cleared.
     """
     wired = st.pmap[guest].wired_count != 0
+    # Where a page daemon may change the entries of a page that is CLEARED, what the visit found need not hold.
+    # Where software sets the bits, an entry that loses its accessed bit does not say any more that the page was written.
+    dirties = st.pmap[guest].pm_ts_dirties != 0
+    keeps_dirty = dirties and st.pmap[guest].PG_HW_M != NO_BITS
     found: Int = 0
     for k in range(uncleared):
         if k + 2 * AHEAD < uncleared:
@@ -89,11 +115,16 @@ def _age_pages(
         flat = np.int64(statistics.listed[k])
         frame = st.object[page_at(flat)].frame
         kinds = st.fast_path[page_at(flat)] & deferrable
-        shows_use = wired or statistics.tally[0].no_ops == 0
+        shows_use = (
+            wired or statistics.tally[0].no_ops == 0 or (dirties and statistics.tally[0].deferrable == 0)
+        )
         if frame > 0:
             m = np.int64(frame) - 1
             shows_use |= st.pv_table[m // NPTEPG] != 0 or _mapped_twice(st, m)
+            dirtied = account(st).dirty_calls
             found += pmap_ts_referenced(st, m)
+            if keeps_dirty:
+                st.ts_dirty[page_at(flat)] = np.uint8(account(st).dirty_calls != dirtied)
         if shows_use:
             statistics.deferred[page_at(flat)] = NOT_CLEARED
         elif first:

@@ -7,13 +7,17 @@ and compare (TLB shootdown).
 
 Each invalidation is counted by its cause (`HOST.cause`).
 
-Source: pmap.c pmap_invalidate_ept, pmap_invalidate_page, pmap_invalidate_range, pmap_invalidate_all, FreeBSD 10.0.
+Source: pmap.c pmap_invalidate_ept, pmap_invalidate_page, pmap_invalidate_range, pmap_invalidate_all, FreeBSD 10.0;
+pmap_invalidate_pde_page, 14.0-CURRENT.
 """
 
 from __future__ import annotations
 
+import numpy as np
+
 from eptreplay.compiled import kernel
 from eptreplay.model._numba.types import Int, Record
+from eptreplay.model.state.pte import NO_BITS
 from eptreplay.model.state.state import State, account
 
 # Why an invalidation happens: HOST.cause, the first index of COUNTERS.invalidations and its like.
@@ -30,7 +34,7 @@ CAUSE_HOST_ACCESS = 9  # the hypervisor reaching into the guest's memory
 
 # How much is invalidated: second index of COUNTERS.invalidations.
 KIND_PAGE = 0
-KIND_RANGE = 1  # never under 10.0: no caller of pmap_invalidate_range has a guest's pmap; later releases do
+KIND_RANGE = 1  # never under 10.0: no caller of pmap_invalidate_range has a guest's pmap
 KIND_ALL = 2
 
 
@@ -68,6 +72,22 @@ def pmap_invalidate_pages(st: State, pmap: Record, pages: Int) -> None:
     if pages != 0:
         account(st).inv_page += pages
         _shoot_down(st, pmap, KIND_PAGE, pages)
+
+
+@kernel
+def pmap_invalidate_range(st: State, pmap: Record) -> None:
+    """Invalidate the translations of a range in all CPUs; one of 16 MB or more, which none is, would be pmap_invalidate_all."""
+    account(st).inv_range += 1
+    _shoot_down(st, pmap, KIND_RANGE, 1)
+
+
+@kernel
+def pmap_invalidate_pde_page(st: State, pmap: Record, pde: np.uint64) -> None:
+    """Invalidate the translation of what was a superpage: CPUs may still hold 512 small ones of one that was promoted."""
+    if (pde & pmap.PG_PROMOTED) != NO_BITS:
+        pmap_invalidate_range(st, pmap)
+    else:
+        pmap_invalidate_page(st, pmap)
 
 
 @kernel

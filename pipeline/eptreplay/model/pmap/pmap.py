@@ -19,6 +19,7 @@ from eptreplay.model.pmap.ptp import (
     pmap_pdpe,
     ptp_alloc,
 )
+from eptreplay.model.pmap.release import pinit_release
 from eptreplay.model.state.pte import (
     EMPTY,
     EPT_PG_A,
@@ -76,7 +77,7 @@ def pmap_pinit_type(st: State, pm_id: Int, pm_type: Int, pm_flags: Int, pm_addre
     Args:
         st: the host it belongs to.
         pm_id: its number.
-        pm_type: PT_X86 or PT_EPT.
+        pm_type: PT_X86, PT_EPT or PT_RVI.
         pm_flags: PMAP_* flags; PMAP_EMULATE_AD_BITS is for PT_EPT only.
         pm_address: what stands for its kernel address in the hash of pmap_ts_referenced; 9 bits matter.
     """
@@ -85,13 +86,14 @@ def pmap_pinit_type(st: State, pm_id: Int, pm_type: Int, pm_flags: Int, pm_addre
     pmap.pm_type = pm_type
     pmap.pm_flags = pm_flags
     pmap.pm_address = pm_address
-    pmap.pm_nested = np.int32(pm_type == PT_EPT)
+    pmap.pm_nested = np.int32(pm_type != PT_X86)
     pmap.pm_emulate_ad_bits = np.int32((pm_flags & PMAP_EMULATE_AD_BITS) != 0)
     pmap.pm_ps_enabled = np.int32((pm_flags & PMAP_PDE_SUPERPAGE) != 0)
     pmap.pm_pml4 = ptp_alloc(st)
-    if pm_type == PT_X86:
+    if pm_type != PT_EPT:
         pmap.PG_V, pmap.PG_RW, pmap.PG_A, pmap.PG_M = X86_PG_V, X86_PG_RW, X86_PG_A, X86_PG_M
-        pmap.PG_G, pmap.PG_CACHE_WB, pmap.PG_CACHE_UC = X86_PG_G, NO_BITS, X86_PG_NC_PCD | X86_PG_NC_PWT
+        pmap.PG_G = X86_PG_G if pm_type == PT_X86 else NO_BITS
+        pmap.PG_CACHE_WB, pmap.PG_CACHE_UC = NO_BITS, X86_PG_NC_PCD | X86_PG_NC_PWT
         pmap.PG_PTE_PROMOTE = X86_PG_PTE_PAT | X86_PG_NC_PWT | X86_PG_NC_PCD
         pmap.PG_READ = X86_PG_V | X86_PG_U
         pmap.PG_WRITE = X86_PG_V | X86_PG_U | X86_PG_RW
@@ -121,6 +123,8 @@ def pmap_pinit_type(st: State, pm_id: Int, pm_type: Int, pm_flags: Int, pm_addre
         pmap.PG_FETCH = EPT_PG_EXECUTE
         pmap.PG_NOFETCH = NO_BITS
     _pinit_rules(pmap)
+    pinit_release(st, pmap)
+    pmap.resident_count = pmap.pm_root_resident
 
 
 @kernel

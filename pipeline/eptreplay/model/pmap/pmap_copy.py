@@ -1,6 +1,6 @@
 """Copying mappings from one address space to another.
 
-Source: pmap.c pmap_copy, pmap_allocpte, FreeBSD 10.0.
+Source: pmap.c pmap_copy, pmap_allocpte, FreeBSD 10.0.  What later releases do otherwise are facts of the pmap (release.py).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from eptreplay.model.state.pte import (
     PG_PS_FRAME,
     PG_W,
 )
-from eptreplay.model.state.state import State
+from eptreplay.model.state.state import State, account
 
 
 @kernel
@@ -67,16 +67,19 @@ def pmap_copy(st: State, dst: Record, src: Record, start: np.uint64, end: np.uin
 
 @kernel
 def _copy_pde(st: State, dst: Record, srcpde: np.uint64, va: np.uint64) -> None:
-    """Copy one superpage, unwired, into an empty place."""
+    """Copy one superpage, unwired, into an empty place; if managed, without PMAP.PG_COPY_DROPS."""
     table = pmap_allocpde(st, dst, va)
     pde = table * NPTEPG + np.int64((va >> PDRSHIFT) & INDEX_MASK)
     if st.pt[pde] != EMPTY:
         st.ptp[table].wire_count -= 1
         return
+    drops = PG_W
     if (srcpde & PG_MANAGED) != NO_BITS:
+        drops = dst.PG_COPY_DROPS
         pv_insert_pde(st, dst, va, phys_to_vm_page(st, srcpde & PG_PS_FRAME))
-    pte_store(st, pde, srcpde & ~PG_W)
+    pte_store(st, pde, srcpde & ~drops)
     dst.resident_count += NPTEPG
+    account(st).mappings += dst.pm_copy_mappings
 
 
 @kernel

@@ -1,6 +1,7 @@
 """Entering mappings: one page after a fault, quickly, or a whole object.
 
 Source: pmap.c pmap_enter, pmap_enter_quick_locked, pmap_enter_object, pmap_object_init_pt, FreeBSD 10.0.
+What later releases do otherwise are facts of the pmap (release.py); their entering of 2 MB after a fault is in pmap_enter_2m.py.
 """
 
 from __future__ import annotations
@@ -145,6 +146,7 @@ def _replace_mapping(st: State, pmap: Record, va: np.uint64, slot: Int, newpte: 
     origpte = pte_load_store(st, pmap, va, slot, newpte)
     written = (origpte & (pmap.PG_M | pmap.PG_RW)) == (pmap.PG_M | pmap.PG_RW)
     managed = (origpte & PG_MANAGED) != NO_BITS
+    stale = pmap.PG_A
     if (origpte & PG_FRAME) != (newpte & PG_FRAME):
         if managed:
             om = phys_to_vm_page(st, origpte & PG_FRAME)
@@ -154,19 +156,21 @@ def _replace_mapping(st: State, pmap: Record, va: np.uint64, slot: Int, newpte: 
                 st.page[om].aflags |= PGA_REFERENCED
             pv_free_page(st, pmap, va, om)
             clear_writeable_if_unmapped(st, om)
+        else:
+            stale = pmap.PG_STALE_UNMANAGED
     elif (newpte & pmap.PG_M) == NO_BITS and written:
         # CPUs may still write through the old translation without setting the bit that is now clear.
         if managed:
             vm_page_dirty(st, phys_to_vm_page(st, origpte & PG_FRAME))
     elif (origpte & PG_NX) != NO_BITS or (newpte & PG_NX) == NO_BITS:
         return  # only rights were added
-    if (origpte & pmap.PG_A) != NO_BITS:
+    if (origpte & stale) != NO_BITS:
         pmap_invalidate_page(st, pmap)
 
 
 @kernel
 def pmap_enter_quick(st: State, pmap: Record, va: np.uint64, m: Int, prot: Int) -> None:
-    """Map page `m` at `va` read-only and unused, unless something is mapped there; never promotes."""
+    """Map page `m` at `va` read-only and unused, unless something is mapped there; promotes in releases that do so."""
     pde = pmap_pde(st, pmap, va)
     if pde != NULL and (st.pt[pde] & pmap.PG_V) != NO_BITS:
         if (st.pt[pde] & PG_PS) != NO_BITS:
@@ -187,6 +191,8 @@ def pmap_enter_quick(st: State, pmap: Record, va: np.uint64, m: Int, prot: Int) 
         newpte |= PG_NX
     pmap.resident_count += 1
     pte_store(st, slot, newpte)
+    if pmap.pm_quick_promotes != 0 and may_promote(st, pmap, table, m):
+        pmap_promote_pde(st, pmap, pmap_pde(st, pmap, va), va)
 
 
 @kernel

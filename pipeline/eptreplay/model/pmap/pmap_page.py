@@ -5,7 +5,7 @@ Each function visits the superpages over the page (unless it is device memory, o
 
 Source: pmap.c pmap_remove_all, pmap_remove_write, pmap_clear_modify, pmap_ts_referenced,
 pmap_page_test_mappings, pmap_is_modified, pmap_is_referenced, pmap_page_wired_mappings,
-pmap_page_is_mapped, pmap_page_exists_quick, FreeBSD 10.0.
+pmap_page_is_mapped, pmap_page_exists_quick, FreeBSD 10.0.  What later releases do otherwise are facts of the pmap (release.py).
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ def pmap_ts_referenced(st: State, m: Int) -> Int:
     while pv != 0:
         if first == 0:
             first = pv
-        referenced, removed = _ts_referenced_pte(st, pv)
+        referenced, removed = _ts_referenced_pte(st, m, pv)
         count += referenced
         if not removed:
             st.page[m].pv_last = pv  # rotated: the head becomes the tail
@@ -187,11 +187,20 @@ def pmap_ts_referenced(st: State, m: Int) -> Int:
 
 
 @kernel
-def _ts_referenced_pte(st: State, pv: Int) -> tuple[Int, bool]:
+def _pass_on_write(st: State, pmap: Record, m: Int, entry: np.uint64) -> None:
+    """Make a page dirty that an entry says was written, where pmap_ts_referenced does so (PMAP.pm_ts_dirties)."""
+    written = pmap.PG_M | pmap.PG_RW
+    if pmap.pm_ts_dirties != 0 and (entry & written) == written:
+        vm_page_dirty(st, m)
+
+
+@kernel
+def _ts_referenced_pte(st: State, m: Int, pv: Int) -> tuple[Int, bool]:
     """Return whether a 4 KB mapping was used (0 or 1), and whether it had to be removed to clear that."""
     pmap = st.pmap[st.pv[pv].pv_pmap]
     va = st.pv[pv].pv_va
     slot = _pv_slot_4k(st, pv)
+    _pass_on_write(st, pmap, m, st.pt[slot])
     if (st.pt[slot] & pmap.PG_A) == NO_BITS:
         return 0, False
     if safe_to_clear_referenced(pmap, st.pt[slot]):
@@ -233,6 +242,7 @@ def _ts_referenced_pde(st: State, m: Int, pv: Int) -> tuple[Int, bool]:
     pmap = st.pmap[st.pv[pv].pv_pmap]
     base = st.pv[pv].pv_va
     pde = _pv_slot_2m(st, pv)
+    _pass_on_write(st, pmap, m, st.pt[pde])
     if (st.pt[pde] & pmap.PG_A) == NO_BITS:
         return 0, False
     chosen = (vm_page_to_phys(st, m) >> PAGE_SHIFT) ^ (base >> PDRSHIFT) ^ pmap.pm_address

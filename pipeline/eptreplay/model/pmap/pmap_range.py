@@ -1,7 +1,8 @@
 """Removing and restricting the mappings of a range of addresses of one address space.
 
 Source: pmap.c pmap_remove_pte, pmap_remove, pmap_protect, pmap_advise, pmap_change_wiring,
-pmap_remove_pages; sys/mman.h MADV_*, FreeBSD 10.0.
+pmap_remove_pages; sys/mman.h MADV_*, FreeBSD 10.0.  What later releases do otherwise are facts of the pmap (release.py); what
+they have instead of pmap_change_wiring is in pmap_unwire.py.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from eptreplay.model.pmap.ptp import (
     table_of,
 )
 from eptreplay.model.pmap.pv import clear_writeable_if_unmapped, pv_free_page
+from eptreplay.model.pmap.release import assert_that
 from eptreplay.model.pmap.superpage import pmap_demote_pde, pmap_protect_pde, pmap_remove_pde
 from eptreplay.model.state.pages import PGA_REFERENCED
 from eptreplay.model.state.pte import (
@@ -38,9 +40,9 @@ from eptreplay.model.state.pte import (
     PG_W,
     VM_MAXUSER_ADDRESS,
     VM_PROT_EXECUTE,
-    VM_PROT_READ,
     VM_PROT_WRITE,
 )
+from eptreplay.model.state.releases import ASSERT_ACTIVE
 from eptreplay.model.state.state import State
 
 MADV_DONTNEED = 4
@@ -71,7 +73,7 @@ def pmap_remove_pte(st: State, pmap: Record, va: np.uint64, slot: Int) -> bool:
 @kernel
 def pmap_remove(st: State, pmap: Record, sva: np.uint64, eva: np.uint64) -> None:
     """Unmap [sva, eva) with one invalidation, of a single page where it is one."""
-    if pmap.resident_count == 0:
+    if pmap.resident_count == pmap.pm_root_resident:
         return
     if sva + PAGE_SIZE == eva:
         pde = pmap_pde(st, pmap, sva)
@@ -81,7 +83,7 @@ def pmap_remove(st: State, pmap: Record, sva: np.uint64, eva: np.uint64) -> None
             return
     anyvalid = False
     va = sva
-    while va < eva and pmap.resident_count != 0:
+    while va < eva and pmap.resident_count != pmap.pm_root_resident:
         pde, va_next = pmap_next_pde(st, pmap, va)
         if pde != NULL and st.pt[pde] != EMPTY:
             if (st.pt[pde] & PG_PS) == NO_BITS:
@@ -127,8 +129,8 @@ def _remove_ptes(st: State, pmap: Record, pde: Int, sva: np.uint64, eva: np.uint
 
 @kernel
 def pmap_protect(st: State, pmap: Record, sva: np.uint64, eva: np.uint64, prot: Int) -> None:
-    """Restrict the mappings of [sva, eva) to the rights `prot`; without the right to read they are removed."""
-    if (prot & VM_PROT_READ) == 0:
+    """Restrict the mappings of [sva, eva) to the rights `prot`, or remove them without any of PMAP.pm_protect_keeps."""
+    if (prot & pmap.pm_protect_keeps) == 0:
         pmap_remove(st, pmap, sva, eva)
         return
     if (prot & VM_PROT_WRITE) != 0 and (prot & VM_PROT_EXECUTE) != 0:
@@ -193,7 +195,8 @@ def pmap_advise(st: State, pmap: Record, sva: np.uint64, eva: np.uint64, advice:
             elif (oldpde & PG_MANAGED) != NO_BITS and pmap_demote_pde(st, pmap, pde, va):
                 if (oldpde & PG_W) == NO_BITS:
                     # One page less, so that a later access to it can promote again.
-                    pmap_remove_pte(st, pmap, va, pmap_pde_to_pte(st, pde, va))
+                    unmapped = min(va_next, eva) - PAGE_SIZE if pmap.pm_advise_last != 0 else va
+                    pmap_remove_pte(st, pmap, unmapped, pmap_pde_to_pte(st, pde, unmapped))
                     anychanged = True
                 anychanged |= _advise_ptes(st, pmap, pde, va, min(va_next, eva), advice)
         va = va_next
@@ -245,6 +248,7 @@ def pmap_change_wiring(st: State, pmap: Record, va: np.uint64, wired: bool) -> N
 @kernel
 def pmap_remove_pages(st: State, pmap: Record) -> None:
     """Unmap every managed page that is not wired, as when a process ends; always invalidates once."""
+    assert_that(st, pmap, bool(pmap.pm_active == 0), ASSERT_ACTIVE)
     va = ZERO
     while va < VM_MAXUSER_ADDRESS:
         pde, va_next = pmap_next_pde(st, pmap, va)

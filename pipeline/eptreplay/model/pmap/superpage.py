@@ -4,7 +4,7 @@ Neither a promotion nor a demotion that succeeds invalidates anything: both page
 A promotion keeps the page-table page that it replaces, so that a later demotion needs no memory.
 
 Source: pmap.c pmap_promote_pde, pmap_demote_pde_locked, pmap_fill_ptp, pmap_remove_pde, pmap_protect_pde,
-pmap_enter_pde, FreeBSD 10.0.
+pmap_enter_pde, FreeBSD 10.0.  What later releases do otherwise are facts of the pmap (release.py).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from eptreplay.compiled import kernel
 from eptreplay.model._numba.types import Int, Record
 from eptreplay.model.page.vm_page import phys_to_vm_page, vm_page_dirty, vm_page_to_phys, vm_reserv_is_full
 from eptreplay.model.pmap.entry import pde_demote, pde_load_store, pde_promote, pte_clear_bits, pte_store
-from eptreplay.model.pmap.invalidate import CAUSE_DEMOTION, pmap_invalidate_page
+from eptreplay.model.pmap.invalidate import CAUSE_DEMOTION, pmap_invalidate_pde_page
 from eptreplay.model.pmap.ptp import (
     pmap_allocpde,
     pmap_free_zero_pages,
@@ -38,6 +38,7 @@ from eptreplay.model.pmap.pv import (
     pv_insert_pde,
     reserve_pv_entries,
 )
+from eptreplay.model.pmap.release import assert_that, pmap_allow_2m_x_page
 from eptreplay.model.state.pages import PG_FICTITIOUS, PGA_REFERENCED, VPO_UNMANAGED
 from eptreplay.model.state.pte import (
     EMPTY,
@@ -57,6 +58,7 @@ from eptreplay.model.state.pte import (
     VM_PROT_EXECUTE,
     VM_PROT_WRITE,
 )
+from eptreplay.model.state.releases import ASSERT_UNREADABLE, ASSERT_WIRED_UNUSED
 from eptreplay.model.state.state import State, account
 
 PDR_FRAME_MASK = PG_FRAME & PDRMASK  # the part of a 4 KB frame that must be 0 in the first of 512
@@ -99,6 +101,7 @@ def pmap_promote_pde(st: State, pmap: Record, pde: Int, va: np.uint64) -> None:
 
     The first PTE decides what the other 511, which are looked at from the last to the second, must be like; in which bits
     they must agree is PMAP.PG_PTE_PROMOTE.  PTEs that were write-protected on the way stay so when a later one does not fit.
+    The superpage is accessed if all of them are, which not every release asks for (PMAP.PG_PROMOTABLE).
 
     Left out of the original:
 
@@ -111,12 +114,16 @@ def pmap_promote_pde(st: State, pmap: Record, pde: Int, va: np.uint64) -> None:
     base = va & ~PDRMASK
     table = table_of(st.pt[pde])
     firstpte = table * NPTEPG
-    usable = pmap.PG_A | pmap.PG_V
+    usable = pmap.PG_PROMOTABLE
 
+    if not pmap_allow_2m_x_page(pmap, st.pt[firstpte]):
+        account(st).p_failures += pmap.pm_2m_x_failure
+        return
     if (st.pt[firstpte] & (PDR_FRAME_MASK | usable)) != usable:
         account(st).p_failures += 1
         return
     newpde = _write_protect_if_clean(st, pmap, base, firstpte)
+    of_all = newpde
 
     for k in range(NPTEPG - 1, 0, -1):
         offset = np.uint64(k) * PAGE_SIZE
@@ -127,11 +134,17 @@ def pmap_promote_pde(st: State, pmap: Record, pde: Int, va: np.uint64) -> None:
         if (oldpte & pmap.PG_PTE_PROMOTE) != (newpde & pmap.PG_PTE_PROMOTE):
             account(st).p_failures += 1
             return
+        of_all &= oldpte
 
     pmap_insert_pt_page(st, pde, table)
     if (newpde & PG_MANAGED) != NO_BITS:
         pmap_pv_promote_pde(st, pmap, base, phys_to_vm_page(st, newpde & PG_PS_FRAME))
-    pde_promote(st, pde, newpde | PG_PS)
+    newpde |= PG_PS | pmap.PG_PROMOTED
+    if (of_all & pmap.PG_A) != NO_BITS:
+        pde_promote(st, pde, newpde)
+    else:
+        assert_that(st, pmap, (newpde & pmap.PG_KEEPS_A) == NO_BITS, ASSERT_UNREADABLE)
+        pde_load_store(st, pmap, base, pde, newpde & ~pmap.PG_A)
     account(st).promotions += 1
 
 
@@ -140,6 +153,29 @@ def pmap_fill_ptp(st: State, firstpte: Int, newpte: np.uint64) -> None:
     """Fill a page-table page with mappings of consecutive physical pages, the first as given."""
     for k in range(NPTEPG):
         pte_store(st, firstpte + k, newpte + np.uint64(k) * PAGE_SIZE)
+
+
+@kernel
+def _must_refill(st: State, pmap: Record, table: Int, newpte: np.uint64) -> bool:
+    """Return whether a page-table page that was kept for a superpage must be filled before it takes its place.
+
+    It must if it is new, or is not what the superpage is now; a superpage that was accessed as a whole makes all its PTEs so.
+    """
+    firstpte = table * NPTEPG
+    if st.ptp[table].wire_count == 1:
+        return True
+    if (st.pt[firstpte] & pmap.PG_PTE_PROMOTE) != (newpte & pmap.PG_PTE_PROMOTE):
+        return True
+    return pmap.pm_promotes_unused != 0 and not _all_accessed(st, pmap, firstpte)
+
+
+@kernel
+def _all_accessed(st: State, pmap: Record, firstpte: Int) -> bool:
+    """Return whether each of 512 PTEs is accessed."""
+    of_all = pmap.PG_A
+    for k in range(NPTEPG):
+        of_all &= st.pt[firstpte + k]
+    return of_all != NO_BITS
 
 
 @kernel
@@ -155,10 +191,11 @@ def pmap_demote_pde(st: State, pmap: Record, pde: Int, va: np.uint64) -> bool:
     base = va & ~PDRMASK
     oldpde = st.pt[pde]
     if (oldpde & pmap.PG_A) == NO_BITS:
+        assert_that(st, pmap, (oldpde & PG_W) == NO_BITS, ASSERT_WIRED_UNUSED)
         pmap_remove_pde(st, pmap, pde, base)
         cause = st.host[0].cause
         st.host[0].cause = CAUSE_DEMOTION
-        pmap_invalidate_page(st, pmap)
+        pmap_invalidate_pde_page(st, pmap, oldpde)
         st.host[0].cause = cause
         pmap_free_zero_pages(st)
         return False
@@ -170,12 +207,9 @@ def pmap_demote_pde(st: State, pmap: Record, pde: Int, va: np.uint64) -> bool:
     else:
         table = ptp_alloc(st)
         pmap.resident_count += 1
-    firstpte = table * NPTEPG
-    if st.ptp[table].wire_count == 1:
+    if _must_refill(st, pmap, table, newpte):
         st.ptp[table].wire_count = NPTEPG
-        pmap_fill_ptp(st, firstpte, newpte)
-    elif (st.pt[firstpte] & pmap.PG_PTE_PROMOTE) != (newpte & pmap.PG_PTE_PROMOTE):
-        pmap_fill_ptp(st, firstpte, newpte)
+        pmap_fill_ptp(st, table * NPTEPG, newpte)
 
     if (oldpde & PG_MANAGED) != NO_BITS:
         reserve_pv_entries(st, pmap, NPTEPG - 1)
@@ -216,12 +250,12 @@ def pmap_remove_pde(st: State, pmap: Record, pde: Int, va: np.uint64) -> None:
 def pmap_protect_pde(st: State, pmap: Record, pde: Int, va: np.uint64, prot: Int) -> bool:
     """Reduce the rights of a superpage in place; return whether the entry changed.
 
-    A superpage that was written makes its 512 pages dirty even when only the right to execute is taken.
+    A superpage that was written makes its 512 pages dirty when it loses a right of PMAP.pm_protect_dirties.
     """
     oldpde = st.pt[pde]
     newpde = oldpde
     written = PG_MANAGED | pmap.PG_M | pmap.PG_RW
-    if (oldpde & written) == written:
+    if (oldpde & written) == written and (~prot & pmap.pm_protect_dirties) != 0:
         m = phys_to_vm_page(st, oldpde & PG_PS_FRAME)
         for k in range(NPTEPG):
             vm_page_dirty(st, m + k)
@@ -231,13 +265,18 @@ def pmap_protect_pde(st: State, pmap: Record, pde: Int, va: np.uint64, prot: Int
         newpde |= PG_NX
     if newpde == oldpde:
         return False
-    pde_load_store(st, pmap, va, pde, newpde)
+    pde_load_store(st, pmap, va, pde, newpde & ~pmap.PG_PROMOTED)  # what CPUs hold is about to be invalidated
     return True
 
 
 @kernel
 def pmap_enter_pde(st: State, pmap: Record, va: np.uint64, m: Int, prot: Int) -> bool:
-    """Map 2 MB from page `m` at once, read-only and not yet used; return False if the range has a PDE already."""
+    """Map 2 MB from page `m` at once, read-only and not yet used.
+
+    Returns False if the range has a PDE already, or the 2m_x rule forbids it.
+    """
+    if not pmap_allow_2m_x_page(pmap, PG_U):
+        return False
     table = pmap_allocpde(st, pmap, va)
     pde = table * NPTEPG + np.int64((va >> PDRSHIFT) & INDEX_MASK)
     if (st.pt[pde] & pmap.PG_V) != NO_BITS:

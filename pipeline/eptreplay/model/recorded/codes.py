@@ -44,6 +44,10 @@ class Operation(IntEnum):
     IS_PREFAULTABLE = 32
     EXISTS_QUICK = 33
     ACCESS_PERM_RUN = 34
+    ENTER_2M = 35
+    UNWIRE = 36
+    UNWIRE_RUN = 37
+    SET_ALLOW_2M_X = 38
 
 
 # One operation.  `pm` is 255 and `page` -1 where an operation has none.
@@ -134,3 +138,7 @@ IS_MAPPED = int(Operation.IS_MAPPED)
 IS_PREFAULTABLE = int(Operation.IS_PREFAULTABLE)
 EXISTS_QUICK = int(Operation.EXISTS_QUICK)
 ACCESS_PERM_RUN = int(Operation.ACCESS_PERM_RUN)
+ENTER_2M = int(Operation.ENTER_2M)
+UNWIRE = int(Operation.UNWIRE)
+UNWIRE_RUN = int(Operation.UNWIRE_RUN)
+SET_ALLOW_2M_X = int(Operation.SET_ALLOW_2M_X)

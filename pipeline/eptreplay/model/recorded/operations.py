@@ -29,7 +29,8 @@ def run_operations(
 ) -> Int:
     """Carry out operations in order and write down the answer and the state after each; return how many were carried out.
 
-    They end before an operation at which every kernel panics: pmap_change_wiring without a mapping whose wiring can change.
+    They end before an operation at which every kernel panics: pmap_change_wiring without a mapping whose wiring can change;
+    and at one in which something occurs that the kernel asserts never does (HOST.asserted).
 
     Args:
         st: the host.
@@ -47,7 +48,7 @@ def run_operations(
         results[i].ret = _page_operation(st, op) if op.pm >= pmaps else _pmap_operation(st, regions, op)
         results[i].traps = min(account(st).traps - before, MOST_TRAPS)
         _observe(st, pmaps, op, results[i])
-        if st.host[0].exhausted != 0:
+        if st.host[0].exhausted != 0 or st.host[0].asserted != 0:
             return i
     return len(arguments)
 

@@ -22,6 +22,7 @@ from eptreplay.model.pmap.pmap_enter import (
     pmap_enter_quick,
     pmap_object_init_pt,
 )
+from eptreplay.model.pmap.pmap_enter_2m import pmap_enter_2m
 from eptreplay.model.pmap.pmap_page import (
     pmap_clear_modify,
     pmap_is_modified,
@@ -40,6 +41,8 @@ from eptreplay.model.pmap.pmap_range import (
     pmap_remove,
     pmap_remove_pages,
 )
+from eptreplay.model.pmap.pmap_unwire import pmap_unwire
+from eptreplay.model.pmap.release import set_allow_2m_x_ept
 from eptreplay.model.recorded.codes import (
     ACCESS,
     ACCESS_FAULT,
@@ -53,6 +56,7 @@ from eptreplay.model.recorded.codes import (
     COPY,
     EMULATE_AD,
     ENTER,
+    ENTER_2M,
     ENTER_OBJECT,
     ENTER_QUICK,
     ENTER_RUN,
@@ -73,9 +77,12 @@ from eptreplay.model.recorded.codes import (
     REMOVE_WRITE,
     RUN_SHIFT,
     SET_ACTIVE,
+    SET_ALLOW_2M_X,
     TS_REFERENCED,
     TS_RUN,
     UNDIRTY,
+    UNWIRE,
+    UNWIRE_RUN,
     WIRED_MAPPINGS,
 )
 from eptreplay.model.state.pte import NBPDR, NO_BITS, PAGE_SHIFT, PAGE_SIZE, PG_W, VM_PROT_ALL
@@ -116,6 +123,8 @@ def _page_operation(st: State, op: Record) -> Int:
         ret = pmap_page_wired_mappings(st, m)
     elif op.op == IS_MAPPED:
         ret = np.int64(pmap_page_is_mapped(st, m))
+    elif op.op == SET_ALLOW_2M_X:
+        set_allow_2m_x_ept(st, np.int64(op.arg))
     return ret
 
 
@@ -138,6 +147,12 @@ def _pmap_operation(st: State, regions: NDArray[np.uint64], op: Record) -> Int:
         pmap_change_wiring(st, pmap, op.va, op.wired != 0)
     elif code == CHANGE_WIRING_RUN:
         ret = _change_wiring_run(st, pmap, op)
+    elif code == ENTER_2M:
+        ret = pmap_enter_2m(st, pmap, op.va, op.access, op.page, op.prot, op.wired != 0)
+    elif code == UNWIRE:
+        pmap_unwire(st, pmap, op.va, op.eva)
+    elif code == UNWIRE_RUN:
+        ret = _unwire_run(st, pmap, op)
     elif code == ADVISE:
         pmap_advise(st, pmap, op.va, op.eva, np.int64(op.arg))
     elif code == EXTRACT:
@@ -194,7 +209,11 @@ def _home_page(regions: NDArray[np.uint64], va: np.uint64) -> Int:
 
 @kernel
 def _access_fault(st: State, pmap: Record, regions: NDArray[np.uint64], va: np.uint64, access: Int) -> Int:
-    """Make one access; a fault maps the address's home page with all rights and leaves its dirty field alone."""
+    """Make one access; a fault maps the address's home page with all rights and leaves its dirty field alone.
+
+    The answer is what resolved it last: a page that vm_fault maps may become part of a superpage that was not accessed, which
+    emulation then has to say that it was.
+    """
     outcome = access_page(st, pmap, va, access)
     if outcome != REFUSED:
         return outcome
@@ -205,7 +224,7 @@ def _access_fault(st: State, pmap: Record, regions: NDArray[np.uint64], va: np.u
         vm_page_alloc(st, m)
         pmap_enter(st, pmap, va, access, m, VM_PROT_ALL, False)
         outcome = access_page(st, pmap, va, access)
-    return FAULTED
+    return FAULTED if outcome == HIT else outcome
 
 
 @kernel
@@ -247,5 +266,18 @@ def _change_wiring_run(st: State, pmap: Record, op: Record) -> Int:
         va = op.va + np.uint64(k) * PAGE_SIZE
         if _can_change_wiring(st, pmap, va, op.wired != 0):
             pmap_change_wiring(st, pmap, va, op.wired != 0)
+            done += 1
+    return done
+
+
+@kernel
+def _unwire_run(st: State, pmap: Record, op: Record) -> Int:
+    """Unwire those of `n` pages from `va` that are wired, one by one; return how many were."""
+    done: Int = 0
+    for k in range(op.n):
+        va = op.va + np.uint64(k) * PAGE_SIZE
+        level, slot = leaf_of(st, pmap, va)
+        if level != 0 and (st.pt[slot] & PG_W) != NO_BITS:
+            pmap_unwire(st, pmap, va, va + PAGE_SIZE)
             done += 1
     return done

@@ -2,7 +2,7 @@
 
 An entry is one 64-bit word.  Bits 12 to 51 hold the physical frame, the others are flags.  Most of the code
 that handles entries is the same for ordinary x86 page tables (PT_X86) and nested ones (PT_EPT); the formats differ
-in which bits mean "valid", "writable", "accessed" and "modified".  That is decided once, when a pmap is made
+in which bits mean "valid", "writable", "accessed" and "modified" (PT_RVI has the format of PT_X86).  That is decided once, when a pmap is made
 (`pmap_pinit_type`), and from then on all code asks the pmap.
 
 Source of the facts: SDM volume 3, 4.5 (4-level paging) and 28.2.2 (EPT); amd64/include/pmap.h, FreeBSD 10.0.
@@ -19,6 +19,7 @@ U64 = np.uint64
 # Kinds of page table (enum pmap_type).
 PT_X86: Final = 0
 PT_EPT: Final = 1
+PT_RVI: Final = 2  # AMD nested paging: entries as PT_X86, invalidated as PT_EPT
 
 # pm_flags.
 PMAP_PDE_SUPERPAGE: Final = 1  # 2 MB mappings may be made
@@ -59,6 +60,7 @@ PG_U       = U64(0x004)                # U/S in x86, X in EPT; it is set in ever
 PG_PS      = U64(0x080)                # maps 2 MB itself
 PG_MANAGED = U64(0x400)                # free for software: the page has pv entries
 PG_W       = U64(0x800)                # free for software: wired
+PG_PROMOTED = U64(1 << 54)             # ignored by the CPU: the superpage came from a promotion (no such bit in 10.0)
 PG_NX      = U64(0x8000000000000000)   # no fetches in x86; no effect in EPT, but a difference all the same
 
 PG_FRAME    = U64(0x000FFFFFFFFFF000)  # physical address of a page or of a table
@@ -103,12 +105,12 @@ def names(entry: int, pm_type: int, pm_flags: int, level: int) -> list[str]:
 
     Args:
         entry: the raw 64-bit entry.
-        pm_type: PT_X86 or PT_EPT.
+        pm_type: PT_X86, PT_EPT or PT_RVI.
         pm_flags: the pmap's flags; they decide what an EPT bit stands for.
         level: 1 PTE, 2 PDE, 3 PDPE, 4 PML4E.
     """
     large = level == 2 and bool(entry & int(PG_PS))
-    if pm_type == PT_X86:
+    if pm_type != PT_EPT:
         table = {0: "V", 1: "RW", 2: "U", 3: "PWT", 4: "PCD", 5: "A", 6: "M", 8: "G"}
         table[7] = "PS" if level > 1 else "PAT"
         if large:
@@ -117,7 +119,7 @@ def names(entry: int, pm_type: int, pm_flags: int, level: int) -> list[str]:
         table = {0: "READ=A", 1: "WRITE=M", 2: "EXECUTE=U", 6: "IPAT", 7: "PS", 52: "EMUL_V", 53: "EMUL_RW"}
     else:
         table = {0: "READ=V", 1: "WRITE=RW", 2: "EXECUTE=U", 6: "IPAT", 7: "PS", 8: "A", 9: "M"}
-    table |= {10: "MANAGED", 11: "W", 63: "NX"}
+    table |= {10: "MANAGED", 11: "W", 54: "PROMOTED", 63: "NX"}
     found = [name for bit, name in sorted(table.items()) if entry >> bit & 1]
     if pm_type == PT_EPT and (level == 1 or large):
         found.append(f"MT={entry >> 3 & 7}")

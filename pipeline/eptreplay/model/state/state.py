@@ -89,6 +89,10 @@ class State:
         VM_PAGE_QUEUE, "queue_places", meaning="one place per frame; the heads of lists and the page daemon's marker follow"
     )
     object: Records = array(OBJECT_PAGE, "guest_pages", meaning="guest pages, in flat numbers")
+    ts_dirty: NDArray[np.uint8] = array(
+        np.uint8, "guest_pages", unit="flag", owner="access_loop/sweep",
+        meaning="1: the last aging sweep that visited the page dirtied it, and so will one that finds its entry as it left it",
+    )
     objects: Records = array(VM_OBJECT, "objects", meaning="the vm_objects of all guests, in the order of flat pages")
     blocks: Records = array(OBJECT_BLOCK, "guest_blocks", meaning="blocks of 512 guest pages, object by object")
     rv: Records = array(RESERV, "reservations", meaning="one per block of frames; the head of the queue follows")

@@ -1,6 +1,8 @@
 """What follows an access that the hardware refuses: the VM exit (EPT violation; #NPF on AMD), A/D emulation, vm_fault.
 
-Source: vmm.c vm_handle_paging, vm_fault.c vm_fault, FreeBSD 10.0.
+Later releases map 2 MB at once where the pages around one in memory allow it (HOST.fault_2m).
+
+Source: vmm.c vm_handle_paging, vm_fault.c vm_fault, FreeBSD 10.0; vm_fault.c vm_fault_soft_fast, 14.0-CURRENT.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from eptreplay.compiled import kernel, part
 from eptreplay.model._numba.types import Int, Record
 from eptreplay.model.cpu.vmm import vm_enter, vm_exit
 from eptreplay.model.cpu.walk import walk
-from eptreplay.model.page.vm_page import take_zeroed, vm_page_alloc, vm_page_dirty
+from eptreplay.model.page.vm_page import take_zeroed, vm_page_alloc, vm_page_dirty, vm_reserv_is_full
 from eptreplay.model.page.vm_pagequeue import (
     note_reference,
     vm_page_activate,
@@ -20,13 +22,23 @@ from eptreplay.model.page.vm_pagequeue import (
     vm_page_xbusy,
     vm_page_xunbusy,
 )
-from eptreplay.model.page.vm_reserv import vm_object_color, vm_phys_alloc
+from eptreplay.model.page.vm_reserv import object_of, vm_object_color, vm_phys_alloc
 from eptreplay.model.pmap.emulate import HANDLED, pmap_emulate_accessed_dirty
 from eptreplay.model.pmap.pmap import leaf_of
 from eptreplay.model.pmap.pmap_enter import pmap_enter
+from eptreplay.model.pmap.pmap_enter_2m import KERN_SUCCESS, pmap_enter_2m
+from eptreplay.model.pmap.superpage import pmap_ps_enabled
 from eptreplay.model.state.guest_pages import page_at
 from eptreplay.model.state.objects import GONE
-from eptreplay.model.state.pte import PDE_LEVEL, PTE_LEVEL, VM_PROT_ALL, VM_PROT_EXECUTE, VM_PROT_WRITE
+from eptreplay.model.state.pte import (
+    NPTEPG,
+    PDE_LEVEL,
+    PDRMASK,
+    PTE_LEVEL,
+    VM_PROT_ALL,
+    VM_PROT_EXECUTE,
+    VM_PROT_WRITE,
+)
 from eptreplay.model.state.state import State, account
 from eptreplay.model.vm.event_log import (
     LOG_ALLOCATE,
@@ -149,18 +161,72 @@ def vm_fault(st: State, pmap: Record, va: np.uint64, access: Int, flat: Int) -> 
         account(st).denied += 1
         st.host[0].refused = 1
         return False
+    in_memory = st.object[page_at(flat)].frame > 0
     m = vm_fault_page(st, flat, 0 if of_guest else st.vm[0].host_offset)
     if m < 0:
         return False
     wired = of_guest and known.wired != 0
     rights = VM_PROT_ALL & ~taken
     if wired:
-        access = rights
+        access = rights  # a wired page is faulted in for every kind of access at once (vm_map_lookup)
+    elif st.host[0].fault_2m != 0 and in_memory and _may_map_2m(st, pmap, m, flat):
+        if _map_2m(st, pmap, va, access, flat):
+            return True
+        access |= rights & VM_PROT_WRITE  # the fault type keeps the bit, and so a read dirties the page
     if (access & VM_PROT_WRITE) != 0:
         vm_page_dirty(st, m)
         swap_pager_unswapped(st, flat)
     pmap_enter(st, pmap, va, access, m, rights, wired)
     vm_fault_entered(st, m)
+    vm_page_activate(st, m)
+    note_reference(st, m)
+    return True
+
+
+@kernel
+def _may_map_2m(st: State, pmap: Record, m: Int, flat: Int) -> bool:
+    """Return whether a fault on page `m` in memory may map the 2 MB around it (vm_fault_soft_fast).
+
+    Its reservation is full; the 2 MB are one piece of one map entry; and if the entry can be written, every other page is
+    dirty already, since the mapping will not show which of them are written.
+    """
+    first = flat // NPTEPG * NPTEPG
+    owner = st.objects[object_of(st, flat)]
+    if not pmap_ps_enabled(pmap) or not vm_reserv_is_full(st, m) or m % NPTEPG != flat % NPTEPG:
+        return False
+    if first < owner.begin or first + NPTEPG > owner.end:
+        return False
+    taken = st.object[page_at(flat)].taken
+    writable = (taken & VM_PROT_WRITE) == 0
+    for k in range(NPTEPG):
+        other = first + k
+        if st.object[page_at(other)].taken != taken or st.object[page_at(other)].absent != 0:
+            return False
+        clean = st.page[m // NPTEPG * NPTEPG + k].dirty == 0
+        if writable and other != flat and clean:
+            return False
+    return True
+
+
+@kernel
+def _map_2m(st: State, pmap: Record, va: np.uint64, access: Int, flat: Int) -> bool:
+    """Map the 2 MB around a page in memory; return whether the 2m_x rule allows it.
+
+    Where the map entry gives the right to write, the mapping is entered as written, whatever the access was.
+    """
+    m = vm_page_lookup(st, flat)
+    rights = VM_PROT_ALL & ~st.object[page_at(flat)].taken
+    entered = access | (rights & VM_PROT_WRITE)
+    first = m // NPTEPG * NPTEPG
+    if pmap_enter_2m(st, pmap, va & ~PDRMASK, entered, first, rights, False) != KERN_SUCCESS:
+        account(st).soft_fails += 1
+        account(st).soft_fail_reads += np.int64((access & VM_PROT_WRITE) == 0)
+        return False
+    account(st).soft_maps += 1
+    vm_fault_entered(st, m)
+    if (entered & VM_PROT_WRITE) != 0:
+        vm_page_dirty(st, m)
+        swap_pager_unswapped(st, flat)
     vm_page_activate(st, m)
     note_reference(st, m)
     return True
@@ -185,7 +251,7 @@ def fault_cause(st: State, pmap: Record, va: np.uint64, flat: Int) -> Int:
 
 @part
 def guest_access(st: State, pmap: Record, va: np.uint64, op: Int, flat: Int) -> None:
-    """Make one access of a guest to its own memory, see it through and count what it took.
+    """Make one access of a guest to its own memory, see it through and count it once, by what resolved it last.
 
     Args:
         st: the host.
@@ -198,11 +264,14 @@ def guest_access(st: State, pmap: Record, va: np.uint64, op: Int, flat: Int) -> 
     outcome = access_page(st, pmap, va, access)
     if outcome == HIT:
         return
+    emulated = CAUSE_DIRTY if access == VM_PROT_WRITE else CAUSE_ACCESSED
     if outcome == EMULATED:
-        account(st).faults[op, CAUSE_DIRTY if access == VM_PROT_WRITE else CAUSE_ACCESSED] += 1
+        account(st).faults[op, emulated] += 1
         return
-    account(st).faults[op, fault_cause(st, pmap, va, flat)] += 1
+    cause = fault_cause(st, pmap, va, flat)
     seen = vm_exit(st, pmap)
     while outcome == REFUSED and vm_fault(st, pmap, va, access, flat):
         outcome = access_page(st, pmap, va, access)
+    # A page that vm_fault mapped may be part of a superpage that was not accessed, until emulation says so (14-later).
+    account(st).faults[op, emulated if outcome == EMULATED else cause] += 1
     vm_enter(st, pmap, seen)

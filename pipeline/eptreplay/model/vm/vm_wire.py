@@ -19,7 +19,7 @@ from eptreplay.model.page.vm_pagequeue import PQ_ACTIVE, vm_page_dequeue, vm_pag
 from eptreplay.model.pmap.invalidate import CAUSE_WIRING
 from eptreplay.model.pmap.pmap import pmap_extract
 from eptreplay.model.pmap.pmap_enter import pmap_enter
-from eptreplay.model.pmap.pmap_range import pmap_change_wiring
+from eptreplay.model.pmap.pmap_unwire import unwire_page
 from eptreplay.model.state.guest_pages import page_at
 from eptreplay.model.state.pte import EMPTY, VM_PROT_ALL, VM_PROT_EXECUTE, VM_PROT_READ
 from eptreplay.model.state.state import State, account, instances_in
@@ -100,7 +100,7 @@ def vm_fault_unwire(st: State, guest: Int, flat: Int) -> None:
     if pmap_extract(st, st.pmap[guest], va) == EMPTY:
         return
     m = vm_page_lookup(st, flat)
-    pmap_change_wiring(st, st.pmap[guest], va, False)
+    unwire_page(st, st.pmap[guest], va)
     if m != NOT_RESIDENT and st.pageq[m].wire_count != 0:
         vm_page_unwire(st, m)
 

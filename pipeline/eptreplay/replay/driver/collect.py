@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 
 def guest_result(trace: GuestTrace, replay: Replay, snapshots: list[Snapshot], guest: int = 0) -> GuestResult:
-    """Collect what a finished replay found of one of its guests."""
+    """Collect what a finished replay found of one of its guests.
+
+    Raises:
+        UsageError: something occurred that the kernel asserts never does.
+    """
+    replay.check_asserted()
     statistics = replay.statistics_of(guest)
     given_back = replay.given_back[guest].found(replay.statistics)
     first_row = statistics.first_row

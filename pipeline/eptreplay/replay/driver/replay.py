@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eptreplay.errors import UsageError
 from eptreplay.model._numba.arrays import arrays_in, loaded, loaded_arrays, saved
 from eptreplay.model.access_loop import fast_path as kernels
 from eptreplay.model.access_loop import sweep
 from eptreplay.model.access_loop.deferred_accessed import write_deferred
 from eptreplay.model.access_loop.dirty_log import DirtyLog, harvest, new_dirty_log
 from eptreplay.model.cpu.tlb import TLB_COUNTERS, Tlbs, flush_all_if_invalidated, new_tlbs, no_tlbs
-from eptreplay.model.instances import GuestMemory, flat_ram_pages, guest_bases, new_instances
+from eptreplay.model.instances import GuestMemory, Kernel, flat_ram_pages, guest_bases, new_instances
 from eptreplay.model.recorded.checksum import state_sums
 from eptreplay.model.state.address_space import PMAP
 from eptreplay.model.state.counters import COUNTERS
+from eptreplay.model.state.releases import ASSERTIONS
 from eptreplay.model.state.rows import Rows, rows_of
 from eptreplay.model.state.state import State, stacked
 from eptreplay.model.statistics.close_interval import close_interval
@@ -129,6 +131,7 @@ class Replay:
             self.hosts or [HostMemory(page_daemon=False)] * len(self.profiles),
             GUEST_PBASE,
             self.log_words,
+            [Kernel(profile.release, profile.allow_2m_x_ept, profile.fault_2m) for profile in self.profiles],
         )
         ram_pages = flat_ram_pages(self.guests)
         pages = int(ram_pages[-1, 1])
@@ -280,6 +283,21 @@ class Replay:
     def statistics_of(self, guest: int) -> GuestStatistics:
         """Return the interval statistics of one guest, as views."""
         return statistics_of(self.statistics, self.states.guests[0, guest])
+
+    def check_asserted(self) -> None:
+        """Refuse what was found if something occurred that the kernel asserts never does.
+
+        Raises:
+            UsageError: it did; with the profile and what occurred.
+        """
+        for number, asserted in enumerate(self.states.host["asserted"][:, 0]):
+            if asserted:
+                named = getattr(self.profiles[number], "name", f"number {number}")
+                raise UsageError(
+                    f"profile '{named}': by row {self.rows:,} something occurred that the kernel asserts never does: "
+                    f"{ASSERTIONS[int(asserted)]}. A kernel with INVARIANTS panics there, and what another does is not modelled: "
+                    "replay without this profile"
+                )
 
     def state_sums(self) -> list[int]:
         """Return the checksum of every profile's tables."""

@@ -178,4 +178,7 @@ def counters(snapshots: Sequence[Snapshot]) -> dict[str, NDArray[np.int64]]:
         "ts_referenced": cnt["ts_referenced"],
         "dirty_last_harvest": cnt["dirty_last_harvest"],
         "dirty_all_harvests": cnt["dirty_all_harvests"],
+        "soft_maps": cnt["soft_maps"],
+        "soft_fails": cnt["soft_fails"],
+        "soft_fail_reads": cnt["soft_fail_reads"],
     }

@@ -82,6 +82,7 @@ def _pmap(parts: Sequence[NDArray[Any]], upper: Sequence[NDArray[np.uint8]]) -> 
     found = np.frombuffer(bytearray(parts[0].tobytes()), parts[0].dtype).reshape(parts[0].shape)
     for name in ("pm_eptgen", "wired_count", "resident_count"):
         found[name] = np.sum([part[name] for part in parts], axis=0)
+    found["resident_count"] -= (len(parts) - 1) * found["pm_root_resident"]
     copies = np.sum(upper, axis=0, dtype=np.int64)
     found["resident_count"] -= (copies - np.minimum(copies, 1)).sum(axis=(1, 2))
     return copied(found)

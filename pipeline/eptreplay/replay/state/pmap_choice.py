@@ -16,11 +16,23 @@ class Pmap(Protocol):
 
     @property
     def pmap_type(self) -> int:
-        """PT_X86 or PT_EPT."""
+        """PT_X86, PT_EPT or PT_RVI."""
 
     @property
     def pmap_flags(self) -> int:
         """PMAP_* flags."""
+
+    @property
+    def release(self) -> int:
+        """The FreeBSD release that makes it: its number, FREEBSD_* of model/state/releases.py."""
+
+    @property
+    def allow_2m_x_ept(self) -> int:
+        """The sysctl of that name; 1 forbids executable 2 MB mappings in EPT."""
+
+    @property
+    def fault_2m(self) -> bool:
+        """Whether vm_fault maps 2 MB at once where it can."""
 
     @property
     def pml(self) -> bool:
@@ -38,3 +50,6 @@ class AnyPmap(NamedTuple):
     pmap_flags: int = 0
     pml: bool = False
     tlb: Mapping[str, Fact[TlbGeometry | None]] = MappingProxyType({})
+    release: int = 0
+    allow_2m_x_ept: int = 0
+    fault_2m: bool = False

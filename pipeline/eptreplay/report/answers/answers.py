@@ -15,6 +15,7 @@ from eptreplay.report.answers.differences import (
 )
 from eptreplay.report.answers.need import basis, curves, needed
 from eptreplay.report.answers.outside import warning
+from eptreplay.report.answers.upgrade import QUESTION, upgrade_figures
 from eptreplay.report.costs.times import why_untimed
 from eptreplay.report.read.frames import ordered, rows_where, rows_with
 from eptreplay.report.read.numbers import count, listed, memory, rate, seconds
@@ -50,6 +51,7 @@ def answers(guest: Guest, found: Sequence[Standing]) -> list[Answer]:
         for answer in (
             cost_answer(guest, found),
             runs_answer(found) if found[0].compared else profile_answer(found),
+            *upgrade_answer(guest, found),
             reclaim_answer(guest, cold(guest)),
             need_answer(guest),
             migrate_answer(guest),
@@ -98,6 +100,12 @@ def profile_answer(found: Sequence[Standing]) -> Answer:
     close = f" {listed(near)} {NOT_APART} from {best.profile}." if near else ""
     sentence = f"{cheapest} {'is' if cheapest == best.profile else 'are'} best and {dearest} worst, by estimated cost: {events}{close}"
     return Answer(question, f"{difference_text(best, worst)} from best to worst", sentence, "profiles")
+
+
+def upgrade_answer(guest: Guest, found: Sequence[Standing]) -> list[Answer]:
+    """What did the upgrade cost or save? Asked where a CPU was replayed under 10.0 and under a later release."""
+    figures = upgrade_figures(guest, found)
+    return [] if figures is None else [Answer(QUESTION, *figures, "upgrade")]
 
 
 def _alike(of: Standing, found: Sequence[Standing]) -> str:

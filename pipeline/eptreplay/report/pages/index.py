@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from eptreplay.profiles import superpages_note
+from eptreplay.profiles import daemon_note, is_later, superpages_note
 from eptreplay.report.answers.answers import (
     MIGRATE,
     RECLAIM,
@@ -141,8 +141,10 @@ def headline(run: Run, lines: Sequence[Line]) -> str:
 
 def superpages(run: Run) -> str:
     """Return whose superpages the run shows; empty if no profile has any that later releases would not make."""
-    notes = (superpages_note(profile["entries"], profile["flags"]) for profile in run.profiles)
-    return next(filter(None, notes), "")
+    notes = (superpages_note(profile) for profile in run.profiles)
+    later = [profile for profile in run.profiles if is_later(profile)]
+    named = ["Profiles without @ are of FreeBSD 10.0."] if 0 < len(later) < len(run.profiles) else []
+    return " ".join(dict.fromkeys(filter(None, [*named, *notes, *map(daemon_note, later)])))
 
 
 def fleet_answers(lines: Sequence[Line]) -> list[Answer]:

@@ -16,6 +16,7 @@ from eptreplay.report.sections.others import first_rows
 from eptreplay.report.sections.parts import Section
 from eptreplay.report.sections.superpages import superpages
 from eptreplay.report.sections.translations import translations
+from eptreplay.report.sections.upgrade import has_upgrades, upgrade
 from eptreplay.tables.schema import TABLES
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ SECTIONS: Final = (
     Section("exits-ipis", "Exits and IPIs", ("intervals",), exits, ("faults", "fault_intervals")),
     Section("causes-ipis", "What CPUs were interrupted for", ("ipis",), causes, ("invalidations",)),
     Section("cost", "What it cost", ("summary",), costs, ("costs",)),
+    Section("upgrade", "What the upgrade cost or saved", ("summary",), upgrade, when=has_upgrades),
     Section("translations", "Translations", ("translations",), translations),
     Section("superpages-all", "Superpages", ("intervals",), superpages),
     Section("dirty", "Dirty tracking", ("dirty",), dirty, ("writers", "dirty_rate")),
@@ -50,7 +52,7 @@ def sections(context: Context) -> list[tuple[Section, Part]]:
     found = [
         (section, section.build(context))
         for section in SECTIONS
-        if all(guest.has(name) for name in section.needs)
+        if all(guest.has(name) for name in section.needs) and section.when(context)
     ]
     rest = [table for table in TABLES if table.name not in SHOWN and guest.has(table.name)]
     if rest:

@@ -124,6 +124,11 @@ class Context:
     assumed: Assumptions
 
 
+def always(_: Context) -> bool:
+    """Return that a section has something to say."""
+    return True
+
+
 class Section(NamedTuple):
     """A section of the page: its heading, the tables it rests on, and what makes its content.
 
@@ -136,6 +141,8 @@ class Section(NamedTuple):
     build: Callable[[Context], Part]
     uses: tuple[str, ...] = ()
     """Tables that it shows too, where a run has them."""
+    when: Callable[[Context], bool] = always
+    """Whether it has something to say of a guest beyond that its tables are there."""
 
 
 def over_time(

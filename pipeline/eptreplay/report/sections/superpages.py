@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eptreplay.profiles import superpages_note
+from eptreplay.profiles import daemon_note, superpages_note
 from eptreplay.report.charts.chart import Caption
 from eptreplay.report.charts.lines import Series
 from eptreplay.report.charts.time_charts import group_last
@@ -42,7 +42,7 @@ def superpages(context: Context) -> Part:
         Series(line.name, np.cumsum(line.values - gone.values), line.profile)
         for line, gone in zip(made, split, strict=True)
     ]
-    notes = (superpages_note(profile["entries"], profile["flags"]) for profile in context.profiles)
+    notes = [*(superpages_note(profile) for profile in context.profiles), *map(daemon_note, context.profiles)]
     return Part(
         texts=[*dict.fromkeys(filter(None, notes))],
         charts=[
