@@ -18,8 +18,9 @@ from eptreplay.errors import UsageError
 from eptreplay.request.documentation import documentation
 from eptreplay.request.host import HostOptions
 from eptreplay.request.link import Link
+from eptreplay.request.needs import HOST_OPTIONS
 from eptreplay.request.options import Options, TlbOptions
-from eptreplay.request.replay import HOST_OPTIONS, REPLAY, ReplayRequest
+from eptreplay.request.replay import REPLAY, ReplayRequest
 from eptreplay.units import parse_every
 
 if TYPE_CHECKING:

@@ -154,17 +154,7 @@ def new_instances(
         _new_fast_path(ram_pages),
         pbase,
     )
-    for number, guest in enumerate(guests):
-        states.pmap.pm_fast_path[:, number] = bases[number]
-        states.pmap.pm_fast_path_pages[:, number] = guest.pages
-        states.pmap.pm_active[:, number] = guest.vcpus
-        states.pmap.pm_vcpus[:, number] = guest.vcpus
-        states.guests.begin[:, number] = bases[number]
-        states.guests.end[:, number] = bases[number] + guest.pages
-        states.guests.first_frame[:, number] = frames[number]
-        states.guests.first_vcpu[:, number] = sum(before.vcpus for before in guests[:number])
-        states.guests.vcpus[:, number] = guest.vcpus
-        _place_bars(states, guests, number, bar_frame)
+    _set_guests(states, guests, bar_frame)
     _set_kernels(states, kernels)
     for number, host in enumerate(hosts):
         host.set_up(states.vm[number, 0], frames[-1])
@@ -173,6 +163,22 @@ def new_instances(
     in_use = np.array([host.in_use for host in hosts], np.int64)
     init_instances(states, pmap_types, pmap_flags, in_use)
     return states
+
+
+def _set_guests(states: State, guests: Sequence[GuestMemory], bar_frame: int) -> None:
+    """Write where each guest is in flat numbers, the same in every instance."""
+    places = zip(guest_bases(guests), first_frames(guests), strict=False)
+    for number, (guest, (base, frame)) in enumerate(zip(guests, places, strict=False)):
+        states.pmap.pm_fast_path[:, number] = base
+        states.pmap.pm_fast_path_pages[:, number] = guest.pages
+        states.pmap.pm_active[:, number] = guest.vcpus
+        states.pmap.pm_vcpus[:, number] = guest.vcpus
+        states.guests.begin[:, number] = base
+        states.guests.end[:, number] = base + guest.pages
+        states.guests.first_frame[:, number] = frame
+        states.guests.first_vcpu[:, number] = sum(before.vcpus for before in guests[:number])
+        states.guests.vcpus[:, number] = guest.vcpus
+        _place_bars(states, guests, number, bar_frame)
 
 
 def _set_kernels(states: State, kernels: Sequence[Kernel]) -> None:

@@ -12,48 +12,22 @@ from eptreplay.errors import UsageError
 from eptreplay.request.choices import MissRatio, OnBadRows, Policy, ReleaseName
 from eptreplay.request.host import Align, HostOptions, Placement, VcpuModel
 from eptreplay.request.link import DEFAULT_BANDWIDTHS, GBIT, Link
-from eptreplay.request.option import ALWAYS, Needs, option, options_of
+from eptreplay.request.needs import (
+    ACTIVITY,
+    HOST_OPTIONS,
+    LIMITED_MEMORY,
+    NO_RELEASE_NAMED,
+    OWN_HOSTS,
+    RESERVATIONS,
+    SHARED_HOST,
+    SHARED_RESERVATIONS,
+    SWEEPS,
+    TLB,
+)
+from eptreplay.request.option import ALWAYS, option, options_of
 from eptreplay.request.options import Options, TlbOptions
 from eptreplay.request.values import FASTEST, SLOWEST, clock_rate, path, share, speed
 from eptreplay.units import parse_duration, parse_every, parse_size
-
-HOST_OPTIONS = ("host_memory", "placement", "scan_interval", "fragmentation", "align", "vcpus")
-"""Options that put all guests on one host."""
-
-_SWEEPS = Needs["ReplayRequest"](
-    "--policy age or --policy harvest: nothing else sweeps",
-    lambda request: request.policy is not Policy.PLAIN,
-)
-_OWN_HOSTS = Needs["ReplayRequest"](
-    "guests on hosts of their own, so leave out --host-memory, --placement, --scan-interval, --fragmentation, "
-    "--align and --vcpus",
-    lambda request: not request.given_of_host(),
-)
-_SHARED_HOST = Needs["ReplayRequest"](
-    "a host that guests share: give --host-memory, or another option of the host, too",
-    lambda request: bool(request.given_of_host()),
-)
-_NO_RELEASE_NAMED = Needs["ReplayRequest"](
-    "a profile that names no release of its own",
-    lambda request: not all("@" in spec for spec in request.profile),
-)
-_TLB = Needs["ReplayRequest"]("--tlb", lambda request: request.tlb)
-_RESERVATIONS = Needs["ReplayRequest"](
-    "2 MB reservations, so leave out --placement identity",
-    lambda request: request.placement is not Placement.IDENTITY,
-)
-_SHARED_RESERVATIONS = Needs["ReplayRequest"](
-    "a host that guests share, with 2 MB reservations: give --host-memory or --placement reservation",
-    lambda request: bool(request.given_of_host()) and request.placement is not Placement.IDENTITY,
-)
-_LIMITED_MEMORY = Needs["ReplayRequest"](
-    "--host-memory: nothing is swapped where memory is enough",
-    lambda request: request.host_memory is not None,
-)
-_ACTIVITY = Needs["ReplayRequest"](
-    "--vcpus activity: otherwise no vCPU is taken to halt",
-    lambda request: request.vcpus is VcpuModel.ACTIVITY,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +68,7 @@ class ReplayRequest:
         metadata=option(
             "FreeBSD whose rules hold: 10.0, 14.0 (of July 2022), or 14-later (October 2023); may be given several times. A profile "
             "can name its own, as in haswell@14.0.",
-            needs=_NO_RELEASE_NAMED,
+            needs=NO_RELEASE_NAMED,
             unset=ReleaseName.FREEBSD_10_0,
         ),
     )
@@ -124,7 +98,7 @@ class ReplayRequest:
     every: str = field(
         default="1M",
         metadata=option(
-            "Distance between sweeps: rows (1M) or trace time (10ms).", needs=_SWEEPS, metavar="N|TIME"
+            "Distance between sweeps: rows (1M) or trace time (10ms).", needs=SWEEPS, metavar="N|TIME"
         ),
     )
     intervals: int = field(
@@ -162,21 +136,21 @@ class ReplayRequest:
     tlb: bool = field(
         default=False,
         metadata=option(
-            "Model the TLBs of every profile's CPU, and the cost of page walks.", needs=_OWN_HOSTS
+            "Model the TLBs of every profile's CPU, and the cost of page walks.", needs=OWN_HOSTS
         ),
     )
     guest_pages: Literal["4K", "2M"] = field(
         default="4K",
         metadata=option(
             "Size of the guest's own pages, which a trace does not tell (with --tlb).",
-            needs=_TLB,
+            needs=TLB,
         ),
     )
     paging_structures: int = field(
         default=0,
         metadata=option(
             "Entries of each paging-structure cache; 0: none (with --tlb).",
-            needs=_TLB,
+            needs=TLB,
             minimum=0,
             maximum=1024,
             unit="entries",
@@ -230,7 +204,7 @@ class ReplayRequest:
         default=None,
         metadata=option(
             "Share of the host's 2 MB blocks that cannot be reserved, from 0 to 1: somebody else has the last frame of each.",
-            needs=_RESERVATIONS,
+            needs=RESERVATIONS,
             metavar="SHARE",
             minimum=0,
             maximum=1,
@@ -244,7 +218,7 @@ class ReplayRequest:
         metadata=option(
             "How many pages behind a multiple of 2 MB the hypervisor process maps a guest's address 0: if not 0, memory that "
             "the process touches first gets no superpages.",
-            needs=_SHARED_RESERVATIONS,
+            needs=SHARED_RESERVATIONS,
             metavar="PAGES",
             minimum=0,
             maximum=511,
@@ -261,11 +235,11 @@ class ReplayRequest:
     )
     swap_read: str = field(
         default="100us",
-        metadata=option("Assumed time of a read from swap.", needs=_LIMITED_MEMORY, metavar="TIME"),
+        metadata=option("Assumed time of a read from swap.", needs=LIMITED_MEMORY, metavar="TIME"),
     )
     swap_write: str = field(
         default="100us",
-        metadata=option("Assumed time of a write to swap.", needs=_LIMITED_MEMORY, metavar="TIME"),
+        metadata=option("Assumed time of a write to swap.", needs=LIMITED_MEMORY, metavar="TIME"),
     )
     vcpus: VcpuModel | None = field(
         default=None,
@@ -279,13 +253,13 @@ class ReplayRequest:
     idle_gap: str = field(
         default="1ms",
         metadata=option(
-            "Gap across which a vCPU counts as halted (--vcpus activity).", needs=_ACTIVITY, metavar="TIME"
+            "Gap across which a vCPU counts as halted (--vcpus activity).", needs=ACTIVITY, metavar="TIME"
         ),
     )
     check_conservation: bool = field(
         default=False,
         metadata=option(
-            "Check after every scan that no page of the host is lost or shared (slow).", needs=_SHARED_HOST
+            "Check after every scan that no page of the host is lost or shared (slow).", needs=SHARED_HOST
         ),
     )
     clock_mhz: float | None = field(
@@ -322,7 +296,7 @@ class ReplayRequest:
         default="256M",
         metadata=option(
             "Rows of a guest after which what is known of it is kept, so that --resume goes on from there; 0: never.",
-            needs=_OWN_HOSTS,
+            needs=OWN_HOSTS,
             metavar="N",
         ),
     )
