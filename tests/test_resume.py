@@ -11,7 +11,7 @@ from tests.command_line import eptreplay, small_trace
 
 from eptreplay.replay.shares.replay import replay_guest
 from eptreplay.run import batch, units
-from eptreplay.run.unfinished.durable import append_line, whole_file
+from eptreplay.run.unfinished.durable import append_lines, whole_file
 from eptreplay.run.unfinished.folder import find
 from eptreplay.run.unfinished.manifest import MANIFEST_FILE, lines
 from eptreplay.run.unfinished.part import write_part
@@ -276,10 +276,10 @@ def test_the_manifest_says_what_was_read_how_and_what_became_of_it(traces: Path,
 
 def test_a_torn_line_of_the_manifest_is_none_and_the_next_is_whole(tmp_path: Path) -> None:
     path = tmp_path / MANIFEST_FILE
-    append_line(path, b'{"kind":"run"}')
+    append_lines(path, [b'{"kind":"run"}'])
     with path.open("ab") as file:
         file.write(b'{"kind":"do')
-    append_line(path, b'{"kind":"resumed"}')
+    append_lines(path, [b'{"kind":"resumed"}'])
     assert [line["kind"] for line in lines(tmp_path)] == ["run", "resumed"]
     assert json.loads(path.read_bytes().splitlines()[0]) == {"kind": "run"}
 

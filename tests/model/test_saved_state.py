@@ -76,7 +76,7 @@ def replay_pieces(replay: Replay, policy: Policy, pieces: range) -> list[bytes]:
             scan(replay.states)
         replay.close_interval()
         snapshots = [replay.snapshot(None, guest) for guest in range(len(replay.guests))]
-        found += [snapshot.cnt.tobytes() + snapshot.pmap.tobytes() for snapshot in snapshots]
+        found += [bytes_of(snapshot.cnt) + bytes_of(snapshot.pmap) for snapshot in snapshots]
         found += [statistics_of(snapshot.statistics) for snapshot in snapshots]
     return found
 
@@ -84,9 +84,13 @@ def replay_pieces(replay: Replay, policy: Policy, pieces: range) -> list[bytes]:
 def statistics_of(closed: Any) -> bytes:  # noqa: ANN401 - ClosedInterval
     """Return what the interval statistics say of the interval that closed last."""
     returns = [part for history in closed.returns for part in (history.before, history.pages)]
-    tally = [closed.tally[name] for name in closed.tally.dtype.names]  # files do not keep the padding between
-    parts = [*tally, closed.stretch, closed.heat, closed.first_writes, *returns]
-    return b"".join(part.tobytes() for part in parts)
+    parts = [closed.tally, closed.stretch, closed.heat, closed.first_writes, *returns]
+    return b"".join(map(bytes_of, parts))
+
+
+def bytes_of(array: np.ndarray[Any, Any]) -> bytes:
+    """Return the contents of an array; of records field by field, since what is between them has no meaning."""
+    return b"".join(array[name].tobytes() for name in array.dtype.names or ()) or array.tobytes()
 
 
 def through_a_file(kept: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -102,13 +106,12 @@ def through_a_file(kept: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str,
 
 
 def all_arrays(replay: Replay) -> dict[str, bytes]:
-    """Return the contents of all arrays; of records field by field, since files do not keep the padding between them."""
+    """Return the contents of all arrays."""
     replay.write_deferred()
     found = {}
     for structure, arrays in replay.saved().items():
         for name, array in arrays.items():
-            fields = [array[field] for field in array.dtype.names or ()] or [array]
-            found[f"{structure}.{name}"] = b"".join(field.tobytes() for field in fields)
+            found[f"{structure}.{name}"] = bytes_of(array)
     return found
 
 

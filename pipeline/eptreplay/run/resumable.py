@@ -13,7 +13,7 @@ from eptreplay.run.output import ELSEWHERE, check_output, make_parents, move_int
 from eptreplay.run.signals import Stopped, deferred
 from eptreplay.run.unfinished import folder as unfinished
 from eptreplay.run.unfinished.claims import refuse_while_claimed
-from eptreplay.run.unfinished.manifest import MANIFEST_FILE
+from eptreplay.run.unfinished.manifest import MANIFEST_FILE, append
 from eptreplay.run.written import list_all, read_list, remove, sync_all, write_list
 from eptreplay.tables.files import RUN_FILE
 
@@ -103,7 +103,7 @@ def _complete(work: Work) -> None:
     """Make a run with its tables and pages last, list its files, and remove what it needs no longer."""
     if not work.is_assembled():
         sync_all(work.folder)
-        work.note("complete")
+        append(work.folder, "complete", {})
     unfinished.clear_working(work.folder)
     known = {name: of for name, of in (read_list(work.folder) or {}).items() if name != MANIFEST_FILE}
     write_list(work.folder, list_all(work.folder, known))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from eptreplay.run.written import sync_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
     from typing import BinaryIO
 
@@ -41,19 +41,32 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     sync_folder(path.parent)
 
 
-def append_line(path: Path, line: bytes) -> None:
-    """Append a line to a file and make it last; what a killed process wrote of a line before is ended first.
+def append_lines(path: Path, lines: Sequence[bytes]) -> None:
+    """Append lines to a file and make them last; what a killed process wrote of a line before is ended first.
+
+    Raises:
+        OSError: they cannot be written; what was written of them is taken back.
+    """
+    _append(path, lines, os.fsync)
+
+
+def append_soon(path: Path, line: bytes) -> None:
+    """Append a line to a file, which lasts when the system gets to it: for what can be told again from other files.
 
     Raises:
         OSError: it cannot be written; what was written of it is taken back.
     """
+    _append(path, [line], lambda _: None)
+
+
+def _append(path: Path, lines: Sequence[bytes], settle: Callable[[int], None]) -> None:
     file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
     try:
         end = os.fstat(file).st_size
         torn = end > 0 and os.pread(file, 1, end - 1) != b"\n"
         try:
-            _write_all(file, b"\n" * torn + line + b"\n")
-            os.fsync(file)
+            _write_all(file, b"\n" * torn + b"".join(line + b"\n" for line in lines))
+            settle(file)
         except OSError:
             with suppress(OSError):
                 os.ftruncate(file, end)

@@ -111,8 +111,8 @@ class Work:
         return path.exists() and any(line["kind"] == "complete" for line in manifest.lines(self.folder))
 
     def note(self, kind: str, **what: Any) -> None:  # noqa: ANN401 - whatever JSON has
-        """Append a line to the manifest."""
-        manifest.append(self.folder, kind, **what)
+        """Append a line about a host to the manifest: its part, or the lack of it, tells the same."""
+        manifest.note(self.folder, kind, what)
 
     def state(self) -> str:
         """Return in words how much is done."""
@@ -188,9 +188,8 @@ def start(out: Path, about: Mapping[str, Any], inputs: Sequence[Mapping[str, Any
     work.folder.mkdir()
     (work.folder / PARTS_FOLDER).mkdir()
     sync_folder(work.folder.parent)
-    work.note("run", **about)
-    for each in inputs:
-        work.note("input", **each)
+    manifest.append(work.folder, "run", about)
+    manifest.append(work.folder, "input", *inputs)
     return work
 
 
@@ -217,9 +216,9 @@ def resume(out: Path, about: Mapping[str, Any], inputs: Sequence[Mapping[str, An
                 f"{_changed(each, known.get(each['guest'], {}))}: has changed since guest '{each['guest']}' was replayed from it; "
                 f"put the older file back and go on with --resume; {anew}"
             )
-        work.note("input", **each)
+        manifest.append(work.folder, "input", each)
     (work.folder / PARTS_FOLDER).mkdir(exist_ok=True)
-    work.note("resumed")
+    manifest.append(work.folder, "resumed", {})
     return work
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from eptreplay import __version__
 from eptreplay.errors import OutputError, TraceError
-from eptreplay.run.unfinished.durable import append_line
+from eptreplay.run.unfinished.durable import append_lines, append_soon
 from eptreplay.tables.files import inside
 
 if TYPE_CHECKING:
@@ -24,14 +24,26 @@ FORMAT = 1
 LIBRARIES = ("numpy", "numba", "llvmlite", "pyarrow", "polars")
 
 
-def append(folder: Path, kind: str, **what: Any) -> None:  # noqa: ANN401 - whatever JSON has
-    """Append a line to the manifest of a run.
+def append(folder: Path, kind: str, *lines: Mapping[str, Any]) -> None:
+    """Append lines of a kind to the manifest of a run, and make them last.
+
+    Raises:
+        OSError: they cannot be written.
+    """
+    append_lines(folder / MANIFEST_FILE, [_line(kind, each) for each in lines])
+
+
+def note(folder: Path, kind: str, what: Mapping[str, Any]) -> None:
+    """Append a line about something that can be told from other files, too: it may be lost with the power.
 
     Raises:
         OSError: it cannot be written.
     """
-    text = json.dumps({"kind": kind, **what}, ensure_ascii=True, sort_keys=False, separators=(",", ":"))
-    append_line(folder / MANIFEST_FILE, text.encode())
+    append_soon(folder / MANIFEST_FILE, _line(kind, what))
+
+
+def _line(kind: str, what: Mapping[str, Any]) -> bytes:
+    return json.dumps({"kind": kind, **what}, separators=(",", ":")).encode()
 
 
 def head(configuration: Mapping[str, Any], units: Sequence[Sequence[str]]) -> dict[str, Any]:
