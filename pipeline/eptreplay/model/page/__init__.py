@@ -1,1 +1,1 @@
-"""Physical pages, their queues, and the count of free frames (vm_page.c, vm_phys.c)."""
+"""Physical pages, their queues, and the frames that they get (vm_page.c, vm_phys.c, vm_reserv.c)."""
