@@ -13,7 +13,13 @@ from eptreplay.model.page.vm_page import vm_page_to_phys, vm_reserv_is_full
 from eptreplay.model.pmap.entry import pte_store
 from eptreplay.model.pmap.invalidate import pmap_invalidate_all, pmap_invalidate_pde_page
 from eptreplay.model.pmap.pmap_range import pmap_remove_pte
-from eptreplay.model.pmap.ptp import pmap_allocpde, pmap_insert_pt_page, ptp_alloc, table_of
+from eptreplay.model.pmap.ptp import (
+    pmap_allocpde,
+    pmap_free_zero_pages,
+    pmap_insert_pt_page,
+    ptp_alloc,
+    table_of,
+)
 from eptreplay.model.pmap.pv import pv_insert_pde
 from eptreplay.model.pmap.release import assert_that, pmap_allow_2m_x_page
 from eptreplay.model.pmap.superpage import pmap_remove_pde
@@ -107,6 +113,7 @@ def _remove_all_under(st: State, pmap: Record, pde: Int, va: np.uint64) -> None:
     if (oldpde & PG_PS) != NO_BITS:
         pmap_remove_pde(st, pmap, pde, va)
         pmap_invalidate_pde_page(st, pmap, oldpde)
+        pmap_free_zero_pages(st)
         return
     firstpte = table_of(oldpde) * NPTEPG
     for k in range(NPTEPG):
@@ -115,3 +122,4 @@ def _remove_all_under(st: State, pmap: Record, pde: Int, va: np.uint64) -> None:
         ):
             break
     pmap_invalidate_all(st, pmap)
+    pmap_free_zero_pages(st)
