@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from eptreplay.conform.releases import release_text
 from eptreplay.conform.report import Report
 from eptreplay.errors import TraceError, UsageError
 from eptreplay.ingest.native.reader import read_batches
@@ -166,7 +167,7 @@ def _check_group(
         else:
             checkpoints.append(checkpoint(replay))
     checkpoints.append(checkpoint(replay))
-    report = Report(sequences=len(group), operations=replay.rows * len(group))
+    report = Report(sequences=len(group), operations=replay.rows * len(group), releases={release_text(head)})
     for number, recording in enumerate(group):
         compare_limits(report, recording)
         report.compare_lines(recording.path.name, recording.lines, [found[number] for found in checkpoints])
