@@ -403,7 +403,7 @@ def test_an_interrupt_ends_with_130_and_writes_nothing(
         raise KeyboardInterrupt
 
     trace = small_trace(tmp_path / "guest.parquet")
-    monkeypatch.setattr("eptreplay.run.batch.replay_guest", interrupt)
+    monkeypatch.setattr("eptreplay.run.units.replay_guest", interrupt)
     answer = eptreplay("replay", trace, "--out", tmp_path / "run")
     assert answer.code == 130
     assert not (tmp_path / "run").exists()

@@ -71,12 +71,17 @@ def run(source: Path, cache: Path | str, **environment: str) -> Run:
 def make_source(folder: Path, step: int = 10) -> Path:
     """Write a package that has the machinery, and one kernel with a callee a folder below."""
     package = folder / "eptreplay"
-    (package / "model" / "cpu").mkdir(parents=True)
-    for room in ("", "model", "model/cpu", "ingest", "ingest/native", "ingest/trace"):
-        (package / room).mkdir(exist_ok=True)
+    original = Path(jit.__file__).parent
+    needed = [
+        path.relative_to(original) for path in jit.SOURCES if "model" not in path.relative_to(original).parts
+    ]
+    needed.append(Path("kernel_files.py"))
+    rooms = {room for path in needed for room in path.parents} | {Path("model"), Path("model/cpu")}
+    for room in rooms:
+        (package / room).mkdir(parents=True, exist_ok=True)
         (package / room / "__init__.py").touch()
-    for name in ("compiled.py", "kernel_files.py", "ingest/native/row_scan.py", "ingest/trace/schema.py"):
-        shutil.copyfile(Path(jit.__file__).parent / name, package / name)
+    for name in needed:
+        shutil.copyfile(original / name, package / name)
     (package / "model/cpu/callee.py").write_text(CALLEE.format(step=step), encoding="utf-8")
     (package / "model/probe.py").write_text(PROBE, encoding="utf-8")
     return folder

@@ -43,8 +43,9 @@ def other_value(option: Option) -> Any:  # noqa: ANN401 - of the option's type
         return not option.default
     if option.choices:
         last = option.choices[-1]
-        return option.type(last) if isinstance(option.type, type) else last
-    return (option.default or 0) + 1
+        value = option.type(last) if isinstance(option.type, type) else last
+        return (value,) if option.several else value
+    return option.type((option.default or 0) + 1)
 
 
 def written(folder: Path, text: str) -> Path:

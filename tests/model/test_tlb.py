@@ -30,6 +30,7 @@ from eptreplay.model.cpu.tlb import (
 )
 from eptreplay.model.instances import GuestMemory
 from eptreplay.model.state.fast_path import UNSAMPLED
+from eptreplay.model.state.pte import PG_MANAGED
 from eptreplay.model.state.state import State, instance
 from eptreplay.profiles import TlbGeometry, names, resolve
 from eptreplay.replay.driver.replay import Replay
@@ -298,7 +299,7 @@ def test_a_bit_cleared_without_a_flush_stays_clear_until_one(profile: str, op: i
     replay = replay_of(profile)
     replay.replay(row_batch(batch([(1, op, 0)]), 0, None), 0, 1)
     pmap = replay.states.pmap[0, 0]
-    leaf = int(np.flatnonzero((replay.states.pt[0] & pmap.PG_A) != 0)[-1])
+    (leaf,) = np.flatnonzero((replay.states.pt[0] & PG_MANAGED) != 0).tolist()
     bits = pmap.PG_A | pmap.PG_M
     replay.states.pt[0, leaf] &= ~bits
     replay.states.fast_path[1] = UNSAMPLED

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
-from eptreplay.cli.console import ProgressBar, note, say, say_all
+from eptreplay.cli.console import ProgressBar, note, say
 from eptreplay.errors import Exit, UsageError
 from eptreplay.ingest.sources.guest_config import FILE_NAME, load_guest_config
 from eptreplay.ingest.synth.example import EXAMPLE
@@ -23,7 +24,7 @@ def synth(source: Path | None, out: Path | None, *, overwrite: bool, print_examp
     if print_example:
         if source is not None or out is not None or overwrite:
             raise UsageError("--print-example prints, and makes no trace; give it alone")
-        say_all(EXAMPLE.splitlines())
+        sys.stdout.write(EXAMPLE)  # a file, whatever the width of the terminal
         return Exit.GOOD
     if source is None or out is None:
         raise UsageError(

@@ -82,8 +82,7 @@ def load_guest_config(folder: AnyPath, guest: str) -> GuestConfig:
         TraceError: the file cannot be read, is no TOML, or holds a key or value
             that means nothing.
     """
-    above = folder.parent if folder.name not in {"", ".."} else folder / ".."
-    places = [each / FILE_NAME for each in (folder, above)]
+    places = [each / FILE_NAME for each in (folder, *_above(folder))]
     path = next(filter(_is_there, places), None)
     if path is None:
         return GuestConfig(looked_for=tuple(map(str, places)))
@@ -95,6 +94,13 @@ def load_guest_config(folder: AnyPath, guest: str) -> GuestConfig:
     if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
         raise TraceError(str(path), "'guests' is no table of tables", expected="[guests.NAME] sections")
     return _config(path, data | tables.get(guest, {}))
+
+
+def _above(folder: AnyPath) -> tuple[AnyPath, ...]:
+    """Return the folder that a folder is in; none where it is the root of a store."""
+    if isinstance(folder, Path):
+        return (folder.parent if folder.name not in {"", ".."} else folder / "..",)
+    return (folder.parent,) if folder.key else ()
 
 
 def _is_there(path: AnyPath) -> bool:
