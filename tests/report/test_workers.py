@@ -144,15 +144,20 @@ def test_when_no_page_can_be_made_that_is_an_error(tmp_path: Path, monkeypatch: 
         render(a_run(tmp_path / "run"))
 
 
+def children() -> set[int]:
+    """Return the processes that this one has started and that are not yet gone."""
+    with open(f"/proc/{os.getpid()}/task/{os.getpid()}/children", encoding="ascii") as file:  # noqa: PTH123 - a file of the system's
+        return set(map(int, file.read().split()))
+
+
 @pytest.mark.usefixtures("few")
 def test_an_interrupt_leaves_no_process(tmp_path: Path) -> None:
+    before = children()  # of other tests: they may last longer
     started: list[int] = []
 
     def interrupt(made: int, _: int) -> None:
         if made:
-            children = f"/proc/{os.getpid()}/task/{os.getpid()}/children"
-            with open(children, encoding="ascii") as file:  # noqa: PTH123 - a file of the system's
-                started.extend(int(child) for child in file.read().split())
+            started.extend(children() - before)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
