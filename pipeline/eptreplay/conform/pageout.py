@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from eptreplay.conform.json_lines import first_keys
 from eptreplay.conform.releases import release_text
 from eptreplay.conform.report import Report
 from eptreplay.errors import TraceError, UsageError
@@ -81,17 +82,7 @@ class Recording(NamedTuple):
 
 def pageout_files(folder: Path) -> list[Path]:
     """Return the page daemon replays in a folder, by name."""
-    return sorted(path for path in folder.glob("*.jsonl") if _first_keys(path) >= _HEAD)
-
-
-def _first_keys(path: Path) -> set[str]:
-    """Return the keys of the JSON object in the first line of a file; none if there is no such thing."""
-    with path.open(encoding="utf-8") as lines:
-        try:
-            head = json.loads(lines.readline())
-        except (ValueError, UnicodeDecodeError):
-            return set()
-    return set(head) if isinstance(head, dict) else set()
+    return sorted(path for path in folder.glob("*.jsonl") if first_keys(path) >= _HEAD)
 
 
 def check_pageout(

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,3 +127,22 @@ def _pairs(expected: Sequence[int], found: Sequence[int]) -> list[tuple[int, int
     return [
         (expected[i] if i < len(expected) else -1, found[i] if i < len(found) else -1) for i in range(length)
     ]
+
+
+def report_of(
+    paths: Iterable[Path], check: Callable[[Path], Report], on_rows: Callable[[str, int], None] | None
+) -> Report:
+    """Compare recordings one after the other; return what was found in all of them.
+
+    Args:
+        paths: the recordings.
+        check: compares one.
+        on_rows: called with the name of what is replayed, and how many more steps of it are done.
+    """
+    report = Report()
+    for path in paths:
+        found = check(path)
+        report.add(found)
+        if on_rows is not None:
+            on_rows(path.name, found.operations)
+    return report

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from eptreplay.conform.json_lines import document, first_keys, lines_of, whole_number
-from eptreplay.conform.report import Mismatch, Report
+from eptreplay.conform.report import Mismatch, Report, report_of
 from eptreplay.errors import TraceError
 from eptreplay.model.instances import GuestMemory, guest_bases, new_instances
 from eptreplay.model.recorded import frames as recorded
@@ -54,13 +54,11 @@ def check_reservations(folder: Path, *, on_rows: Callable[[str, int], None] | No
     Raises:
         TraceError: a file is damaged.
     """
-    report = Report()
-    for path in reservation_files(folder):
-        found = _check_scenario(path) if path.suffix == ".json" else _check_sequence(path)
-        report.add(found)
-        if on_rows is not None:
-            on_rows(path.name, found.operations)
-    return report
+    return report_of(reservation_files(folder), _check_file, on_rows)
+
+
+def _check_file(path: Path) -> Report:
+    return _check_scenario(path) if path.suffix == ".json" else _check_sequence(path)
 
 
 class _Host:

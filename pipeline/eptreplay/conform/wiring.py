@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from eptreplay.conform.json_lines import document, first_keys, lines_of
 from eptreplay.conform.pageout import Recording, compare_limits
-from eptreplay.conform.report import Mismatch, Report
+from eptreplay.conform.report import Mismatch, Report, report_of
 from eptreplay.conform.wiring_host import COUNTERS, NO_PAGE, WiringHost
 from eptreplay.errors import TraceError
 
@@ -46,13 +46,11 @@ def check_wiring(folder: Path, *, on_rows: Callable[[str, int], None] | None = N
     Raises:
         TraceError: a file is damaged.
     """
-    report = Report()
-    for path in wiring_files(folder):
-        found = _check_scenario(path) if path.suffix == ".json" else _check_sequence(path)
-        report.add(found)
-        if on_rows is not None:
-            on_rows(path.name, found.operations)
-    return report
+    return report_of(wiring_files(folder), _check_file, on_rows)
+
+
+def _check_file(path: Path) -> Report:
+    return _check_scenario(path) if path.suffix == ".json" else _check_sequence(path)
 
 
 class _Place(NamedTuple):
