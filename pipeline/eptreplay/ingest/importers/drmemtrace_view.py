@@ -8,7 +8,7 @@ import numpy as np
 
 from eptreplay.ingest.importing.format import Approximated, Format, Opened, Origin
 from eptreplay.ingest.importing.records import Records
-from eptreplay.ingest.logs.lines import Log
+from eptreplay.ingest.logs.lines import LARGEST, Log
 from eptreplay.ingest.logs.patterns import Line, grammar
 from eptreplay.ingest.logs.trace_events import numbers_of
 from eptreplay.ingest.trace.schema import Op
@@ -73,7 +73,7 @@ def _open(_options: Mapping[str, str]) -> Opened:
                 address=values["address"],
                 op=values["op"].astype(np.uint8),
                 vcpu=numbers_of(values["thread"], threads),
-                size=np.minimum(values["size"], 1 << 31).astype(np.uint32),
+                size=np.minimum(values["size"], LARGEST).astype(np.uint32),
                 place=found.place,
             )
 

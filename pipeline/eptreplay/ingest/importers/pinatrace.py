@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, BinaryIO
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from eptreplay.ingest.importing.format import Approximated, Format, Opened, Origin
-from eptreplay.ingest.importing.records import Records
 from eptreplay.ingest.logs.lines import Log
 from eptreplay.ingest.logs.patterns import Line, grammar
 from eptreplay.ingest.trace.schema import Op
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
-    from eptreplay.ingest.importing.dropped import Dropped
 
 _FIELDS = "{_}0x{pc:hex}: {op:word kinds} 0x{address:hex}"
 _LOG = Log(
@@ -46,19 +42,8 @@ _ORIGIN = Origin(
 _FIRST = re.compile(rb"(?m)^\s*0x[0-9a-fA-F]+: [RW] 0x[0-9a-fA-F]+")
 
 
-def _read(stream: BinaryIO, dropped: Dropped) -> Iterator[Records]:
-    for found in _LOG.read(stream, dropped):
-        values = found.values
-        yield Records(
-            address=values["address"],
-            op=values["op"].astype(np.uint8),
-            size=np.minimum(values["size"], 1 << 31).astype(np.uint32),
-            place=found.place,
-        )
-
-
 def _open(_options: Mapping[str, str]) -> Opened:
-    return Opened(_ORIGIN, _read)
+    return Opened(_ORIGIN, _LOG.accesses)
 
 
 def _guess(head: bytes) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
+from eptreplay.ingest.importing.records import Records
 from eptreplay.ingest.logs.text_scan import (
     BAD_AT,
     BAD_LINE,
@@ -32,6 +33,8 @@ NEWLINE = 10
 CHUNK_BYTES = 1 << 20
 LONGEST_LINE = 1 << 16
 """A longer line is no line: what is read is no text."""
+LARGEST = 1 << 31
+"""A larger size stands for this one, bytes: it fits the column, and is refused there."""
 ROOM = 1 << 16
 """Records that are taken out at a time."""
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -85,6 +88,22 @@ class Log:
         line = 0
         for text in _whole_lines(stream, dropped, cut_off=self.ends):
             line = yield from _scan(self, np.frombuffer(text, np.uint8), line, dropped)
+
+    def accesses(self, stream: BinaryIO, dropped: Dropped) -> Iterator[Records]:
+        """Yield the records of a text whose values are `address` and `size` in bytes, `op`, and `vcpu` if its lines have one.
+
+        Raises:
+            BadRecordError: see `read`.
+        """
+        for found in self.read(stream, dropped):
+            values = found.values
+            yield Records(
+                address=values["address"],
+                op=values["op"].astype(np.uint8),
+                vcpu=values["vcpu"].astype(np.uint16) if "vcpu" in values else None,
+                size=np.minimum(values["size"], LARGEST).astype(np.uint32),
+                place=found.place,
+            )
 
 
 def without(
