@@ -7,6 +7,7 @@ import gzip
 import io
 import lzma
 import zipfile
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ from tests.ingest.foreign import Trickle
 
 from eptreplay.errors import TraceError
 from eptreplay.ingest.importing.dropped import BadRecordError, Dropped
+from eptreplay.ingest.importing.format import ANY_LENGTH, LONGEST_ACCESS
 from eptreplay.ingest.importing.inputs import open_input
 from eptreplay.ingest.importing.memory import NOWHERE, AsItIs, Dense
 from eptreplay.ingest.importing.records import Records
@@ -185,6 +187,16 @@ def records(address: list[int], **more: list[int]) -> Records:
         np.zeros(len(address), np.uint8),
         **{name: np.array(values, types[name]) for name, values in more.items()},  # type: ignore[arg-type]
     )
+
+
+def test_a_record_longer_than_any_access_is_damaged() -> None:
+    chunk = replace(records([0, 1]), size=np.array([LONGEST_ACCESS, LONGEST_ACCESS + 1], np.uint32))
+    with pytest.raises(BadRecordError, match="record 2: an access of more than 1,048,576 bytes"):
+        list(good_records([chunk], Dropped(), Seen()))
+    (kept,) = good_records([chunk], dropped := Dropped(skip_bad=True), Seen())
+    assert len(kept) == 1
+    assert [found.records for found in dropped.bad.values()] == [1]
+    assert [len(each) for each in good_records([chunk], Dropped(), Seen(), ANY_LENGTH)] == [2]
 
 
 def test_pages_are_numbered_as_they_are_first_touched_in_each_space() -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eptreplay.ingest.binary.blocks import at_byte
-from eptreplay.ingest.importing.format import Approximated, Origin
+from eptreplay.ingest.importing.format import ANY_LENGTH, Approximated, Origin
 from eptreplay.ingest.importing.records import Records
 from eptreplay.ingest.trace.schema import GPA_BITS, PAGE_SHIFT, VCPUS_MAX, Op
 
@@ -65,6 +65,7 @@ def origin_of(objects: Objects, record: str, *missing: Approximated) -> Origin:
         approximated=(*missing, *named),
         virtual=virtual,
         time_unit="s",
+        longest=ANY_LENGTH,
         metadata={
             "objects_are": "memory of their size, numbered as they are first asked for"
             if virtual

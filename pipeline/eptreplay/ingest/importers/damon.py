@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from eptreplay.ingest.importing.format import Approximated, Format, Opened, Origin
+from eptreplay.ingest.importing.format import ANY_LENGTH, Approximated, Format, Opened, Origin
 from eptreplay.ingest.importing.records import Records
 from eptreplay.ingest.logs.event_lines import OTHER_LINES
 from eptreplay.ingest.logs.lines import Log, Matched, without
@@ -45,6 +45,7 @@ def _open(options: Mapping[str, str]) -> Opened:
         ),
         virtual=virtual,
         time_unit="ns",
+        longest=ANY_LENGTH,
     )
 
     def read(stream: BinaryIO, dropped: Dropped) -> Iterator[Records]:

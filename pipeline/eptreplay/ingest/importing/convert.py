@@ -144,7 +144,7 @@ def read_rows(task: Task, outcome: Outcome) -> Iterator[Rows]:
     """
     seen, dropped = outcome.seen, outcome.dropped
     try:
-        for good in good_records(_records(task, dropped), dropped, seen):
+        for good in good_records(_records(task, dropped), dropped, seen, task.opened.origin.longest):
             records = good if task.memory.granule else beyond_memory(good, dropped)
             for rows in rows_of(records, task.memory, dropped):
                 rows.setdefault("vcpu", np.zeros(len(rows["gpa"]), np.uint8))

@@ -34,6 +34,12 @@ class Approximated(StrEnum):
     MEMORY = "memory: what was touched, as nothing says how much there is"
 
 
+LONGEST_ACCESS = 1 << 20
+"""Bytes. The longest instructions (XSAVE with tiles) access some 11 KB; device packets may be longer."""
+ANY_LENGTH = (1 << 32) - 1
+"""For records that stand for a whole range: bytes that their column can hold."""
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """What the records of a trace are.
@@ -45,6 +51,7 @@ class Origin:
         time_unit: of `Records.time`, one of `trace.schema.TIME_UNITS`; None: no times.
         metadata: further keys of the file's metadata.
         segments: the guest's memory, where the input states it; empty: it is what was touched.
+        longest: bytes that one record may cover: a larger size is a damaged one.
         vcpus: how many the guest has, where the input states it; 0: as many as made accesses.
     """
 
@@ -55,6 +62,7 @@ class Origin:
     metadata: Mapping[str, str] | None = None
     segments: tuple[Segment, ...] = ()
     vcpus: int = 0
+    longest: int = LONGEST_ACCESS
 
 
 class Reader(Protocol):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eptreplay.ingest.importing.format import LONGEST_ACCESS
 from eptreplay.ingest.importing.memory import NOWHERE
 from eptreplay.ingest.importing.page_numbers import count_pieces, cut_pieces
 from eptreplay.ingest.native.order import in_order
@@ -47,13 +48,21 @@ class Seen:
     vcpus: int = 1
 
 
-def good_records(chunks: Iterable[Records], dropped: Dropped, seen: Seen) -> Iterator[Records]:
+def good_records(
+    chunks: Iterable[Records], dropped: Dropped, seen: Seen, longest: int = LONGEST_ACCESS
+) -> Iterator[Records]:
     """Yield records without those that are wrong by themselves or out of order; each gets a time.
+
+    Args:
+        chunks: the records.
+        dropped: takes those that are wrong.
+        seen: counts records.
+        longest: bytes that one record may cover.
 
     Raises:
         BadRecordError: a record is wrong, and such records are not to be left out.
     """
-    checked = _in_themselves(chunks, dropped, seen)
+    checked = _in_themselves(chunks, dropped, seen, longest)
     if dropped.skip_bad:
         for records, keep in in_order((each, _time(each)) for each in checked):
             yield _without(records, ~keep, BACK, dropped, _placer(records, 0))
@@ -105,7 +114,9 @@ def rows_of(records: Records, memory: Memory, dropped: Dropped) -> Iterator[dict
             yield found
 
 
-def _in_themselves(chunks: Iterable[Records], dropped: Dropped, seen: Seen) -> Iterator[Records]:
+def _in_themselves(
+    chunks: Iterable[Records], dropped: Dropped, seen: Seen, longest: int
+) -> Iterator[Records]:
     """Yield records without those that break a rule of their own; those without times get their number."""
     for chunk in chunks:
         first = seen.records
@@ -113,15 +124,16 @@ def _in_themselves(chunks: Iterable[Records], dropped: Dropped, seen: Seen) -> I
         records = replace(chunk, place=_placer(chunk, first))
         if records.time is None:
             records = replace(records, time=np.arange(first, first + len(chunk), dtype=np.uint64))
-        for reason, broken in _broken(records):
+        for reason, broken in _broken(records, longest):
             records = _without(records, broken(records), reason, dropped, _placer(records, first))
         yield records
 
 
-def _broken(records: Records) -> Iterator[tuple[str, Callable[[Records], Mask]]]:
+def _broken(records: Records, longest: int) -> Iterator[tuple[str, Callable[[Records], Mask]]]:
     """Yield the rules for records that these can break."""
     if records.size is not None:
         yield "an access of no bytes", lambda each: _size(each) == 0
+        yield f"an access of more than {longest:,} bytes", lambda each: _size(each) > longest
         yield "an access beyond the last address", lambda each: _last(each) < each.address
     if records.count is not None:
         yield "a record of no accesses", lambda each: _count(each) == 0
