@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.report.runs import MadeGuest, write_run
 
+from eptreplay.ingest.importing.format import Approximated
 from eptreplay.report.answers.answers import answers
 from eptreplay.report.answers.standing import standings
 from eptreplay.report.costs.costs import Assumptions
@@ -33,6 +34,12 @@ def made(tmp_path: Path, about: dict[str, Any], intervals: dict[str, Any], **sum
 @pytest.mark.parametrize(
     ("about", "intervals", "summary", "told"),
     [
+        (
+            {"time_unit": "cycles", "about": {"approximated": f"no vCPUs: x; {Approximated.NO_TIME}"}},
+            {},
+            {},
+            "the number of an access stands for its time",
+        ),
         ({"time_unit": "cycles"}, {}, {}, "counts cycles, and nothing says how many make a second"),
         (
             {"time_unit": "s"},

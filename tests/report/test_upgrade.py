@@ -67,6 +67,18 @@ def test_the_card_has_the_numbers_of_both_and_the_reads_that_dirtied(tmp_path: P
     assert answer.anchor == "upgrade"
 
 
+def test_an_upgrade_that_changes_nothing_is_said_to_change_nothing(tmp_path: Path) -> None:
+    made = MadeGuest("g")
+    counters(made, PROFILES)
+    first = made.tables["summary"][0]
+    for row in made.tables["summary"]:
+        row |= {name: value for name, value in first.items() if name != "profile"}
+    (guest,) = open_run(write_run(tmp_path / "run", [made], PROFILES)).guests()
+    found = answers(guest, standings(guest, [{"name": name} for name in PROFILES], Assumptions()))
+    (answer,) = (each for each in found if each.question == QUESTION)
+    assert answer.figure == "nothing"
+
+
 def test_pages_have_the_card_the_section_and_whose_page_daemon_it_is(tmp_path: Path) -> None:
     folder = made_run(tmp_path, PROFILES)
     about = (folder / "run.json").read_text()

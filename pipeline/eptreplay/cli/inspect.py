@@ -8,6 +8,7 @@ from eptreplay.cli.console import ProgressBar, note, say
 from eptreplay.cli.json_output import STANDARD_OUTPUT, write_json
 from eptreplay.cli.traces import open_traces
 from eptreplay.errors import Exit, UsageError
+from eptreplay.ingest.importing.format import Approximated
 from eptreplay.ingest.inspecting.look import look_at
 from eptreplay.ingest.sources.sizes import bytes_of
 from eptreplay.ingest.taking.source import Taking
@@ -120,6 +121,8 @@ def _span(trace: GuestTrace) -> str:
     if first is None or last is None:
         return "unknown: times are missing"
     length = nanoseconds(unit)
+    if Approximated.NO_TIME in trace.metadata.get(_APPROXIMATED, ""):
+        return f"no times: accesses have the numbers {first:,} to {last:,}"
     if length is None:
         return f"{last - first:,} {unit}, from {first:,} to {last:,}; no clock_mhz says how long that is"
     return f"{float((last - first) * length) / 1e9:.6g} s, from {first:,} to {last:,} ({unit})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from eptreplay.report.answers.differences import difference_text, distinguishable, range_of
+from eptreplay.report.answers.differences import NOT_APART, difference_text, distinguishable, equal, range_of
 from eptreplay.report.answers.standing import exits
 from eptreplay.report.read.numbers import count
 
@@ -98,9 +98,14 @@ def upgrade_figures(guest: Guest, found: Sequence[Standing]) -> tuple[str, str] 
     rows = guest.summary[most.before.profile], guest.summary[most.after.profile]
     numbers = [f"{each.name} {each.of(rows[0]):,} -> {each.of(rows[1]):,}" for each in CHANGED[:4]]
     cost = difference_text(most.before, most.after) or "the same"
-    figure = (
-        f"{cost} by estimated cost" if distinguishable(most.before, most.after) else "exits or IPIs alone"
-    )
+    if distinguishable(most.before, most.after):
+        figure = f"{cost} by estimated cost"
+    elif not equal(most.before, most.after):
+        figure = NOT_APART
+    else:
+        figure = (
+            "nothing" if all(each.of(rows[0]) == each.of(rows[1]) for each in CHANGED) else "the same cost"
+        )
     sentence = (
         f"From {most.before.profile} under 10.0 to {most.after.profile}: {'; '.join(numbers)}; "
         f"estimated cost {range_of(most.before, most.after)}.{_kept_from(rows[1])}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from eptreplay.report.read.approximated import has_times
 from eptreplay.report.read.numbers import seconds
 from eptreplay.units import nanoseconds
 
@@ -26,10 +27,7 @@ def why_untimed(guest: Guest) -> str:
             "replay it again."
         )
     if nanoseconds(unit) is None:
-        return (
-            f"Its trace counts {unit}, and nothing says how many make a second: say how many make a microsecond, with clock_mhz "
-            "in the metadata or in guest.toml, or with --clock-mhz."
-        )
+        return _why_no_unit(guest, unit)
     if first == last:
         return (
             f"All of its rows have the same time ({first:,} {unit}): its clock is too coarse, or was not recorded; "
@@ -41,6 +39,16 @@ def why_untimed(guest: Guest) -> str:
             f"replay it with --intervals {last - first} or fewer."
         )
     return ""
+
+
+def _why_no_unit(guest: Guest, unit: str) -> str:
+    """Return why times are in no unit of time, and what helps."""
+    if not has_times(guest.about):
+        return "Times were not recorded: the number of an access stands for its time. Record it with times to see rates."
+    return (
+        f"Its trace counts {unit}, and nothing says how many make a second: say how many make a microsecond, with clock_mhz "
+        "in the metadata or in guest.toml, or with --clock-mhz."
+    )
 
 
 def doubt(guest: Guest, estimates: Sequence[Estimate]) -> str:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 KEY = "approximated"
 """Key of a trace's metadata, as run.json has it; what is approximated stands there with "; " between."""
+NO_TIMES = "no times"
+"""How it begins where the number of an access stands for its time."""
 NAMED = 3
 
 
@@ -22,6 +24,16 @@ def approximated(guest: Mapping[str, Any]) -> str:
     """
     found = guest["about"].get(KEY, "").strip()
     return f"Approximated: {found}." if found else ""
+
+
+def has_times(guest: Mapping[str, Any]) -> bool:
+    """Return whether the trace of a guest has times of its own.
+
+    Args:
+        guest: as run.json describes it.
+    """
+    parts = guest["about"].get(KEY, "").split("; ")
+    return not any(part.strip().startswith(NO_TIMES) for part in parts)
 
 
 def approximated_of(guests: Sequence[Mapping[str, Any]]) -> str:
