@@ -48,6 +48,17 @@ def test_what_is_no_parquet_file_is_named_for_what_it_is(
     refuse(path, message)
 
 
+@pytest.mark.parametrize(
+    "content", [b"time,op,gpa\n1,R,0x1000\n", b" L 1fff000640,8\n", gzip.compress(b"x", mtime=0)]
+)
+def test_the_command_that_makes_a_trace_of_another_tools_file_is_named(
+    tmp_path: Path, content: bytes
+) -> None:
+    path = tmp_path / "a log.csv"
+    path.write_bytes(content)
+    refuse(path, f"eptreplay import FORMAT '{path}' -o OUT.parquet")
+
+
 def test_a_feather_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "t.parquet"
     pyarrow.feather.write_feather(pa.table({"a": [1]}), path)

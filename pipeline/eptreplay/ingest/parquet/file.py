@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from contextlib import contextmanager
 from functools import partial
@@ -58,6 +59,10 @@ _LOOKS_LIKE = (
     (b"SQLite format 3", "an SQLite database"),
     (b"version https://git-lfs", "a Git LFS pointer, not the file itself"),
 )
+
+
+_NO_OTHER_TOOLS = (b"PAR1", b"PARE", b"ARROW1", b"\x89HDF", b"SQLite format 3", b"version https://git-lfs")
+"""How files begin that no importer reads."""
 
 
 def read_footer(path: AnyPath, renamed: Collection[str] = ()) -> Footer:
@@ -209,7 +214,18 @@ def _not_parquet(path: AnyPath, head: bytes) -> TraceError:
         str(path),
         f"this is {_looks_like(head)}",
         expected="a Parquet file in the native trace format",
-        advice="copy or convert the trace again",
+        advice=_what_helps(path, head),
+    )
+
+
+def _what_helps(path: AnyPath, head: bytes) -> str:
+    """Say what makes a trace of a file that begins so."""
+    if not head.strip(b"\0") or head.startswith(_NO_OTHER_TOOLS):
+        return "copy or convert the trace again"
+    source = shlex.quote(str(path))
+    return (
+        f"if another tool wrote it: eptreplay import FORMAT {source} -o OUT.parquet, with a FORMAT that 'eptreplay import --list' "
+        "shows, or auto"
     )
 
 
